@@ -1,0 +1,105 @@
+"""What a model costs, in closed form: parameters, bytes and multiply-adds, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cprec_lib.recommender import ModelConfig
+from cprec_lib.sharing import distinct_convolutions
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component: the part it belongs to, its parameters, and its multiply-adds for one position.
+
+    The multiply-adds are those of scoring the whole catalogue after one more item.
+    """
+
+    part: str
+    component: str
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The cost of a model, component by component."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def total(self) -> int:
+        """Number of parameters of the whole model."""
+        return sum(entry.parameters for entry in self.entries)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one step: one more item in, scores for the whole catalogue out."""
+        return sum(entry.multiply_adds for entry in self.entries)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the parameters in float32."""
+        return 4 * self.total
+
+    def by_part(self) -> dict[str, int]:
+        """Parameters of the embedding, the middle and the softmax."""
+        parts = {"embedding": 0, "middle": 0, "softmax": 0}
+        for entry in self.entries:
+            parts[entry.part] += entry.parameters
+        return parts
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a component, with its share of the parameters."""
+        frame = pd.DataFrame(self.entries).set_index(["part", "component"])
+        frame["share"] = frame["parameters"] / self.total
+        return frame
+
+
+def count_parameters(config: ModelConfig) -> Ledger:
+    """Ledger of the model that `config` describes, without building it."""
+    return Ledger((*_embedding(config), *_middle(config), *_softmax(config)))
+
+
+def _embedding(config: ModelConfig) -> list[Entry]:
+    if not config.block_input:
+        return [Entry("embedding", "table", config.n_items * config.width, 0)]
+    return _blocks("embedding", config)
+
+
+def _middle(config: ModelConfig) -> list[Entry]:
+    blocks, width = len(config.dilations), config.width
+    convolution = config.kernel_size * width * width
+    distinct = distinct_convolutions(config.sharing, blocks)
+    return [
+        Entry("middle", "convolutions", distinct * (convolution + width), 2 * blocks * convolution),
+        Entry("middle", "layer norms", 2 * blocks * 2 * width, 2 * blocks * width),
+    ]
+
+
+def _softmax(config: ModelConfig) -> list[Entry]:
+    n_items, width = config.n_items, config.width
+    if not config.block_softmax:
+        weights = n_items * width
+        return [Entry("softmax", "weights", weights, weights), Entry("softmax", "bias", n_items, 0)]
+    entries = _blocks("softmax", config)
+    if config.tree:
+        tokens = len(config.cutoffs) * width
+        entries.insert(1, Entry("softmax", "block tokens", tokens, tokens))
+    return entries
+
+
+def _blocks(part: str, config: ModelConfig) -> list[Entry]:
+    """The head's table, then each tail block's narrow table and its projection."""
+    head, *tails = zip(config.partition.sizes, config.partition.widths, strict=True)
+    scored = part == "softmax"
+    entries = [Entry(part, "head", head[0] * config.width, scored * head[0] * config.width)]
+    for number, (size, width) in enumerate(tails, start=1):
+        table, projection = size * width, width * config.width
+        entries += [
+            Entry(part, f"tail {number} table", table, scored * table),
+            Entry(part, f"tail {number} projection", projection, projection),
+        ]
+    return entries

@@ -1,0 +1,265 @@
+"""The whole model: embedding + middle + softmax, its configuration and its presets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from cprec_lib.embedding import BlockEmbedding, FullEmbedding
+from cprec_lib.files import save_tensors, write_text
+from cprec_lib.middle import DilatedCNN
+from cprec_lib.partition import BlockPartition, cutoffs_from_shares, decaying_widths
+from cprec_lib.sharing import sharing_table
+from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes a model's architecture; checks itself and says what is wrong.
+
+    `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
+    the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
+    low-rank logits. Tail widths fall by `factor` unless `widths`, one a block, are given.
+    """
+
+    n_items: int
+    width: int = 64
+    dilations: tuple[int, ...] = (1, 4, 1, 4)
+    kernel_size: int = 3
+    cutoffs: tuple[int, ...] = ()
+    factor: float = 4
+    widths: tuple[int, ...] | None = None
+    block_input: bool = False
+    block_softmax: bool = False
+    tree: bool = True
+    sharing: str = "none"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("dilations", "cutoffs", "widths"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
+        for name in ("n_items", "width", "kernel_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+        if any(dilation < 1 for dilation in self.dilations):
+            raise ValueError(f"dilations {self.dilations}: each must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
+        if self.widths is not None and self.widths[:1] != (self.width,):
+            raise ValueError(f"widths {self.widths} must start with the model's width {self.width}")
+        sharing_table(self.sharing, len(self.dilations))
+        if self.decomposed:
+            self.partition  # noqa: B018 - building it checks cutoffs and widths
+
+    @property
+    def decomposed(self) -> bool:
+        """Whether the embedding or the softmax works in blocks."""
+        return self.block_input or self.block_softmax
+
+    @property
+    def partition(self) -> BlockPartition:
+        """The blocks of the embedding and the softmax. Raises ValueError without cutoffs."""
+        n_blocks = len(self.cutoffs) + 1
+        widths = self.widths or decaying_widths(self.width, n_blocks, self.factor)
+        return BlockPartition(self.n_items, self.cutoffs, widths)
+
+
+def nextitnet(n_items: int, width: int = 64, **options: Any) -> ModelConfig:
+    """The uncompressed baseline NextItNet; `options` are further fields of `ModelConfig`."""
+    return ModelConfig(n_items, width, **options)
+
+
+def cprec(
+    n_items: int,
+    width: int = 64,
+    cutoffs: Sequence[float] = (0.05, 0.2),
+    sharing: str = "adjacent-block",
+    **options: Any,
+) -> ModelConfig:
+    """CpRec: input and softmax decomposed, layers shared. `options`: fields of `ModelConfig`.
+
+    `cutoffs` are item counts, or cumulative shares of the catalogue if all lie below 1.
+    """
+    counts = resolve_cutoffs(n_items, cutoffs)
+    options = {"block_input": True, "block_softmax": True, **options}
+    return ModelConfig(n_items, width, cutoffs=counts, sharing=sharing, **options)
+
+
+def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
+    """Cutoffs as item counts, given as counts or, if all lie in (0, 1), as shares.
+
+    Raises ValueError if some are shares and some counts.
+    """
+    if cutoffs and all(0 < cutoff < 1 for cutoff in cutoffs):
+        return cutoffs_from_shares(n_items, cutoffs)
+    if any(cutoff != int(cutoff) for cutoff in cutoffs):
+        raise ValueError(
+            f"cutoffs {tuple(cutoffs)} mix shares and counts; give either shares below 1 "
+            "such as 0.05, 0.2 or whole item counts such as 100, 400"
+        )
+    return tuple(int(cutoff) for cutoff in cutoffs)
+
+
+class SequentialRecommender(nn.Module):
+    """Next-item model: embedding, causal middle, softmax over the catalogue (items 1..N)."""
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        """Build the model; `seed` fixes its initial weights, torch's own generator stays as it was."""
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(config)
+
+    def _build(self, config: ModelConfig) -> None:
+        self.embedding = (
+            BlockEmbedding(config.partition)
+            if config.block_input
+            else FullEmbedding(config.n_items, config.width)
+        )
+        self.middle = DilatedCNN(
+            config.width, config.dilations, config.kernel_size, config.sharing, config.dropout
+        )
+        self.softmax = _build_softmax(config)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t."""
+        hidden: Tensor = self.middle(self.embedding(ids), ids > 0)
+        return hidden
+
+    def loss(self, ids: Tensor) -> Tensor:
+        """Mean negative log-likelihood (nats) of each next item in windows ids [B, L + 1].
+
+        Padding (0) is neither a target nor a context to predict from. Raises ValueError if no
+        window holds two items in a row.
+        """
+        inputs, targets = ids[:, :-1], ids[:, 1:]
+        predicted = (inputs > 0) & (targets > 0)
+        hidden = self(inputs)[predicted]
+        if len(hidden) == 0:
+            raise ValueError("no window holds two items in a row, so there is nothing to predict")
+        nll: Tensor = self.softmax.nll(hidden, targets[predicted])
+        return nll.mean()
+
+    def last_hidden(self, contexts: Tensor) -> Tensor:
+        """Hidden vectors [U, d] after the last item of left-padded contexts [U, L]."""
+        hidden: Tensor = self(contexts)[:, -1]
+        return hidden
+
+    @torch.no_grad()
+    def scores(self, contexts: Tensor) -> Tensor:
+        """Log-probabilities [U, N] of the item that follows left-padded contexts [U, L]."""
+        log_prob: Tensor = self.softmax.log_prob(self.last_hidden(contexts))
+        return log_prob
+
+    @torch.no_grad()
+    def recommend(
+        self, histories: Sequence[Sequence[int]], k: int, exclude_seen: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The k most probable next items after each history (item ids, oldest first).
+
+        Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue;
+        `exclude_seen` leaves out the items of the history itself. The model's training mode is
+        put back afterwards. Raises ValueError for an empty history, an id outside 1..N, or if
+        fewer than k items remain.
+        """
+        contexts = self._pad(histories)
+        training = self.training
+        self.eval()
+        try:
+            top: tuple[Tensor, Tensor] = self.softmax.top_k(
+                self.last_hidden(contexts), k, contexts if exclude_seen else None
+            )
+        finally:
+            self.train(training)
+        return top
+
+    def _pad(self, histories: Sequence[Sequence[int]]) -> Tensor:
+        if not histories:
+            raise ValueError("no histories: give a list of lists of item ids")
+        for row, history in enumerate(histories):
+            if len(history) == 0:
+                raise ValueError(f"history {row} is empty; give at least one item")
+            wrong = [item for item in history if not 1 <= item <= self.config.n_items]
+            if wrong:
+                raise ValueError(
+                    f"history {row}: item id {wrong[0]} is outside 1..{self.config.n_items}"
+                )
+        rows = [torch.tensor([int(item) for item in history]) for history in histories]
+        padded = pad_sequence(rows, batch_first=True, padding_side="left")
+        return padded.to(next(self.parameters()).device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_tensors(folder / "model.safetensors", dict(self.named_parameters()))
+        write_text(folder / "config.json", json.dumps(asdict(self.config), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SequentialRecommender:
+        """Read a model that `save` wrote. Loading never executes code.
+
+        Raises FileNotFoundError if a file is missing and ValueError if one is corrupt, cut short
+        or belongs to another model.
+        """
+        folder = Path(folder)
+        model = cls(_read_config(folder / "config.json"))
+        copy_tensors(_read_tensors(folder / "model.safetensors"), model, folder)
+        return model
+
+
+def _build_softmax(config: ModelConfig) -> FullSoftmax | BlockSoftmax | LowRankSoftmax:
+    if not config.block_softmax:
+        return FullSoftmax(config.width, config.n_items)
+    return BlockSoftmax(config.partition) if config.tree else LowRankSoftmax(config.partition)
+
+
+def _read_config(path: Path) -> ModelConfig:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        unknown = set(values) - {field.name for field in fields(ModelConfig)}
+        if unknown:
+            raise ValueError(f"unknown fields {sorted(unknown)}")
+        return ModelConfig(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} does not describe a model of this library: {error}") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; a saved model has config.json beside it")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is corrupt, cut short or no safetensors file ({error}); save the model again"
+        ) from error
+
+
+def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
+    """Copy named tensors into the model's parameters.
+
+    Raises ValueError naming `source` if names or shapes are not exactly the model's.
+    """
+    parameters = dict(model.named_parameters())
+    for name in sorted(set(tensors) ^ set(parameters)):
+        raise ValueError(f"{source} belongs to another model: {name} is not in both")
+    for name, parameter in parameters.items():
+        if tensors[name].shape != parameter.shape:
+            raise ValueError(
+                f"{source} belongs to another model: {name} has shape "
+                f"{tuple(tensors[name].shape)}, the model's is {tuple(parameter.shape)}"
+            )
+        with torch.no_grad():
+            parameter.copy_(tensors[name])

@@ -1,0 +1,214 @@
+"""From a table of interactions to a catalogue ordered by popularity, a split, and windows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+Split = Literal["leave_one_out", "by_user"]
+SPLITS: tuple[Split, ...] = ("leave_one_out", "by_user")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items numbered 1..N by falling count in the training part, ties by original id.
+
+    `items` [N] are the original ids and `counts` [N] the training counts of the items 1..N. An
+    item that only the held-out part knows has count 0 and stands at the end.
+    """
+
+    items: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def n_items(self) -> int:
+        """Number of items N."""
+        return len(self.items)
+
+    def ids(self, originals: Iterable[Any]) -> list[int]:
+        """Item ids 1..N of original ids. Raises ValueError for one not in the catalogue."""
+        index = pd.Index(self.items)
+        originals = list(originals)
+        positions = index.get_indexer(originals)
+        for original, position in zip(originals, positions, strict=True):
+            if position < 0:
+                near = get_close_matches(str(original), index.astype(str), n=3)
+                hint = f"; the nearest are {', '.join(near)}" if near else ""
+                raise ValueError(f"item {original!r} is not in the catalogue{hint}")
+        return [int(position) + 1 for position in positions]
+
+    def originals(self, ids: Iterable[int]) -> list[Any]:
+        """Original ids of item ids. Raises ValueError for an id outside 1..N."""
+        ids = [int(i) for i in ids]
+        for i in ids:
+            if not 1 <= i <= self.n_items:
+                raise ValueError(f"item id {i} is outside 1..{self.n_items}")
+        return [self.items[i - 1] for i in ids]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One prediction to make for each user: left-padded `contexts` [U, L] and `targets` [U]."""
+
+    contexts: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """Training windows and held-out predictions over one catalogue.
+
+    `train` [W, L + 1] are left-padded windows that overlap by one item, so that each transition
+    of a user's training sequence is in exactly one of them.
+    """
+
+    catalogue: Catalogue
+    train: Tensor
+    valid: HeldOut
+    test: HeldOut
+    max_len: int
+    split: Split
+    dropped_users: int
+
+    @property
+    def n_items(self) -> int:
+        """Number of items N in the catalogue."""
+        return self.catalogue.n_items
+
+    @classmethod
+    def from_interactions(
+        cls,
+        table: pd.DataFrame,
+        max_len: int = 50,
+        split: Split = "leave_one_out",
+        seed: int = 0,
+    ) -> SequenceData:
+        """Order each user's interactions by time, split, number the items, cut into windows.
+
+        `table` has columns user, item, timestamp; equal times of a user keep the table's order.
+        "leave_one_out": each user's last item is the test target, the one before it the validation
+        target, the rest trains. "by_user": `seed` draws 80 % of the users for training, 10 % for
+        validation, 10 % for test, where the last item is the target. `max_len` is the number L of
+        positions that the model sees. Users with under 3 interactions (2 for "by_user") are
+        dropped with a warning. Raises ValueError for a table that cannot be used.
+        """
+        if max_len < 1:
+            raise ValueError(f"max_len {max_len} is below 1; a window needs at least one position")
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        _check_table(table)
+        items, codes, starts, ends, dropped = _order(table, 3 if split == "leave_one_out" else 2)
+        bounds = _split(starts, ends, split, seed)
+        counts = _count(codes, *bounds["train"], len(items))
+        order = np.argsort(-counts, kind="stable")
+        ids = np.empty(len(items), dtype=np.int64)
+        ids[order] = np.arange(1, len(items) + 1)
+        sequence = ids[codes]
+        return cls(
+            Catalogue(items[order], counts[order]),
+            _windows(sequence, *bounds["train"], max_len),
+            _held_out(sequence, *bounds["valid"], max_len),
+            _held_out(sequence, *bounds["test"], max_len),
+            max_len,
+            split,
+            dropped,
+        )
+
+
+def _check_table(table: pd.DataFrame) -> None:
+    missing = [name for name in ("user", "item", "timestamp") if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"column {missing[0]!r} is missing; the table has {list(table.columns)} and needs "
+            "user, item and timestamp"
+        )
+    if table.empty:
+        raise ValueError("the table is empty; it needs at least one user with 3 interactions")
+    for name in ("user", "item", "timestamp"):
+        wrong = table[name].isna()
+        if name == "timestamp" and pd.api.types.is_float_dtype(table[name]):
+            wrong |= np.isinf(table[name])
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"{int(wrong.sum())} rows have no usable {name}, the first is row {row} "
+                f"({table[name].iloc[row]}); drop or repair them"
+            )
+
+
+def _order(
+    table: pd.DataFrame, shortest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Sorted original item ids, item codes in (user, time) order, each user's start and end, and
+    the number of users dropped for having fewer than `shortest` interactions."""
+    table = table.sort_values(["user", "timestamp"], kind="stable")
+    length = table.groupby("user")["user"].transform("size")
+    long_enough = length >= shortest
+    dropped = int(table.loc[~long_enough, "user"].nunique())
+    if dropped:
+        warnings.warn(
+            f"{dropped} of {table['user'].nunique()} users have fewer than {shortest} "
+            "interactions, too few to split, and were dropped",
+            stacklevel=4,
+        )
+    table = table[long_enough]
+    if table.empty:
+        raise ValueError(f"no user has the {shortest} interactions that the split needs")
+    codes, items = pd.factorize(table["item"], sort=True)
+    first = np.flatnonzero(~table["user"].duplicated())
+    return np.asarray(items), codes, first, np.append(first[1:], len(table)), dropped
+
+
+def _split(
+    starts: np.ndarray, ends: np.ndarray, split: Split, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Start and end of each part's sequences; the last item of a held-out one is its target."""
+    if split == "leave_one_out":
+        return {"train": (starts, ends - 2), "valid": (starts, ends - 1), "test": (starts, ends)}
+    users = np.random.default_rng(seed).permutation(len(starts))
+    held_out = len(users) // 10
+    if held_out == 0:
+        raise ValueError(f"{len(users)} users are too few to split by user; it needs at least 10")
+    parts = np.split(users, [len(users) - 2 * held_out, len(users) - held_out])
+    names = ("train", "valid", "test")
+    return {
+        name: (starts[np.sort(part)], ends[np.sort(part)])
+        for name, part in zip(names, parts, strict=True)
+    }
+
+
+def _count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int) -> np.ndarray:
+    """Occurrences [N] of each item code inside the sequences starts[i] .. ends[i] - 1."""
+    steps = np.zeros(len(codes) + 1, dtype=np.int64)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, ends, -1)
+    inside = steps.cumsum()[:-1] > 0
+    return np.bincount(codes[inside], minlength=n_items)
+
+
+def _windows(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> Tensor:
+    """Left-padded windows [W, max_len + 1], counted from each sequence's end, overlapping by 1."""
+    n_windows = -(-(ends - starts - 1) // max_len)
+    user = np.repeat(np.arange(len(starts)), n_windows)
+    number = np.arange(len(user)) - np.repeat(n_windows.cumsum() - n_windows, n_windows)
+    return _left_padded(ids, starts[user], ends[user] - number * max_len, max_len + 1)
+
+
+def _held_out(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> HeldOut:
+    contexts = _left_padded(ids, starts, ends - 1, max_len)
+    return HeldOut(contexts, torch.from_numpy(ids[ends - 1]))
+
+
+def _left_padded(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, length: int) -> Tensor:
+    """Rows [R, length]: the last `length` of ids[start:end], after zeros if there are fewer."""
+    positions = ends[:, None] - np.arange(length, 0, -1)
+    inside = positions >= starts[:, None]
+    return torch.from_numpy(np.where(inside, ids[np.where(inside, positions, 0)], 0))

@@ -1,0 +1,273 @@
+"""`fit`: the training loop, early stopping, and a checkpoint from which it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cprec_lib.evaluation import evaluate
+from cprec_lib.files import save_tensors
+from cprec_lib.recommender import SequentialRecommender, copy_tensors
+from cprec_lib.sequences import SequenceData
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
+
+    `batch_size` counts windows. `weight_decay` is AdamW's, on every parameter. `seed` orders the
+    windows and drops units; a model's initial weights have their own seed.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    patience: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate {self.learning_rate} is not a positive number")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay {self.weight_decay} is negative or not a number")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training windows: mean loss (nats), seconds of training, validation."""
+
+    epoch: int
+    loss: float
+    seconds: float
+    valid: dict[str, float]
+
+
+@dataclass
+class History:
+    """The epochs of a run so far."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def best(self) -> Epoch:
+        """The first epoch with the highest validation NDCG@10, whose weights `fit` keeps."""
+        return max(self.epochs, key=lambda epoch: epoch.valid["ndcg@10"])
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Median training seconds of an epoch, validation left out."""
+        return float(pd.Series([epoch.seconds for epoch in self.epochs]).median())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an epoch: loss, seconds and the validation metrics."""
+        rows = [{**asdict(e), **e.valid} for e in self.epochs]
+        return pd.DataFrame(rows).drop(columns="valid").set_index("epoch")
+
+
+def fit(
+    model: SequentialRecommender,
+    data: SequenceData,
+    config: TrainConfig | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train `model` in place, on its own device, and leave it with its best epoch's weights.
+
+    Every position of every window is predicted, padding excepted. After each epoch `folder`, if
+    given, receives a checkpoint, written whole or not at all; `resume` goes on from it as if the
+    run had never stopped. The same model, data and config give the same numbers, bit for bit on a
+    CPU with the same number of threads. `progress` prints a bar to standard output.
+
+    Raises ValueError if the catalogues differ, or if the folder holds a checkpoint that is
+    corrupt, of another run, or that `resume` was not asked to use; FloatingPointError if the loss
+    is no longer finite.
+    """
+    config = config or TrainConfig()
+    _check_catalogue(model, data)
+    run = _Run(model, config, Path(folder) if folder else None)
+    run.open(resume)
+    windows = data.train.to(next(model.parameters()).device)
+    with _bar(config, run.history, progress) as bar:
+        while not run.finished:
+            number = len(run.history.epochs) + 1
+            started = time.perf_counter()
+            loss = _train_epoch(run, windows, number)
+            seconds = time.perf_counter() - started
+            valid = evaluate(model, data, "valid").metrics()
+            run.close_epoch(Epoch(number, loss, seconds, valid))
+            bar.set_postfix_str(f"loss {loss:.3f}, valid NDCG@10 {valid['ndcg@10']:.4f}")
+            bar.update()
+    run.restore_best()
+    return run.history
+
+
+class _Run:
+    """The state of a run: what a checkpoint holds."""
+
+    def __init__(
+        self, model: SequentialRecommender, config: TrainConfig, folder: Path | None
+    ) -> None:
+        self.model, self.config, self.folder = model, config, folder
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.history = History()
+        self.best = _copy(model)
+
+    @property
+    def finished(self) -> bool:
+        done = len(self.history.epochs)
+        return done >= self.config.epochs or (
+            done > 0 and done - self.history.best.epoch >= self.config.patience
+        )
+
+    def close_epoch(self, epoch: Epoch) -> None:
+        self.history.epochs.append(epoch)
+        if self.history.best is epoch:
+            self.best = _copy(self.model)
+        if self.folder:
+            self._save(self.folder / CHECKPOINT)
+
+    def restore_best(self) -> None:
+        copy_tensors(self.best, self.model, Path(CHECKPOINT))
+
+    def open(self, resume: bool) -> None:
+        """Make the folder, and go on from its checkpoint if there is one."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / CHECKPOINT
+        if path.exists() and not resume:
+            raise ValueError(
+                f"{self.folder} already holds a run; resume it, or choose another folder"
+            )
+        if path.exists():
+            self._load(path)
+
+    def _describe(self) -> dict[str, Any]:
+        description = {"model": asdict(self.model.config), "training": asdict(self.config)}
+        normal: dict[str, Any] = json.loads(json.dumps(description))
+        return normal
+
+    def _save(self, path: Path) -> None:
+        tensors = {f"model/{name}": t for name, t in self.model.named_parameters()}
+        tensors |= {f"best/{name}": t for name, t in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adamw/{index}/{name}": t for name, t in state.items()}
+        history = [asdict(epoch) for epoch in self.history.epochs]
+        metadata = json.dumps({**self._describe(), "history": history})
+        save_tensors(path, tensors, {"run": metadata})
+
+    def _load(self, path: Path) -> None:
+        groups, run = _read_checkpoint(path)
+        ours = self._describe()
+        # More epochs than before is how one goes on; every other setting must be the same.
+        for part, values in ours.items():
+            for name, value in values.items():
+                if name != "epochs" and run[part].get(name) != value:
+                    raise ValueError(
+                        f"{path} is of another run: its {name} is {run[part].get(name)}, this "
+                        f"run's is {value}; use the same settings or another folder"
+                    )
+        copy_tensors(groups["model"], self.model, path)
+        self.best = {name: tensor.clone() for name, tensor in groups["best"].items()}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups["adamw"].items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = tensor
+        optimizer = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**optimizer, "state": state})
+        self.history = History([Epoch(**epoch) for epoch in run["history"]])
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Tensors by group (model, best, adamw) and the description of the run."""
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adamw": {}}
+    try:
+        with safe_open(path, "pt") as file:
+            run = json.loads(file.metadata()["run"])
+            for key in file.keys():  # noqa: SIM118 - the file is no dictionary
+                group, _, name = key.partition("/")
+                groups[group][name] = file.get_tensor(key)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is corrupt or no checkpoint of this library ({error}); "
+            "delete it to start over"
+        ) from error
+    return groups, run
+
+
+def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
+    """One pass over the windows in an order that the seed and the epoch's number fix."""
+    model, config = run.model, run.config
+    model.train()
+    total = windows.new_zeros((), dtype=torch.float32)
+    with _seeded(config.seed, number):
+        batches = torch.randperm(len(windows)).to(windows.device).split(config.batch_size)
+        for batch in batches:
+            loss = model.loss(windows[batch])
+            run.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            run.optimizer.step()
+            total += loss.detach()
+    mean = float(total) / len(batches)
+    if not math.isfinite(mean):
+        raise FloatingPointError(
+            f"the loss of epoch {number} is {mean}; try a learning rate below "
+            f"{config.learning_rate}. The last checkpoint, if any, holds the epoch before"
+        )
+    return mean
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int) -> Iterator[None]:
+    """Seed torch's generators for one epoch and put the caller's state back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        yield
+
+
+def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
+    if model.config.n_items != data.n_items:
+        raise ValueError(
+            f"the model knows {model.config.n_items} items, the data {data.n_items}; "
+            "build the model with n_items=data.n_items"
+        )
+
+
+def _bar(config: TrainConfig, history: History, progress: bool) -> tqdm[Any]:
+    return tqdm(
+        total=config.epochs,
+        initial=len(history.epochs),
+        unit="epoch",
+        disable=not progress,
+        file=sys.stdout,
+        dynamic_ncols=True,
+    )
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
