@@ -44,7 +44,7 @@ __all__ = [
     "cprec",
     "evaluate",
     "fit",
-    "load_interactions",
-    "load_titles",
+    # "load_interactions",
+    # "load_titles",
     "nextitnet",
 ]
