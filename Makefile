@@ -1,0 +1,41 @@
+# Every target does the set-up that it needs. `make PYTHON=python3.12 course` names another Python.
+.DEFAULT_GOAL := help
+.PHONY: help course lab figures test lint clean data
+
+READY := .venv/.ready
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := .venv/Scripts
+else
+PYTHON ?= python3
+BIN := .venv/bin
+endif
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+course: data  ## Run every notebook; pages, executed notebooks and an index go to build/course/.
+	$(BIN)/python -m tools.course run
+
+lab: data  ## Open JupyterLab at the first notebook, in your own copy of the notebooks.
+	$(BIN)/python -m tools.course lab
+
+figures: data  ## Run the notebooks in place; figures go to build/figures/ as PNG and SVG.
+	$(BIN)/python -m tools.course figures
+
+test: data  ## Run the tests, then every notebook as a test.
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks
+
+lint: $(READY)  ## Check code and notebooks with ruff, the types of the library with mypy.
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+data: $(READY)  ## Fetch MovieLens-100K, once.
+	$(BIN)/python -m cprec_lib data ml-100k
+
+clean:  ## Delete what was built and the environment; downloads and my_work/ stay.
+	rm -rf build .venv
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) tools/set_up.py

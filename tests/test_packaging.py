@@ -1,0 +1,152 @@
+"""pyproject.toml, requirements.lock, environment.yml and the Makefile say the same."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from tools import set_up
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def direct_dependencies() -> list[Requirement]:
+    """Every requirement that pyproject.toml names, but for the project's own extras."""
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    groups = PROJECT["dependency-groups"].values()
+    lines = [*project["dependencies"], *sum(extras, []), *sum(groups, [])]
+    requirements = [Requirement(line) for line in lines]
+    return [r for r in requirements if r.name != project["name"]]
+
+
+def lock_lines() -> list[str]:
+    """The lines of the lock without comments."""
+    lines = [line.split(" #")[0].strip() for line in LOCK.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def pinned_versions() -> dict[str, str]:
+    """Canonical name -> version, for every line of the lock."""
+    pins = [Requirement(line) for line in lock_lines()]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+
+
+@pytest.mark.parametrize("requirement", direct_dependencies(), ids=str)
+def test_lock_pins_each_direct_dependency_within_its_range(requirement: Requirement) -> None:
+    version = pinned_versions().get(canonicalize_name(requirement.name))
+    assert version is not None, f"{requirement.name} is not in requirements.lock"
+    assert requirement.specifier.contains(version)
+
+
+@pytest.mark.parametrize("line", lock_lines())
+def test_lock_lines_are_exact_pins(line: str) -> None:
+    requirement = Requirement(line)
+    assert requirement.url is None
+    assert re.fullmatch(r"==[0-9a-z.]+", str(requirement.specifier))
+
+
+def test_lock_names_each_package_once() -> None:
+    assert len(pinned_versions()) == len(lock_lines())
+
+
+def test_lock_pins_torch_for_every_build_of_it() -> None:
+    assert pinned_versions()["torch"] == "2.13.0"
+    assert PROJECT["tool"]["uv"]["constraint-dependencies"] == ["torch==2.13.0"]
+
+
+@pytest.mark.parametrize("prefix", ["nvidia", "cuda", "triton"])
+def test_lock_leaves_the_packages_of_cuda_to_torch(prefix: str) -> None:
+    assert [name for name in pinned_versions() if name.startswith(prefix)] == []
+
+
+def test_lock_serves_every_system() -> None:
+    for line in lock_lines():
+        marker = Requirement(line).marker
+        assert marker is None or "platform_machine" not in str(marker)
+
+
+def test_conda_environment_installs_the_lock_and_the_package() -> None:
+    (pip_section,) = [part for part in ENVIRONMENT["dependencies"] if isinstance(part, dict)]
+    assert pip_section == {"pip": ["-r requirements.lock", "-e ."]}
+
+
+def test_python_range_is_the_same_everywhere() -> None:
+    wanted = PROJECT["project"]["requires-python"]
+    assert f"python {wanted}" in ENVIRONMENT["dependencies"]
+    minors = [minor for minor in range(6, 20) if SpecifierSet(wanted).contains(f"3.{minor}.0")]
+    assert [(3, minors[0]), (3, minors[-1])] == [set_up.OLDEST, set_up.NEWEST]
+    classifiers = PROJECT["project"]["classifiers"]
+    named = [c for c in classifiers if re.search(r"Python :: 3\.\d+$", c)]
+    assert named == [f"Programming Language :: Python :: 3.{minor}" for minor in minors]
+    assert PROJECT["tool"]["mypy"]["python_version"] == f"3.{minors[0]}"
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py3{minors[0]}"
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 10), (3, 14), (4, 0)])
+def test_set_up_refuses_another_python_and_says_which_it_needs(version: tuple[int, int]) -> None:
+    message = set_up.complaint(version)
+    assert message is not None
+    assert ".".join(map(str, version)) in message
+    assert "3.11 to 3.13" in message
+    assert "make PYTHON=" in message
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
+def test_set_up_accepts_the_pythons_of_the_range(version: tuple[int, int]) -> None:
+    assert set_up.complaint(version) is None
+
+
+def test_set_up_names_the_way_to_a_missing_venv(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set_up.missing_module() is None
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    message = set_up.missing_module()
+    assert message is not None
+    assert "python3-venv" in message
+
+
+def test_set_up_can_be_read_by_an_old_python() -> None:
+    source = (ROOT / "tools" / "set_up.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+
+
+def test_every_target_is_phony_and_says_what_it_does() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)
+    described = re.findall(r"^([a-z]+):.*  ## .+\.$", MAKEFILE, flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE)
+    assert sorted(phony.split()) == sorted(described) == sorted(targets)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("command", [["make"], ["make", "help"]], ids=" ".join)
+def test_make_lists_the_targets(command: list[str]) -> None:
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for target in ("course", "lab", "figures", "test", "lint", "help"):
+        assert f"make {target} " in printed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no executable bit")
+def test_ci_runs_the_tests_and_the_linters() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text(encoding="utf-8").splitlines()[-2:] == ["make test", "make lint"]
+
+
+def test_citation_names_the_version_of_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == PROJECT["project"]["version"]
+    assert citation["license"] == PROJECT["project"]["license"]

@@ -1,0 +1,1 @@
+"""Commands that set up, run and render the course; no part of the library."""
