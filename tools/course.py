@@ -1,0 +1,146 @@
+"""Run the course: `python -m tools.course run`, `figures` or `lab`.
+
+`run` executes a copy of every notebook and writes pages; `figures` executes them in place and
+writes their figures; `lab` opens JupyterLab in a copy for the learner. Exit status 1 if a notebook
+fails, after the others have run.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nbformat
+
+from tools import measured, pages
+from tools.execution import Failure, Run, run_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADLINE_TAG = "headline"
+
+
+def run_course(notebooks: Path, out: Path) -> list[Run]:
+    """Run every notebook; write executed notebooks, pages and an index to `out`."""
+    runs = _run_each(notebooks, lambda path: {})
+    pages.write_course(runs, notebooks, out, headlines(runs))
+    print(f"\nTo read the course, open {out / 'index.html'}")
+    _report(runs)
+    return runs
+
+
+def run_figures(notebooks: Path, out: Path, readme: Path) -> list[Run]:
+    """Run every notebook in place, with its figures written to `out`.
+
+    A notebook that fails leaves its file as it was; one failure also leaves `readme` as it was.
+    """
+    measured.check_markers(_notebook_paths(notebooks), readme)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in _notebook_paths(notebooks):
+        _delete_figures(out, path.stem)
+    runs = _run_each(notebooks, lambda path: {"CPREC_FIGURES": str(out.resolve() / path.stem)})
+    for run in runs:
+        if not run.failure:
+            measured.write_header(run.notebook, run)
+            nbformat.write(run.notebook, notebooks / f"{run.name}.ipynb")
+    if not any(run.failure for run in runs):
+        measured.write_readme(readme, runs)
+    print(f"\nThe figures are in {out}")
+    _report(runs)
+    return runs
+
+
+def open_lab() -> int:
+    """Copy the notebooks for the learner and open JupyterLab at the first; its exit status."""
+    command = [sys.executable, "-m", "cprec_lib", "workbook"]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    print(printed, end="")
+    folder = Path(printed.strip().splitlines()[-1])
+    first = _notebook_paths(folder)[0]
+    return subprocess.call([sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", str(first)])
+
+
+def headlines(runs: Sequence[Run]) -> list[str]:
+    """The text that cells tagged `headline` printed or returned."""
+    return [
+        text
+        for run in runs
+        for cell in run.notebook.cells
+        if HEADLINE_TAG in cell.metadata.get("tags", [])
+        for text in map(_text, cell.get("outputs", []))
+        if text
+    ]
+
+
+def _text(output: nbformat.NotebookNode) -> str:
+    if output.output_type == "stream":
+        return output.text if output.name == "stdout" else ""
+    return output.get("data", {}).get("text/plain", "")
+
+
+def _notebook_paths(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.ipynb"))
+    if not paths:
+        raise FileNotFoundError(f"The folder {folder} holds no notebook (*.ipynb) to run.")
+    return paths
+
+
+def _run_each(folder: Path, environment: Callable[[Path], dict[str, str]]) -> list[Run]:
+    runs = []
+    for path in _notebook_paths(folder):
+        run = run_notebook(path, environment(path))
+        if run.failure:
+            print(_failure_text(run.name, run.failure), flush=True)
+        runs.append(run)
+    return runs
+
+
+def _delete_figures(out: Path, name: str) -> None:
+    """Delete the figures of an earlier run: one that was renamed since would stay for ever."""
+    for kind in ("png", "svg"):
+        for path in out.glob(f"{name}-*.{kind}"):
+            path.unlink()
+
+
+def _report(runs: Sequence[Run]) -> None:
+    print("\n" + measured.terminal_table(runs))
+    for text in headlines(runs):
+        print("\n" + text.rstrip("\n"))
+    for run in runs:
+        if run.failure:
+            print("\n" + _failure_text(run.name, run.failure))
+
+
+def _failure_text(name: str, failure: Failure) -> str:
+    heading = f"{name} failed in code cell {failure.cell_number}:"
+    source = "\n".join(f"    {line}" for line in failure.source.splitlines())
+    return f"{heading}\n\n{source}\n\n{failure.reason}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__)
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the notebooks, write pages")
+    run.add_argument("--out", type=Path, default=Path("build/course"))
+    figures = commands.add_parser("figures", help="run the notebooks in place, write figures")
+    figures.add_argument("--out", type=Path, default=Path("build/figures"))
+    figures.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    commands.add_parser("lab", help="open JupyterLab in a copy of the notebooks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Do what the command line says; the exit status."""
+    arguments = _arguments()
+    if arguments.command == "lab":
+        return open_lab()
+    if arguments.command == "run":
+        runs = run_course(arguments.notebooks, arguments.out)
+    else:
+        runs = run_figures(arguments.notebooks, arguments.out, arguments.readme)
+    return 1 if any(run.failure for run in runs) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Run one notebook from top to bottom in a fresh kernel, and measure it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal
+from nbconvert.filters import strip_ansi
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from tools.memory import PeakMemory
+
+SECONDS_A_CELL = 300
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The cell that stopped a notebook, counted from 1 over its code cells, and why."""
+
+    cell_number: int
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A notebook as its run left it, and what the run took."""
+
+    name: str
+    notebook: NotebookNode
+    seconds: float
+    peak_bytes: int
+    failure: Failure | None
+
+    @property
+    def status(self) -> str:
+        """`ok`, or where it failed."""
+        return f"failed in code cell {self.failure.cell_number}" if self.failure else "ok"
+
+
+def run_notebook(path: Path, environment: dict[str, str]) -> Run:
+    """Run the notebook at `path` in its own folder, with these variables added to the kernel's.
+
+    The file is only read. A cell that fails or takes over SECONDS_A_CELL ends the run.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    clear_results(notebook)
+    start = time.perf_counter()
+    peak_bytes, failure = _execute(notebook, path, environment)
+    seconds = time.perf_counter() - start
+    remove_machine_traces(notebook)
+    return Run(path.stem, notebook, seconds, peak_bytes, failure)
+
+
+def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
+    """The cells that a run executes, code and not empty, each with its place in the notebook."""
+    return [
+        (place, cell)
+        for place, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
+
+
+def clear_results(notebook: NotebookNode) -> None:
+    """Forget an earlier run, so that a cell never reached shows no stale output."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+
+
+def remove_machine_traces(notebook: NotebookNode) -> None:
+    """Drop what changes from run to run or shows nothing without a kernel."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3 (ipykernel)",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        }
+    )
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {})]
+
+
+def _execute(
+    notebook: NotebookNode, path: Path, environment: dict[str, str]
+) -> tuple[int, Failure | None]:
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=SECONDS_A_CELL,
+        coalesce_streams=True,
+        record_timing=False,
+        extra_arguments=["--log-level=CRITICAL"],  # the kernel's own log, not the notebook's
+    )
+    # A progress bar of a cell would end up in its output; the terminal has this run's own.
+    kernel_environment = {**os.environ, "TQDM_DISABLE": "1", **environment}
+    with (
+        _progress_bar(path.stem, len(code_cells(notebook))) as progress,
+        client.setup_kernel(cwd=str(path.parent), env=kernel_environment),
+        PeakMemory(client.km.provisioner.pid, on_sample=_refresher(progress)) as memory,
+    ):
+        failure = _execute_cells(client, progress)
+    return memory.bytes, failure
+
+
+def _execute_cells(client: NotebookClient, progress: tqdm) -> Failure | None:
+    for number, (place, cell) in enumerate(code_cells(client.nb), start=1):
+        try:
+            client.execute_cell(cell, place)
+        except (CellControlSignal, RuntimeError) as error:  # RuntimeError: the kernel died
+            return Failure(number, cell.source, _reason(error, cell))
+        progress.update()
+    return None
+
+
+def _reason(error: Exception, cell: NotebookNode) -> str:
+    tracebacks = [o.traceback for o in cell.outputs if o.output_type == "error"]
+    text = "\n".join(tracebacks[-1]) if tracebacks else f"{type(error).__name__}: {error}"
+    return str(strip_ansi(text))
+
+
+def _progress_bar(name: str, n_cells: int) -> tqdm:
+    return tqdm(
+        desc=name,
+        total=n_cells,
+        bar_format="{desc:<24} {bar:20} cell {n_fmt} of {total_fmt}, {elapsed}",
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+    )
+
+
+def _refresher(progress: tqdm) -> Callable[[], object]:
+    """What keeps the elapsed time moving during a long cell; a log file needs none of that."""
+    return progress.refresh if sys.stderr.isatty() else lambda: None

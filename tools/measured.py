@@ -1,0 +1,118 @@
+"""What a run took, in words: the table at its end, and the numbers that it writes into prose.
+
+Prose marks the place with `<!-- measured -->` and `<!-- /measured -->`; what stands between them
+belongs to the build.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from tools.execution import Run
+
+OPENING, CLOSING = "<!-- measured -->", "<!-- /measured -->"
+_MARKED = re.compile(f"{OPENING}.*?{CLOSING}", flags=re.DOTALL)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: `38 s`, or `3.5 min` from 100 seconds on."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def memory(n_bytes: int) -> str:
+    """Bytes for a person: `0.9 GB`."""
+    return f"{n_bytes / 1e9:.1f} GB"
+
+
+def cpu_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def write_between_markers(text: str, measured: str, place: str) -> str:
+    """`text` with `measured` between its markers; `place` names the text in an error.
+
+    Raises ValueError if the markers are not there exactly once.
+    """
+    changed, n_places = _MARKED.subn(lambda _: f"{OPENING}{measured}{CLOSING}", text)
+    if n_places != 1:
+        raise ValueError(
+            f"{place} has {n_places} places marked {OPENING} ... {CLOSING}, and the build writes "
+            f"its measurements into exactly one. Add the markers, or remove the spare ones."
+        )
+    return changed
+
+
+def write_header(notebook: NotebookNode, run: Run) -> None:
+    """Write what the run took into the first text cell of the notebook."""
+    measured = (
+        f"Measured on {cpu_cores()} CPU cores: {duration(run.seconds)}, {memory(run.peak_bytes)}."
+    )
+    _write_header(notebook, measured, run.name)
+
+
+def write_readme(readme: Path, runs: Sequence[Run]) -> None:
+    """Write the table of all runs into README.md."""
+    text = readme.read_text(encoding="utf-8")
+    changed = write_between_markers(text, markdown_table(runs), readme.name)
+    readme.write_text(changed, encoding="utf-8", newline="\n")
+
+
+def check_markers(notebooks: Sequence[Path], readme: Path) -> None:
+    """Raise ValueError if a file lacks the markers: sooner said before the run than after."""
+    for path in notebooks:
+        _write_header(nbformat.read(path, as_version=4), "", path.name)
+    write_between_markers(readme.read_text(encoding="utf-8"), "", readme.name)
+
+
+def markdown_table(runs: Sequence[Run]) -> str:
+    """The table for README.md: a line for each notebook and one for all of them."""
+    lines = [
+        "",
+        f"Measured on {cpu_cores()} CPU cores.",
+        "",
+        "| Notebook | Time | Peak memory |",
+        "|---|---:|---:|",
+    ]
+    for run in runs:
+        link = f"[{run.name}](notebooks/{run.name}.ipynb)"
+        lines.append(f"| {link} | {duration(run.seconds)} | {memory(run.peak_bytes)} |")
+    lines.append(f"| All | {_total_duration(runs)} | {_largest_memory(runs)} |")
+    return "\n".join([*lines, ""])
+
+
+def terminal_table(runs: Sequence[Run]) -> str:
+    """The table that closes a run on the terminal."""
+    line = "{:<24} {:>8} {:>12}  {}".format
+    rows = [line(r.name, f"{r.seconds:.1f}", memory(r.peak_bytes), r.status) for r in runs]
+    total = sum(run.seconds for run in runs)
+    failed = sum(run.failure is not None for run in runs)
+    return "\n".join(
+        [
+            line("notebook", "seconds", "peak memory", "status"),
+            *rows,
+            line("all", f"{total:.1f}", _largest_memory(runs), f"{failed} failed"),
+        ]
+    )
+
+
+def _write_header(notebook: NotebookNode, measured: str, name: str) -> None:
+    cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    if not cells:
+        raise ValueError(f"{name} has no text cell; its first one must hold {OPENING}.")
+    place = f"The first text cell of {name}"
+    cells[0].source = write_between_markers(cells[0].source, measured, place)
+
+
+def _total_duration(runs: Sequence[Run]) -> str:
+    return duration(sum(run.seconds for run in runs))
+
+
+def _largest_memory(runs: Sequence[Run]) -> str:
+    return memory(max(run.peak_bytes for run in runs))
