@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
@@ -104,7 +105,7 @@ def fit(
     """
     config = config or TrainConfig()
     _check_catalogue(model, data)
-    run = _Run(model, config, Path(folder) if folder else None)
+    run = _Run(model, data, config, Path(folder) if folder else None)
     run.open(resume)
     windows = data.train.to(next(model.parameters()).device)
     with _bar(config, run.history, progress) as bar:
@@ -125,9 +126,14 @@ class _Run:
     """The state of a run: what a checkpoint holds."""
 
     def __init__(
-        self, model: SequentialRecommender, config: TrainConfig, folder: Path | None
+        self,
+        model: SequentialRecommender,
+        data: SequenceData,
+        config: TrainConfig,
+        folder: Path | None,
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
+        self.data = _describe_data(data)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=config.learning_rate,
@@ -168,7 +174,11 @@ class _Run:
             self._load(path)
 
     def _describe(self) -> dict[str, Any]:
-        description = {"model": asdict(self.model.config), "training": asdict(self.config)}
+        description = {
+            "model": asdict(self.model.config),
+            "training": asdict(self.config),
+            "data": self.data,
+        }
         normal: dict[str, Any] = json.loads(json.dumps(description))
         return normal
 
@@ -187,10 +197,11 @@ class _Run:
         # More epochs than before is how one goes on; every other setting must be the same.
         for part, values in ours.items():
             for name, value in values.items():
-                if name != "epochs" and run[part].get(name) != value:
+                found = run.get(part, {}).get(name)
+                if name != "epochs" and found != value:
                     raise ValueError(
-                        f"{path} is of another run: its {name} is {run[part].get(name)}, this "
-                        f"run's is {value}; use the same settings or another folder"
+                        f"{path} is of another run: its {name} is {found}, this "
+                        f"run's is {value}; use the same data and settings, or another folder"
                     )
         copy_tensors(groups["model"], self.model, path)
         self.best = {name: tensor.clone() for name, tensor in groups["best"].items()}
@@ -201,6 +212,12 @@ class _Run:
         optimizer = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**optimizer, "state": state})
         self.history = History([Epoch(**epoch) for epoch in run["history"]])
+
+
+def _describe_data(data: SequenceData) -> dict[str, Any]:
+    """What a run must find again to go on: how the table was cut, and a hash of all windows."""
+    digest = hashlib.sha256(data.train.cpu().numpy().tobytes())
+    return {"max_len": data.max_len, "split": data.split, "data's sha256": digest.hexdigest()}
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -214,8 +231,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
                 groups[group][name] = file.get_tensor(key)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is corrupt or no checkpoint of this library ({error}); "
-            "delete it to start over"
+            f"{path} is corrupt or no checkpoint of this library ({error}); delete it to start over"
         ) from error
     return groups, run
 
