@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+
+def whole_number(name: str, value: Any) -> int:
+    """`value` as an int. Raises ValueError, naming it, for a fraction, a bool or text."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} {value!r} is no whole number; give an int")
+    return int(value)
+
+
+def whole_numbers(name: str, values: Iterable[Any]) -> tuple[int, ...]:
+    """`values` as a tuple of ints. Raises ValueError if one is no whole number."""
+    return tuple(whole_number(name, value) for value in values)
 
 
 def cutoffs_from_shares(n_items: int, shares: Sequence[float]) -> tuple[int, ...]:
@@ -27,8 +41,10 @@ def decaying_widths(width: int, n_blocks: int, factor: float = 4) -> tuple[int, 
     """Widths d_j = max(1, floor(d / factor^(j-1))) of blocks j = 1 .. n (CpRec, section 3.2)."""
     if width < 1:
         raise ValueError(f"width {width} is below 1; a vector needs at least one component")
-    if factor < 1:
+    if not factor >= 1:
         raise ValueError(f"factor {factor} is below 1; tail blocks may not be wider than the head")
+    # Any factor from the width on makes every tail 1 wide; powers of a huge one would overflow.
+    factor = min(factor, width)
     return tuple(max(1, int(width / factor**j)) for j in range(n_blocks))
 
 
@@ -57,8 +73,8 @@ class BlockPartition:
     tail. `cutoffs` are cumulative item counts with n_items left out, as in
     `torch.nn.AdaptiveLogSoftmaxWithLoss`; `widths` has one entry a block, the head's first.
 
-    Raises ValueError if the cutoffs do not increase, if they leave the head or the tail empty, or
-    if there is not exactly one width of at least 1 for each block.
+    Raises ValueError if the cutoffs do not increase, if they leave the head or the tail empty, if
+    there is not exactly one width of at least 1 for each block, or if a number is not whole.
     """
 
     n_items: int
@@ -66,8 +82,9 @@ class BlockPartition:
     widths: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cutoffs", tuple(int(c) for c in self.cutoffs))
-        object.__setattr__(self, "widths", tuple(int(w) for w in self.widths))
+        object.__setattr__(self, "n_items", whole_number("n_items", self.n_items))
+        object.__setattr__(self, "cutoffs", whole_numbers("cutoff", self.cutoffs))
+        object.__setattr__(self, "widths", whole_numbers("width", self.widths))
         _check_cutoffs(self.n_items, self.cutoffs)
         if len(self.widths) != self.n_blocks:
             raise ValueError(

@@ -17,7 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from cprec_lib.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.files import save_tensors, write_text
 from cprec_lib.middle import DilatedCNN
-from cprec_lib.partition import BlockPartition, cutoffs_from_shares, decaying_widths
+from cprec_lib.partition import (
+    BlockPartition,
+    cutoffs_from_shares,
+    decaying_widths,
+    whole_number,
+    whole_numbers,
+)
 from cprec_lib.sharing import sharing_table
 from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
 
@@ -45,9 +51,7 @@ class ModelConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("dilations", "cutoffs", "widths"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
+        self._normalise()
         for name in ("n_items", "width", "kernel_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is below 1")
@@ -60,6 +64,17 @@ class ModelConfig:
         sharing_table(self.sharing, len(self.dilations))
         if self.decomposed:
             self.partition  # noqa: B018 - building it checks cutoffs and widths
+
+    def _normalise(self) -> None:
+        """Make the numbers plain ints and the sequences tuples, as JSON and equality need them."""
+        for name in ("n_items", "width", "kernel_size"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        for name in ("dilations", "cutoffs", "widths"):
+            if name != "widths" or self.widths is not None:
+                object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
+        for name in ("block_input", "block_softmax", "tree"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} {getattr(self, name)!r} is neither True nor False")
 
     @property
     def decomposed(self) -> bool:
@@ -102,7 +117,7 @@ def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
     """
     if cutoffs and all(0 < cutoff < 1 for cutoff in cutoffs):
         return cutoffs_from_shares(n_items, cutoffs)
-    if any(cutoff != int(cutoff) for cutoff in cutoffs):
+    if any(cutoff % 1 != 0 for cutoff in cutoffs):
         raise ValueError(
             f"cutoffs {tuple(cutoffs)} mix shares and counts; give either shares below 1 "
             "such as 0.05, 0.2 or whole item counts such as 100, 400"
@@ -232,7 +247,7 @@ def _read_config(path: Path) -> ModelConfig:
         if unknown:
             raise ValueError(f"unknown fields {sorted(unknown)}")
         return ModelConfig(**values)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} does not describe a model of this library: {error}") from error
 
 
