@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,9 @@ LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 def direct_dependencies() -> list[Requirement]:
     """Every requirement that pyproject.toml names, but for the project's own extras."""
     project = PROJECT["project"]
-    extras = project["optional-dependencies"].values()
-    groups = PROJECT["dependency-groups"].values()
-    lines = [*project["dependencies"], *sum(extras, []), *sum(groups, [])]
-    requirements = [Requirement(line) for line in lines]
+    extras, groups = project["optional-dependencies"], PROJECT["dependency-groups"]
+    lists = [project["dependencies"], *extras.values(), *groups.values()]
+    requirements = [Requirement(line) for line in chain.from_iterable(lists)]
     return [r for r in requirements if r.name != project["name"]]
 
 

@@ -4,6 +4,8 @@ import re
 
 from latex2mathml.converter import convert
 
+# HTML needs no namespace, and nbconvert would turn it into a prefix inside headings.
+_NAMESPACE = ' xmlns="http://www.w3.org/1998/Math/MathML"'
 # What latex2mathml passes through unread instead of refusing it: a command, or a bare ampersand.
 _UNREAD = re.compile(r"\\[A-Za-z]+|>&<")
 
@@ -28,4 +30,4 @@ def to_mathml(formula: str, display: str) -> str:
             f"The formula `{formula}` holds `{unread.group().strip('<>')}`, which latex2mathml "
             f"cannot read. Write it with other commands."
         )
-    return element
+    return element.replace(_NAMESPACE, "")
