@@ -1,0 +1,50 @@
+"""Every notebook of the course passes every check that needs no kernel."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import notebook_checks as checks
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """A notebook as its file has it."""
+    return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+
+def test_the_course_is_numbered_without_a_gap() -> None:
+    assert NOTEBOOKS
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{n:02d}_" for n in range(len(NOTEBOOKS))]
+
+
+@each_notebook
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+def test_notebook(path: Path, check: Callable[[nbformat.NotebookNode], list[str]]) -> None:
+    assert check(read(path)) == []
+
+
+@each_notebook
+def test_links_lead_somewhere(path: Path) -> None:
+    assert checks.dead_links(read(path), path.parent) == []
+
+
+@each_notebook
+def test_size(path: Path) -> None:
+    assert checks.too_large(path) == []
+
+
+def test_readme_maps_the_course() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    by_hand = re.sub(rf"{checks.OPENING}.*?{checks.CLOSING}", "", text, flags=re.DOTALL)
+    assert checks.missing_from_map([path.name for path in NOTEBOOKS], by_hand) == []
+
+
+def test_the_first_notebook_maps_the_course() -> None:
+    text = "\n".join(cell.source for cell in read(NOTEBOOKS[0]).cells)
+    assert checks.missing_from_map([path.stem for path in NOTEBOOKS[1:]], text) == []
