@@ -10,10 +10,13 @@ from cprec_lib.partition import BlockPartition
 
 
 def check_ids(ids: Tensor, n_items: int) -> None:
-    """Raise ValueError if an id lies outside 0..n_items.
+    """Raise ValueError if ids [B, L] are no 64-bit integers or one lies outside 0..n_items.
 
-    Only ids on the CPU are checked: reading a GPU's values back would stall every training step.
+    Only ids on the CPU are checked against the range: reading a GPU's values back would stall
+    every training step. Narrower integers are refused because offsets of blocks overflow them.
     """
+    if ids.dtype != torch.long:
+        raise ValueError(f"item ids have the type {ids.dtype}; convert them with ids.long()")
     if ids.device.type != "cpu" or ids.numel() == 0:
         return
     low, high = ids.aminmax()
@@ -42,7 +45,7 @@ class FullEmbedding(nn.Module):
         nn.init.normal_(self.weight, std=width**-0.5)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors [B, L, d] of ids [B, L]. Raises ValueError for an id outside 0..n_items."""
+        """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
         check_ids(ids, self.n_items)
         return _look_up(self.weight, ids, 0)
 
@@ -78,7 +81,7 @@ class BlockEmbedding(nn.Module):
             nn.init.normal_(projection.weight, std=(table.embedding_dim * width) ** -0.5)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors [B, L, d] of ids [B, L]. Raises ValueError for an id outside 0..n_items."""
+        """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
         check_ids(ids, self.partition.n_items)
         starts = [start for start, _ in self.partition.bounds]
         blocks = zip(starts, self.tables, self.projections, strict=True)

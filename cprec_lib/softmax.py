@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cprec_lib.embedding import check_ids
 from cprec_lib.partition import BlockPartition
 
 CPU_CHUNK = 2**19
@@ -46,9 +47,9 @@ class _FlatSoftmax(nn.Module):
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
         Equal values go to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none.
-        Raises ValueError if fewer than k items remain.
+        Raises ValueError if fewer than k items remain or `exclude` does not fit.
         """
-        _check_k(k, self.n_items, exclude)
+        _check_k(k, self.n_items, len(hidden), exclude)
         values, columns = _best(_without(self.log_prob(hidden), exclude, 0), k)
         return values, columns + 1
 
@@ -155,7 +156,8 @@ class BlockSoftmax(_Tails):
         Exact, yet a tail block is computed only for the rows where it can matter: no item of a
         block is more probable than the block's token, so a token at or below the k-th best value
         so far rules its block out. Equal values go to the lower item id. `exclude` [T, E] holds
-        ids to leave out, 0 for none. Raises ValueError if fewer than k items remain.
+        ids to leave out, 0 for none. Raises ValueError if fewer than k items remain or `exclude`
+        does not fit.
         """
         return self._search(hidden, k, exclude, opened=None)
 
@@ -179,7 +181,7 @@ class BlockSoftmax(_Tails):
     ) -> tuple[Tensor, Tensor]:
         """Best items of the head, then of each tail block where `opened` [T, n - 1], or the bound
         where that is None, says that it must be looked into."""
-        _check_k(k, self.n_items, exclude)
+        _check_k(k, self.n_items, len(hidden), exclude)
         root = self.root(hidden).log_softmax(-1)
         values, columns = _best(_without(root[:, : self.head_size], exclude, 0), k)
         missing = (0, k - values.shape[1])
@@ -196,7 +198,7 @@ class BlockSoftmax(_Tails):
             values[rows], items[rows] = _merge(
                 (values[rows], items[rows]), (found, columns + start + 1), k
             )
-        return values, items
+        return values, items.masked_fill(values == -torch.inf, 0)
 
 
 def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -242,9 +244,16 @@ def _check_targets(targets: Tensor, n_items: int) -> None:
         )
 
 
-def _check_k(k: int, n_items: int, exclude: Tensor | None) -> None:
+def _check_k(k: int, n_items: int, n_rows: int, exclude: Tensor | None) -> None:
     if k < 1:
         raise ValueError(f"k {k} is below 1; ask for at least one item")
+    if exclude is not None:
+        if exclude.dim() != 2 or len(exclude) != n_rows:
+            raise ValueError(
+                f"exclude has shape {tuple(exclude.shape)}; it needs two dimensions and one row "
+                f"for each of the {n_rows} hidden vectors"
+            )
+        check_ids(exclude, n_items)
     excluded = 0
     if exclude is not None and exclude.numel() > 0:
         ordered = exclude.sort(1).values
