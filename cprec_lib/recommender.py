@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -200,19 +201,26 @@ class SequentialRecommender(nn.Module):
         return top
 
     def _pad(self, histories: Sequence[Sequence[int]]) -> Tensor:
-        if not histories:
+        if len(histories) == 0:
             raise ValueError("no histories: give a list of lists of item ids")
-        for row, history in enumerate(histories):
-            if len(history) == 0:
-                raise ValueError(f"history {row} is empty; give at least one item")
-            wrong = [item for item in history if not 1 <= item <= self.config.n_items]
-            if wrong:
-                raise ValueError(
-                    f"history {row}: item id {wrong[0]} is outside 1..{self.config.n_items}"
-                )
-        rows = [torch.tensor([int(item) for item in history]) for history in histories]
+        rows = [self._check_history(row, history) for row, history in enumerate(histories)]
         padded = pad_sequence(rows, batch_first=True, padding_side="left")
         return padded.to(next(self.parameters()).device)
+
+    def _check_history(self, row: int, history: Sequence[int]) -> Tensor:
+        ids = np.asarray(history)
+        if ids.size == 0:
+            raise ValueError(f"history {row} is empty; give at least one item")
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"history {row} is {history!r}; each history is a list of item ids such as [3, 1]"
+            )
+        wrong = ids[(ids < 1) | (ids > self.config.n_items)]
+        if len(wrong):
+            raise ValueError(
+                f"history {row}: item id {wrong[0]} is outside 1..{self.config.n_items}"
+            )
+        return torch.from_numpy(ids.astype(np.int64))
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors into `folder`, each whole or not at all."""
