@@ -27,7 +27,7 @@ class Bigram:
     """
 
     def __init__(self, data: SequenceData, strength: float = 10.0) -> None:
-        if strength <= 0:
+        if not strength > 0:
             raise ValueError(f"strength {strength} must be above 0, or unseen pairs score nothing")
         first, second = data.train[:, :-1], data.train[:, 1:]
         real = (first > 0) & (second > 0)

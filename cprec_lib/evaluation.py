@@ -66,30 +66,38 @@ def evaluate(
     """Rank each user's target among all items of the catalogue.
 
     An item that scores as high as the target counts as ranked above it, so that a model gains
-    nothing by giving everything the same score; a score that is not a number ranks last. Raises
-    ValueError for an unknown part.
+    nothing by giving everything the same score. A score that is not a number counts against the
+    model too: as the target's it ranks last, as another item's above the target. Raises
+    ValueError for an unknown part or if the model scores another number of items.
     """
     if part not in ("valid", "test"):
         raise ValueError(f"unknown part {part!r}; choose valid or test")
     held_out = data.valid if part == "valid" else data.test
     if not isinstance(model, nn.Module):
-        return Ranks(_ranks(model, held_out.contexts, held_out.targets))
+        return Ranks(_ranks(model, data.n_items, held_out.contexts, held_out.targets))
     device = next(model.parameters()).device
     training = model.training
     model.eval()
     try:
-        return Ranks(_ranks(model, held_out.contexts.to(device), held_out.targets.to(device)))
+        contexts, targets = held_out.contexts.to(device), held_out.targets.to(device)
+        return Ranks(_ranks(model, data.n_items, contexts, targets))
     finally:
         model.train(training)
 
 
-def _ranks(model: Scorer, contexts: Tensor, targets: Tensor, cells: int = 2**22) -> np.ndarray:
+def _ranks(
+    model: Scorer, n_items: int, contexts: Tensor, targets: Tensor, cells: int = 2**22
+) -> np.ndarray:
     """Ranks [U], computed for so many users at once that a score matrix has about `cells` cells."""
     ranks = []
-    n_items = model.scores(contexts[:1]).shape[1]
     size = max(1, cells // n_items)
     for some, target in zip(contexts.split(size), targets.split(size), strict=True):
         scores = model.scores(some)
+        if scores.shape[1] != n_items:
+            raise ValueError(
+                f"the model scores {scores.shape[1]} items, the data has {n_items}; "
+                "evaluate a model on the catalogue that it was built for"
+            )
         own = scores.gather(1, target.unsqueeze(1) - 1)
         ranks.append((~(scores < own)).sum(1))
     return torch.cat(ranks).cpu().numpy()
@@ -98,9 +106,16 @@ def _ranks(model: Scorer, contexts: Tensor, targets: Tensor, cells: int = 2**22)
 def interval(
     values: np.ndarray, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Mean of one value a user with its percentile bootstrap interval over users (Efron, 1979)."""
+    """Mean of one value a user with its percentile bootstrap interval over users (Efron, 1979).
+
+    Raises ValueError without values or resamples, or if `confidence` is not in (0, 1).
+    """
     if len(values) == 0:
         raise ValueError("no values: an interval needs at least one user")
+    if resamples < 1:
+        raise ValueError(f"resamples {resamples} is below 1; 2000 is usual")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual")
     draw = np.random.default_rng(seed)
     means = [values[draw.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])

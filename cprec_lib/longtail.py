@@ -13,11 +13,12 @@ from cprec_lib.partition import BlockPartition
 def sorted_counts(counts: np.ndarray) -> np.ndarray:
     """Counts in falling order, as a rank-frequency curve shows them.
 
-    Raises ValueError if there are none, if one is negative or if all are zero.
+    Raises ValueError if there are none, if one is negative or not finite, or if all are zero.
     """
     counts = np.sort(np.asarray(counts))[::-1]
-    if len(counts) == 0 or counts[-1] < 0 or counts[0] == 0:
-        raise ValueError("counts must be non-negative and not all zero")
+    # Sorting leaves a NaN in front.
+    if len(counts) == 0 or counts[-1] < 0 or not 0 < counts[0] < np.inf:
+        raise ValueError("counts must be finite, non-negative and not all zero")
     return counts
 
 
@@ -50,7 +51,8 @@ def fit_zipf(counts: np.ndarray, points: int = 50) -> ZipfFit:
     slope, intercept = np.polyfit(x, y, 1)
     spread = ((y - y.mean()) ** 2).sum()
     residual = ((y - slope * x - intercept) ** 2).sum()
-    r_squared = 1 - residual / spread if spread > 0 else 1.0
+    # A flat curve has no spread to explain, only rounding; the fitted line is then exact.
+    r_squared = 1 - residual / spread if y[0] > y[-1] else 1.0
     return ZipfFit(float(-slope), float(np.exp(intercept)), float(r_squared))
 
 

@@ -132,6 +132,12 @@ def _check_table(table: pd.DataFrame) -> None:
         )
     if table.empty:
         raise ValueError("the table is empty; it needs at least one user with 3 interactions")
+    kind = table["timestamp"].dtype
+    if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)):
+        raise ValueError(
+            f"timestamp has the type {kind}, which may not sort by time; make it numbers or dates, "
+            'as in table["timestamp"] = pd.to_datetime(table["timestamp"])'
+        )
     for name in ("user", "item", "timestamp"):
         wrong = table[name].isna()
         if name == "timestamp" and pd.api.types.is_float_dtype(table[name]):
@@ -157,7 +163,7 @@ def _order(
         warnings.warn(
             f"{dropped} of {table['user'].nunique()} users have fewer than {shortest} "
             "interactions, too few to split, and were dropped",
-            stacklevel=4,
+            stacklevel=3,
         )
     table = table[long_enough]
     if table.empty:
