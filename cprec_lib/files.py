@@ -10,6 +10,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder and its parents if they are not there. Raises OSError, naming it, if not."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot make the folder {path}: {error.strerror}; choose another one"
+        ) from error
+    return path
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a crash, a kill or a full disk leaves the old one, if any, as it was.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from cprec_lib.embedding import BlockEmbedding, FullEmbedding
-from cprec_lib.files import save_tensors, write_text
+from cprec_lib.files import make_folder, save_tensors, write_text
 from cprec_lib.middle import DilatedCNN
 from cprec_lib.partition import (
     BlockPartition,
@@ -224,8 +224,7 @@ class SequentialRecommender(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors into `folder`, each whole or not at all."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(Path(folder))
         save_tensors(folder / "model.safetensors", dict(self.named_parameters()))
         write_text(folder / "config.json", json.dumps(asdict(self.config), indent=2) + "\n")
 
@@ -249,6 +248,7 @@ def _build_softmax(config: ModelConfig) -> FullSoftmax | BlockSoftmax | LowRankS
 
 
 def _read_config(path: Path) -> ModelConfig:
+    _check_file(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         unknown = set(values) - {field.name for field in fields(ModelConfig)}
@@ -260,8 +260,7 @@ def _read_config(path: Path) -> ModelConfig:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; a saved model has config.json beside it")
+    _check_file(path)
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -270,11 +269,26 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
-    """Copy named tensors into the model's parameters.
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; a saved model is a folder with config.json and model.safetensors"
+        )
 
-    Raises ValueError naming `source` if names or shapes are not exactly the model's.
+
+def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
+    """Copy named tensors into the model's parameters, all of them or, on an error, none.
+
+    Raises ValueError as `check_tensors` does.
     """
+    check_tensors(tensors, model, source)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[name])
+
+
+def check_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
+    """Raise ValueError naming `source` if names or shapes are not exactly the model's."""
     parameters = dict(model.named_parameters())
     for name in sorted(set(tensors) ^ set(parameters)):
         raise ValueError(f"{source} belongs to another model: {name} is not in both")
@@ -284,5 +298,3 @@ def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> 
                 f"{source} belongs to another model: {name} has shape "
                 f"{tuple(tensors[name].shape)}, the model's is {tuple(parameter.shape)}"
             )
-        with torch.no_grad():
-            parameter.copy_(tensors[name])

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cprec_lib.evaluation import evaluate
-from cprec_lib.files import save_tensors
-from cprec_lib.recommender import SequentialRecommender, copy_tensors
+from cprec_lib.files import make_folder, save_tensors
+from cprec_lib.partition import whole_number
+from cprec_lib.recommender import SequentialRecommender, check_tensors, copy_tensors
 from cprec_lib.sequences import SequenceData
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -43,6 +44,10 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience", "seed"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        for name in ("learning_rate", "weight_decay"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is below 1")
@@ -94,10 +99,11 @@ def fit(
 ) -> History:
     """Train `model` in place, on its own device, and leave it with its best epoch's weights.
 
-    Every position of every window is predicted, padding excepted. After each epoch `folder`, if
-    given, receives a checkpoint, written whole or not at all; `resume` goes on from it as if the
-    run had never stopped. The same model, data and config give the same numbers, bit for bit on a
-    CPU with the same number of threads. `progress` prints a bar to standard output.
+    It gets them also if the run is interrupted or fails. Every position of every window is
+    predicted, padding excepted. After each epoch `folder`, if given, receives a checkpoint, written
+    whole or not at all; `resume` goes on from it as if the run had never stopped. The same model,
+    data and config give the same numbers, bit for bit on a CPU with the same number of threads.
+    `progress` prints a bar to standard output.
 
     Raises ValueError if the catalogues differ, or if the folder holds a checkpoint that is
     corrupt, of another run, or that `resume` was not asked to use; FloatingPointError if the loss
@@ -108,17 +114,17 @@ def fit(
     run = _Run(model, data, config, Path(folder) if folder else None)
     run.open(resume)
     windows = data.train.to(next(model.parameters()).device)
-    with _bar(config, run.history, progress) as bar:
-        while not run.finished:
-            number = len(run.history.epochs) + 1
-            started = time.perf_counter()
-            loss = _train_epoch(run, windows, number)
-            seconds = time.perf_counter() - started
-            valid = evaluate(model, data, "valid").metrics()
-            run.close_epoch(Epoch(number, loss, seconds, valid))
-            bar.set_postfix_str(f"loss {loss:.3f}, valid NDCG@10 {valid['ndcg@10']:.4f}")
-            bar.update()
-    run.restore_best()
+    try:
+        with _bar(config, run.history, progress) as bar:
+            while not run.finished:
+                epoch = _one_epoch(run, data, windows)
+                run.close_epoch(epoch)
+                bar.set_postfix_str(
+                    f"loss {epoch.loss:.3f}, valid NDCG@10 {epoch.valid['ndcg@10']:.4f}"
+                )
+                bar.update()
+    finally:
+        run.restore_best()
     return run.history
 
 
@@ -164,8 +170,7 @@ class _Run:
         """Make the folder, and go on from its checkpoint if there is one."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / CHECKPOINT
+        path = make_folder(self.folder) / CHECKPOINT
         if path.exists() and not resume:
             raise ValueError(
                 f"{self.folder} already holds a run; resume it, or choose another folder"
@@ -203,6 +208,7 @@ class _Run:
                         f"{path} is of another run: its {name} is {found}, this "
                         f"run's is {value}; use the same data and settings, or another folder"
                     )
+        check_tensors(groups["best"], self.model, path)
         copy_tensors(groups["model"], self.model, path)
         self.best = {name: tensor.clone() for name, tensor in groups["best"].items()}
         state: dict[int, dict[str, Tensor]] = {}
@@ -211,7 +217,7 @@ class _Run:
             state.setdefault(int(index), {})[key] = tensor
         optimizer = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**optimizer, "state": state})
-        self.history = History([Epoch(**epoch) for epoch in run["history"]])
+        self.history = History(run["history"])
 
 
 def _describe_data(data: SequenceData) -> dict[str, Any]:
@@ -225,7 +231,8 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adamw": {}}
     try:
         with safe_open(path, "pt") as file:
-            run = json.loads(file.metadata()["run"])
+            run = dict(json.loads(file.metadata()["run"]))
+            run["history"] = [Epoch(**epoch) for epoch in run["history"]]
             for key in file.keys():  # noqa: SIM118 - the file is no dictionary
                 group, _, name = key.partition("/")
                 groups[group][name] = file.get_tensor(key)
@@ -234,6 +241,14 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
             f"{path} is corrupt or no checkpoint of this library ({error}); delete it to start over"
         ) from error
     return groups, run
+
+
+def _one_epoch(run: _Run, data: SequenceData, windows: Tensor) -> Epoch:
+    number = len(run.history.epochs) + 1
+    started = time.perf_counter()
+    loss = _train_epoch(run, windows, number)
+    seconds = time.perf_counter() - started
+    return Epoch(number, loss, seconds, evaluate(run.model, data, "valid").metrics())
 
 
 def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
