@@ -18,7 +18,8 @@ course: data  ## Run every notebook; pages, executed notebooks and an index go t
 	$(BIN)/python -m tools.course run
 
 lab: data  ## Open JupyterLab at the first notebook, in your own copy of the notebooks.
-	$(BIN)/python -m tools.course lab
+	$(BIN)/python -m cprec_lib workbook
+	$(BIN)/python -m jupyterlab --ip=127.0.0.1 --allow-root my_work/00_start_here.ipynb
 
 figures: data  ## Run the notebooks in place; figures go to build/figures/ as PNG and SVG.
 	$(BIN)/python -m tools.course figures

@@ -139,6 +139,13 @@ def test_make_lists_the_targets(command: list[str]) -> None:
         assert f"make {target} " in printed
 
 
+def test_the_lab_opens_the_first_notebook_on_this_machine_only() -> None:
+    (command,) = [line for line in MAKEFILE.splitlines() if "jupyterlab" in line]
+    first = min((ROOT / "notebooks").glob("*.ipynb"))
+    assert command.endswith(f" my_work/{first.name}")
+    assert "--ip=127.0.0.1" in command
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no executable bit")
 def test_ci_runs_the_tests_and_the_linters() -> None:
     script = ROOT / ".ci" / "run"

@@ -1,12 +1,11 @@
-"""Run the course: `python -m tools.course run`, `figures` or `lab`.
+"""Run the course: `python -m tools.course run` or `python -m tools.course figures`.
 
 `run` executes a copy of every notebook and writes pages; `figures` executes them in place and
-writes their figures; `lab` opens JupyterLab in a copy for the learner. Exit status 1 if a notebook
-fails, after the others have run.
+writes their figures. Exit status 1 if a notebook fails, after the others have run.
 """
 
 import argparse
-import subprocess
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,16 +47,6 @@ def run_figures(notebooks: Path, out: Path, readme: Path) -> list[Run]:
     print(f"\nThe figures are in {out}")
     _report(runs)
     return runs
-
-
-def open_lab() -> int:
-    """Copy the notebooks for the learner and open JupyterLab at the first; its exit status."""
-    command = [sys.executable, "-m", "cprec_lib", "workbook"]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    print(printed, end="")
-    folder = Path(printed.strip().splitlines()[-1])
-    first = _notebook_paths(folder)[0]
-    return subprocess.call([sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", str(first)])
 
 
 def headlines(runs: Sequence[Run]) -> list[str]:
@@ -126,15 +115,12 @@ def _arguments() -> argparse.Namespace:
     figures = commands.add_parser("figures", help="run the notebooks in place, write figures")
     figures.add_argument("--out", type=Path, default=Path("build/figures"))
     figures.add_argument("--readme", type=Path, default=ROOT / "README.md")
-    commands.add_parser("lab", help="open JupyterLab in a copy of the notebooks")
     return parser.parse_args()
 
 
 def main() -> int:
     """Do what the command line says; the exit status."""
     arguments = _arguments()
-    if arguments.command == "lab":
-        return open_lab()
     if arguments.command == "run":
         runs = run_course(arguments.notebooks, arguments.out)
     else:
@@ -143,4 +129,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        logging.disable()  # else asyncio complains of the cell that was interrupted
+        sys.exit("\nStopped.")

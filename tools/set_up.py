@@ -46,10 +46,11 @@ def set_up(root):
     """Make root/.venv, install the lock and the package, and leave the stamp that make reads."""
     environment = root / ".venv"
     python = str(environment_python(environment))
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
     lock = str(root / "requirements.lock")
     print(f"Setting up {environment}; the download takes a few minutes, once.", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-r", lock, "-e", str(root)], check=True)
+    subprocess.run([*pip, "install", "-r", lock, "-e", str(root)], check=True)
     (environment / ".ready").touch()
 
 
