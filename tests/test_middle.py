@@ -1,0 +1,186 @@
+"""The dilated CNN against its formulas, torch's convolution, and what causality demands."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from cprec_lib import SHARING, DilatedCNN
+from cprec_lib.middle import CausalConvolution, ResidualBlock, receptive_field
+
+
+def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """The module in float64 with random weights, biases and norms included."""
+    torch.manual_seed(seed)
+    module.double()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module
+
+
+def convolution_loop(conv: CausalConvolution, x: Tensor, dilation: int) -> Tensor:
+    """y[t] = bias + sum over i of weight[:, :, i] x[t - (k - 1 - i) dilation],  x[t < 0] = 0."""
+    k = conv.weight.shape[-1]
+    y = torch.zeros_like(x)
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            y[b, t] = conv.bias
+            for i in range(k):
+                source = t - (k - 1 - i) * dilation
+                if source >= 0:
+                    y[b, t] += conv.weight[:, :, i] @ x[b, source]
+    return y
+
+
+def block_by_torch(block: ResidualBlock, x: Tensor) -> Tensor:
+    """x + ReLU(LN2(Conv_2l(ReLU(LN1(Conv_l(x)))))) of torch's own operators."""
+    inner = x
+    steps = ((block.conv1, block.norm1, 1), (block.conv2, block.norm2, 2))
+    for conv, norm, times in steps:
+        dilation = times * block.dilation
+        padding = (conv.weight.shape[-1] - 1) * dilation
+        columns = F.pad(inner.transpose(1, 2), (padding, 0))
+        y = F.conv1d(columns, conv.weight, conv.bias, dilation=dilation).transpose(1, 2)
+        inner = F.relu(F.layer_norm(y, y.shape[-1:], norm.weight, norm.bias, eps=1e-8))
+    return x + inner
+
+
+shapes = given(
+    width=st.integers(1, 4),
+    kernel_size=st.integers(1, 4),
+    dilation=st.integers(1, 5),
+    length=st.integers(1, 9),
+    seed=st.integers(0, 1000),
+)
+
+
+@shapes
+def test_convolution_is_the_loop_of_its_formula(width, kernel_size, dilation, length, seed):
+    conv = randomise(CausalConvolution(width, kernel_size), seed)
+    x = torch.randn(2, length, width, dtype=torch.float64)
+    torch.testing.assert_close(conv(x, dilation), convolution_loop(conv, x, dilation))
+
+
+@shapes
+def test_residual_block_is_its_formula_in_torchs_operators(
+    width, kernel_size, dilation, length, seed
+):
+    convs = CausalConvolution(width, kernel_size), CausalConvolution(width, kernel_size)
+    block = randomise(ResidualBlock(*convs, dilation, dropout=0.0), seed)
+    x = torch.randn(2, length, width, dtype=torch.float64)
+    ones = torch.ones(2, length, 1, dtype=torch.float64)
+    torch.testing.assert_close(block(x, ones), block_by_torch(block, x))
+
+
+@pytest.mark.parametrize("scheme", SHARING)
+def test_the_stack_is_its_blocks_one_after_the_other(scheme):
+    middle = randomise(DilatedCNN(4, (1, 4, 2), sharing=scheme))
+    x = torch.randn(2, 12, 4, dtype=torch.float64)
+    expected = x
+    for block, dilation in zip(middle.blocks, (1, 4, 2), strict=True):
+        assert block.dilation == dilation
+        expected = block_by_torch(block, expected)
+    torch.testing.assert_close(middle(x), expected)
+
+
+def test_defaults_and_shapes_of_the_contract():
+    middle = DilatedCNN(8)
+    assert [block.dilation for block in middle.blocks] == [1, 4, 1, 4]
+    for block in middle.blocks:
+        for conv in (block.conv1, block.conv2):
+            assert tuple(conv.weight.shape) == (8, 8, 3)
+            assert tuple(conv.bias.shape) == (8,)
+        assert block.norm1.eps == block.norm2.eps == 1e-8
+        assert block.norm1.normalized_shape == block.norm2.normalized_shape == (8,)
+    assert len({id(c) for b in middle.blocks for c in (b.conv1, b.conv2)}) == 8
+    assert middle(torch.randn(2, 5, 8)).shape == (2, 5, 8)
+
+
+@pytest.mark.parametrize("scheme", SHARING)
+def test_no_position_sees_a_later_one(scheme):
+    middle = randomise(DilatedCNN(4, (1, 2, 1), sharing=scheme))
+    x = torch.randn(2, 15, 4, dtype=torch.float64)
+    before = middle(x)
+    for position in range(15):
+        changed = x.clone()
+        changed[:, position] += torch.randn(4, dtype=torch.float64)
+        after = middle(changed)
+        assert torch.equal(after[:, :position], before[:, :position])
+        assert not torch.equal(after[:, position], before[:, position])
+
+
+@pytest.mark.parametrize(
+    ("dilations", "kernel_size"), [((1, 4, 1, 4), 3), ((1,), 3), ((2, 1), 2), ((3, 1), 4), ((), 3)]
+)
+def test_receptive_field_is_how_far_back_a_gradient_reaches(dilations, kernel_size):
+    middle = randomise(DilatedCNN(16, dilations, kernel_size))
+    field = receptive_field(dilations, kernel_size)
+    x = torch.randn(1, field + 4, 16, dtype=torch.float64, requires_grad=True)
+    middle(x)[0, -1].sum().backward()
+    reached = x.grad[0].abs().sum(-1).nonzero().squeeze(1)
+    assert field + 4 - int(reached.min()) == field
+
+
+def test_receptive_field_by_hand():
+    assert receptive_field((1, 4, 1, 4)) == 61
+    assert receptive_field((1,), kernel_size=2) == 4
+    assert receptive_field(()) == 1
+
+
+@pytest.mark.parametrize("padding", [1, 3, 10])
+def test_a_left_padded_sequence_is_the_same_sequence_alone(padding):
+    middle = randomise(DilatedCNN(4, (1, 2, 1)))
+    x = torch.randn(2, 6, 4, dtype=torch.float64)
+    padded = F.pad(x, (0, 0, padding, 0))
+    real = torch.arange(6 + padding).expand(2, -1) >= padding
+    hidden = middle(padded, real)
+    torch.testing.assert_close(hidden[:, padding:], middle(x), rtol=1e-12, atol=1e-12)
+    assert not hidden[:, :padding].any()
+
+
+def test_padding_stays_zero_wherever_it_lies():
+    middle = randomise(DilatedCNN(4, (1, 2)))
+    real = torch.tensor([[False, True, True, False, True, False]])
+    x = torch.randn(1, 6, 4, dtype=torch.float64) * real.unsqueeze(-1)
+    hidden = middle(x, real)
+    assert not hidden[~real].any()
+    assert hidden[real].any(-1).all()
+
+
+def test_without_blocks_the_middle_passes_everything_through():
+    x = torch.randn(2, 5, 4)
+    assert torch.equal(DilatedCNN(4, ())(x), x)
+    assert list(DilatedCNN(4, ()).parameters()) == []
+
+
+def test_dropout_falls_on_what_a_block_adds():
+    middle = randomise(DilatedCNN(8, (1,), dropout=0.25))
+    x = torch.randn(4, 20, 8, dtype=torch.float64)
+    added = middle.eval()(x) - x
+    dropped = middle.train()(x) - x
+    kept = dropped.abs() > 1e-9
+    torch.testing.assert_close(dropped[kept], added[kept] / 0.75)
+    assert (kept.sum() / (added > 1e-9).sum()).item() == pytest.approx(0.75, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 0}, "width 0 is below 1"),
+        ({"width": -2}, "width -2 is below 1"),
+        ({"kernel_size": 0}, "kernel size 0 is below 1"),
+        ({"dilations": (1, 0)}, "dilation 0 is below 1"),
+        ({"dilations": (-4,)}, "dilation -4 is below 1"),
+        ({"sharing": "all"}, "unknown sharing scheme 'all'"),
+    ],
+)
+def test_sizes_below_1_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        DilatedCNN(**{"width": 4, **options})
+
+
+def test_width_1_and_a_sequence_of_one_position():
+    middle = DilatedCNN(1)
+    assert middle(torch.ones(1, 1, 1)).isfinite().all()
