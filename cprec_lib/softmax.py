@@ -159,6 +159,7 @@ class BlockSoftmax(_Tails):
         ids to leave out, 0 for none. Raises ValueError if fewer than k items remain or `exclude`
         does not fit.
         """
+        _check_k(k, self.n_items, len(hidden), exclude)
         return self._search(hidden, k, exclude, opened=None)
 
     @torch.no_grad()
@@ -171,6 +172,7 @@ class BlockSoftmax(_Tails):
         Tokens take up places there, so the rule can open too few blocks and miss an item, and it
         opens blocks that cannot matter. Places that it cannot fill hold item 0 at -inf.
         """
+        _check_k(k, self.n_items, len(hidden), exclude)
         root = self.root(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.head_size, root.shape[1], device=root.device)
@@ -181,7 +183,6 @@ class BlockSoftmax(_Tails):
     ) -> tuple[Tensor, Tensor]:
         """Best items of the head, then of each tail block where `opened` [T, n - 1], or the bound
         where that is None, says that it must be looked into."""
-        _check_k(k, self.n_items, len(hidden), exclude)
         root = self.root(hidden).log_softmax(-1)
         values, columns = _best(_without(root[:, : self.head_size], exclude, 0), k)
         missing = (0, k - values.shape[1])

@@ -1,4 +1,4 @@
-"""What several test modules share: the settings of Hypothesis, and one small table with its data."""
+"""What several test modules share: Hypothesis's settings, and one small table with its data."""
 
 import numpy as np
 import pandas as pd
