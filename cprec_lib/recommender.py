@@ -116,7 +116,7 @@ def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
 
     Raises ValueError if some are shares and some counts.
     """
-    if cutoffs and all(0 < cutoff < 1 for cutoff in cutoffs):
+    if len(cutoffs) > 0 and all(0 < cutoff < 1 for cutoff in cutoffs):
         return cutoffs_from_shares(n_items, cutoffs)
     if any(cutoff % 1 != 0 for cutoff in cutoffs):
         raise ValueError(
