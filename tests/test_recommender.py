@@ -389,7 +389,7 @@ def test_a_pickle_is_refused_and_never_run(saved, tmp_path_factory):
 def test_weights_of_another_model_are_refused(saved):
     path = saved / "model.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="belongs to another model: .* is not in both"):
+    with pytest.raises(ValueError, match=r"belongs to another model: .* is not in both"):
         SequentialRecommender.load(saved)
     SequentialRecommender(cprec(13, width=4, cutoffs=(3, 7), dilations=(1, 2))).save(saved)
     (saved / "config.json").write_text(json.dumps(asdict(SMALL)))
@@ -456,5 +456,5 @@ def test_an_unknown_field_of_the_config_file_is_named(saved):
 def test_a_folder_that_cannot_be_made_is_named(model, tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OSError, match="cannot make the folder .*file.*; choose another one"):
+        with pytest.raises(OSError, match=r"cannot make the folder .*file.*; choose another one"):
             model.save(folder)

@@ -1,0 +1,96 @@
+"""Files arrive whole or not at all."""
+
+import errno
+import os
+import re
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from cprec_lib.files import make_folder, save_tensors, write_bytes, write_text
+
+
+def test_files_are_written_and_replaced(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    write_text(path, "Amélie\n")
+    assert path.read_bytes() == "Amélie\n".encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tensors_come_back_with_their_metadata(tmp_path):
+    path = tmp_path / "tensors"
+    strided = torch.arange(6.0).view(2, 3).T.requires_grad_()
+    save_tensors(path, {"strided": strided, "count": torch.tensor(3)}, {"about": "a test"})
+    with safe_open(path, "pt") as file:
+        assert torch.equal(file.get_tensor("strided"), strided)
+        assert file.get_tensor("count") == 3
+        assert file.metadata() == {"about": "a test"}
+
+
+class BrokenDisk:
+    """Makes os.fsync fail: the content has then been written in part, as on a full disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        self.number = number
+        monkeypatch.setattr(os, "fsync", self)
+
+    def __call__(self, descriptor: int) -> None:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    BrokenDisk(monkeypatch, errno.ENOSPC)
+    message = re.escape(f"cannot write file (3,000 bytes) into {tmp_path}: No space left on device")
+    with pytest.raises(OSError, match=message) as caught:
+        write_bytes(path, b"new" * 1000)
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_on_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(path.read_bytes()))
+    write_bytes(path, b"new")
+    assert seen == [b"old"]
+    assert path.read_bytes() == b"new"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"cannot write file .* into .*nowhere"):
+        write_bytes(tmp_path / "nowhere" / "file", b"new")
+
+
+def test_folders_are_made_with_their_parents_and_may_be_there(tmp_path):
+    path = tmp_path / "a" / "b"
+    assert make_folder(path) == path
+    assert make_folder(path).is_dir()
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, path):
+    (tmp_path / "file").touch()
+    message = re.escape(f"cannot make the folder {tmp_path / path}: ") + ".*; choose another one"
+    with pytest.raises(OSError, match=message):
+        make_folder(tmp_path / path)
