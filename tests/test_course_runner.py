@@ -32,7 +32,8 @@ from IPython.display import display
 if "CPREC_FIGURES" in os.environ:
     pathlib.Path(os.environ["CPREC_FIGURES"] + "-curve.svg").write_text("<svg/>")
 data = base64.b64decode("{PIXEL}")
-display({{"image/png": data}}, raw=True, metadata={{"image/png": {{"alt": 'a "long" <tail>'}}}})
+picture = {{"alt": 'a "long" <tail>', "width": 7}}
+display({{"image/png": data}}, raw=True, metadata={{"image/png": picture}})
 """
 
 WIDGET_CELL = """
@@ -235,9 +236,10 @@ def test_formulas_are_mathml(with_failure: Trial) -> None:
     assert "$" not in soup.main.get_text()
 
 
-def test_pictures_keep_their_alt_text(with_failure: Trial) -> None:
+def test_pictures_keep_their_alt_text_and_width(with_failure: Trial) -> None:
     (picture,) = page(with_failure, "00_good.html").find_all("img")
     assert picture["alt"] == 'a "long" <tail>'
+    assert picture["width"] == "7"
     assert picture["src"] == f"data:image/png;base64,{PIXEL}"
 
 

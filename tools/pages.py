@@ -20,7 +20,7 @@ from tools.formulas import to_mathml
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 UNREAD_FORMULA = "unread-formula"
-COURSE_TITLE = "CpRec from an empty page"
+COURSE_TITLE = "CpRec, step by step"
 
 
 class PageRenderer(IPythonRenderer):
