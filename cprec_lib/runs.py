@@ -1,0 +1,291 @@
+"""A run is a folder: train a model into one, and read it back with its items and its data."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.csv
+import torch
+
+import cprec_lib
+from cprec_lib.datasets import DATASETS, find_item, load_interactions, load_titles
+from cprec_lib.evaluation import evaluate
+from cprec_lib.files import make_folder, write_text
+from cprec_lib.ledger import count_parameters
+from cprec_lib.recommender import (
+    ModelConfig,
+    SequentialRecommender,
+    cprec,
+    nextitnet,
+    resolve_cutoffs,
+)
+from cprec_lib.sequences import Catalogue, SequenceData
+from cprec_lib.training import CHECKPOINT, History, TrainConfig, fit
+
+Preset = Literal["nextitnet", "cprec"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
+
+
+def train(
+    folder: str | Path,
+    dataset: str,
+    preset: Preset,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    sequences: Mapping[str, Any] | None = None,
+    training: TrainConfig | None = None,
+    device: Device = "auto",
+    resume: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train a model on a data set and write the run into `folder`; returns its metrics.json.
+
+    `architecture` holds options of the preset, whose cutoffs may be shares; `sequences` those of
+    `SequenceData.from_interactions`. The seed of `training` also draws the initial weights and the
+    split by user. The folder receives config.json and model.safetensors (the best epoch),
+    items.csv (item, original id, training count, title where there is one), history.jsonl (an epoch
+    a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
+    out, over all epochs of the run, resumed ones included.
+
+    Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
+    data cannot be fetched or the folder not be written, FloatingPointError as `fit` does.
+    """
+    folder, training = Path(folder), training or TrainConfig()
+    chosen = choose_device(device)
+    _claim(folder, resume)
+    table = load_interactions(dataset)
+    data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
+    config = build_config(preset, data.n_items, architecture or {})
+    items = _items(data.catalogue, dataset)
+    model = SequentialRecommender(config, training.seed).to(chosen)
+    history = fit(model, data, training, folder, resume, progress)
+    metrics = {
+        "dataset": dataset,
+        "model": preset,
+        "parameters": count_parameters(config).total,
+        "valid": history.best.valid,
+        "test": evaluate(model, data, "test").metrics(),
+        **_course(history),
+        **_describe_data(table, data),
+        **_describe_machine(chosen),
+        "seed": training.seed,
+        "model_config": asdict(config),
+        "train_config": asdict(training),
+    }
+    model.save(folder)
+    _write_table(folder / ITEMS, items)
+    lines = [json.dumps(asdict(epoch)) + "\n" for epoch in history.epochs]
+    write_text(folder / HISTORY, "".join(lines))
+    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def build_config(preset: Preset, n_items: int, options: Mapping[str, Any]) -> ModelConfig:
+    """The preset's configuration; `options` override its fields, cutoffs as counts or as shares."""
+    if "cutoffs" in options:
+        options = {**options, "cutoffs": resolve_cutoffs(n_items, options["cutoffs"])}
+    return (nextitnet if preset == "nextitnet" else cprec)(n_items, **options)
+
+
+def choose_device(name: Device) -> torch.device:
+    """The device of that name; "auto" is a GPU if torch sees one, else the CPU.
+
+    Raises ValueError if torch sees no such device.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if present[device])
+    if not present[name]:
+        raise ValueError(
+            f"device {name!r}: torch {torch.__version__} sees none on this machine; choose auto "
+            "or cpu, or install a build of torch for it"
+        )
+    return torch.device(name)
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """SHA-256 of the table's rows as lines `user,item,timestamp` of CSV, in the table's order."""
+    digest = hashlib.sha256()
+    options = pyarrow.csv.WriteOptions(include_header=False)
+    rows = pyarrow.Table.from_pandas(table[["user", "item", "timestamp"]], preserve_index=False)
+    for batch in rows.to_batches(2**20):  # all rows as one text would fill the memory
+        text = pyarrow.BufferOutputStream()
+        pyarrow.csv.write_csv(batch, text, options)
+        digest.update(text.getvalue())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its catalogue: `items` is indexed by item 1..N, and has the columns
+    original (the id in the data set, as text), count and, if the data set has titles, title."""
+
+    folder: Path
+    model: SequentialRecommender
+    items: pd.DataFrame
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """Read what `train` wrote.
+
+        Raises FileNotFoundError if it is not there and ValueError if it is corrupt.
+        """
+        folder = Path(folder)
+        for name in (CONFIG, WEIGHTS, ITEMS):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"{folder} holds no trained model: {name} is missing. Train one with "
+                    f"`cprec train --out {folder}`; an interrupted run goes on with --resume."
+                )
+        model = SequentialRecommender.load(folder)
+        return cls(folder, model, _read_items(folder / ITEMS, model.config.n_items))
+
+    @property
+    def names(self) -> pd.Series:
+        """What to call the items 1..N: their titles, or original ids where there are no titles."""
+        return self.items["title" if "title" in self.items else "original"]
+
+    def find(self, queries: Sequence[str]) -> list[int]:
+        """Items 1..N by title, or by original id where the data set has no titles.
+
+        Raises ValueError for one that is not there, with the nearest.
+        """
+        if "title" in self.items:
+            return [int(find_item(self.names, query)) for query in queries]
+        originals, counts = self.items["original"], self.items["count"]
+        return Catalogue(originals.to_numpy(), counts.to_numpy()).ids(queries)
+
+    def data(self, dataset: str | None = None) -> SequenceData:
+        """The run's data, split and cut as for its training; `dataset` names another one.
+
+        Raises ValueError if its catalogue is not the model's.
+        """
+        recipe = _read_recipe(self.folder / METRICS)
+        dataset = dataset or recipe["dataset"]
+        data = SequenceData.from_interactions(
+            load_interactions(dataset), recipe["max_len"], recipe["split"], recipe["seed"]
+        )
+        theirs = data.catalogue.items.astype(str)
+        if not np.array_equal(theirs, self.items["original"].to_numpy(dtype=str)):
+            raise ValueError(
+                f"the catalogue of {dataset!r} ({len(theirs):,} items) is not the model's "
+                f"({len(self.items):,} items): both must list the same items in the same order of "
+                f"popularity. Evaluate on the data that the model was trained on, "
+                f"{recipe['dataset']!r}, or train anew."
+            )
+        return data
+
+
+def _claim(folder: Path, resume: bool) -> None:
+    """Raise before any work if the folder holds a run that must not be lost, or is not writable."""
+    if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
+        raise ValueError(
+            f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "
+            "another folder."
+        )
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"the folder {folder} cannot be written ({error.strerror}); choose another one",
+        ) from error
+
+
+def _items(catalogue: Catalogue, dataset: str) -> pd.DataFrame:
+    numbers = pd.RangeIndex(1, catalogue.n_items + 1, name="item")
+    originals = catalogue.items.astype(str)
+    items = pd.DataFrame({"original": originals, "count": catalogue.counts}, index=numbers)
+    if dataset in DATASETS:
+        titles = load_titles(dataset).reindex(catalogue.items)
+        items["title"] = np.where(titles.isna(), originals, titles)
+    return items
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    # Quoted, a title may hold any character, line ends included.
+    text = table.to_csv(quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    write_text(path, text)
+
+
+def _read_items(path: Path, n_items: int) -> pd.DataFrame:
+    text = {"original": str, "title": str}
+    try:
+        items = pd.read_csv(path, dtype=text, keep_default_na=False, index_col="item")
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of items ({error}); train the run again") from error
+    if list(items.index) != list(range(1, n_items + 1)) or not {"original", "count"} <= {*items}:
+        raise ValueError(
+            f"{path} does not list the items 1..{n_items} of the model beside it with their "
+            "original ids and counts; train the run again"
+        )
+    return items
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    """The part of metrics.json that says which data the run used and how it was cut."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, so the run is not finished. Repeat its command with --resume."
+        )
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return {name: metrics[name] for name in ("dataset", "max_len", "split", "seed")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no metrics file of this library: {error!r}") from error
+
+
+def _course(history: History) -> dict[str, Any]:
+    return {
+        "seconds": sum(epoch.seconds for epoch in history.epochs),
+        "seconds_per_epoch": history.seconds_per_epoch,
+        "epochs": len(history.epochs),
+        "best_epoch": history.best.epoch,
+    }
+
+
+def _describe_data(table: pd.DataFrame, data: SequenceData) -> dict[str, Any]:
+    return {
+        "n_items": data.n_items,
+        "n_users": table["user"].nunique() - data.dropped_users,
+        "dropped_users": data.dropped_users,
+        "n_interactions": len(table),
+        "data_sha256": fingerprint(table),
+        "max_len": data.max_len,
+        "split": data.split,
+    }
+
+
+def _describe_machine(device: torch.device) -> dict[str, Any]:
+    cuda = device.type == "cuda"
+    return {
+        "device": device.type,
+        "hardware": torch.cuda.get_device_name(device) if cuda else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "cprec_lib": cprec_lib.__version__,
+        },
+    }
