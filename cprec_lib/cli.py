@@ -1,0 +1,317 @@
+"""The command `cprec`, also `python -m cprec_lib`: a thin shell over the library.
+
+The library is imported inside the verbs, so that `--help` does not wait for torch and `doctor` can
+speak of a torch that does not load.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from cprec_lib.sharing import SHARING
+
+
+class _PlainErrors(TyperGroup):
+    """Ends a verb that fails with one message instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of our output has gone; nobody is left to tell
+        except (ValueError, OSError, FloatingPointError) as error:
+            typer.echo(f"Error: {_message(error)}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.echo("\nInterrupted.", err=True)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=_PlainErrors,
+    help="CpRec: small and fast sequential recommenders.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # its tables squeeze the help of `train` into a third of a terminal
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RunFolder = Annotated[Path, typer.Option("--model", help="Folder that `cprec train` wrote.")]
+Dataset = Annotated[
+    str, typer.Option(help="Name in the registry (see `cprec data`) or path of a table.")
+]
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine for the course.
+
+    The text names no path and no user, so that it can be pasted into a bug report.
+    """
+    from cprec_lib.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        typer.echo(str(finding))
+    if any(finding.level == "fault" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def data(
+    names: Annotated[list[str] | None, typer.Argument(help="Names, or paths of tables.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the downloads, else CPREC_DATA, else data/.")
+    ] = None,
+) -> None:
+    """Fetch data sets, or list the registry.
+
+    With names, each is fetched where it is missing, and its rows, users and items are counted.
+    """
+    from cprec_lib.datasets import DATASETS, is_present, load_interactions
+
+    for name in names or []:
+        table = load_interactions(name, data_dir)
+        users, items = table["user"].nunique(), table["item"].nunique()
+        typer.echo(f"{name}: {len(table):,} rows, {users:,} users, {items:,} items")
+    if not names:
+        for name in DATASETS:
+            typer.echo(f"{name:16}{'present' if is_present(name, data_dir) else 'not present'}")
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    model: Annotated[
+        Literal["nextitnet", "cprec"], typer.Option(help="The baseline, or the compressed model.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that receives the run.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that the folder holds.")
+    ] = False,
+    width: Annotated[int | None, typer.Option(help="Components of a vector, d.")] = None,
+    dilations: Annotated[
+        str | None, typer.Option(help="One a residual block, as in 1,4,1,4.")
+    ] = None,
+    kernel_size: Annotated[int | None, typer.Option(help="Taps of a convolution.")] = None,
+    cutoffs: Annotated[
+        str | None, typer.Option(help="Ends of the blocks: shares, as in 0.05,0.2, or counts.")
+    ] = None,
+    factor: Annotated[
+        float | None, typer.Option(help="By which widths fall from block to block.")
+    ] = None,
+    sharing: Annotated[str | None, typer.Option(help=f"One of {', '.join(SHARING)}.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
+    block_input: Annotated[
+        bool | None,
+        typer.Option("--block-input/--no-block-input", help="Decomposed or full embedding."),
+    ] = None,
+    block_softmax: Annotated[
+        bool | None,
+        typer.Option("--block-softmax/--no-block-softmax", help="Decomposed or full softmax."),
+    ] = None,
+    tree: Annotated[
+        bool | None,
+        typer.Option("--tree/--no-tree", help="Decomposed softmax in two levels or flat."),
+    ] = None,
+    max_len: Annotated[int | None, typer.Option(help="Positions that the model sees.")] = None,
+    split: Annotated[
+        Literal["leave_one_out", "by_user"] | None, typer.Option(help="What is held out.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="AdamW's.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better NDCG@10 before it stops.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Of weights, order, dropout and split."),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto: a GPU if there is one.")
+    ] = "auto",
+) -> None:
+    """Train a model and write the run into a folder.
+
+    Options that are left out keep the library's defaults: those of nextitnet() or cprec(), of
+    SequenceData.from_interactions and of TrainConfig.
+    """
+    architecture = _given(
+        width=width,
+        dilations=_numbers("--dilations", dilations, int),
+        kernel_size=kernel_size,
+        cutoffs=_numbers("--cutoffs", cutoffs, _share_or_count),
+        factor=factor,
+        sharing=sharing,
+        dropout=dropout,
+        block_input=block_input,
+        block_softmax=block_softmax,
+        tree=tree,
+    )
+    training = _given(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        patience=patience,
+        seed=seed,
+    )
+    from cprec_lib import runs
+    from cprec_lib.training import TrainConfig
+
+    try:
+        metrics = runs.train(
+            out,
+            dataset,
+            model,
+            architecture=architecture,
+            sequences=_given(max_len=max_len, split=split),
+            training=TrainConfig(**training),
+            device=device,
+            resume=resume,
+        )
+    except KeyboardInterrupt as error:
+        typer.echo("\nInterrupted. The same command with --resume goes on.", err=True)
+        raise typer.Exit(130) from error
+    _summarise(metrics, out)
+
+
+@app.command()
+def evaluate(
+    folder: RunFolder,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name or path, else that of the training.")
+    ] = None,
+    split_part: Annotated[
+        Literal["test", "valid"], typer.Option(help="Which held-out predictions.")
+    ] = "test",
+) -> None:
+    """Print a run's metrics with their intervals.
+
+    The whole catalogue is ranked for each user; the intervals are 95 % bootstrap intervals over
+    users.
+    """
+    from cprec_lib.evaluation import evaluate, interval
+    from cprec_lib.runs import Run
+
+    run = Run.load(folder)
+    ranks = evaluate(run.model, run.data(dataset), split_part)
+    typer.echo(f"{split_part}, {len(ranks.ranks):,} users")
+    for name in ranks.metrics():
+        typer.echo(f"{name:8}{interval(ranks.values(name))}")
+
+
+@app.command()
+def recommend(
+    items: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ITEM...",
+            help="What the user chose, oldest first: titles, or ids if there are no titles.",
+        ),
+    ],
+    folder: RunFolder,
+    k: Annotated[int, typer.Option("--k", min=1, help="How many to recommend.")] = 10,
+    exclude_seen: Annotated[
+        bool,
+        typer.Option("--exclude-seen/--include-seen", help="Leave out the items given."),
+    ] = True,
+) -> None:
+    """Recommend the most probable next items.
+
+    Prints rank, title and probability.
+    """
+    from cprec_lib.runs import Run
+
+    run = Run.load(folder)
+    log_prob, found = run.model.recommend([run.find(items)], k, exclude_seen)
+    names = [run.names[item] for item in found[0].tolist()]
+    longest = max(map(len, names))
+    for rank, (name, probability) in enumerate(zip(names, log_prob[0].exp().tolist(), strict=True)):
+        typer.echo(f"{rank + 1:>3}  {name:{longest}}  {probability:.4f}")
+
+
+@app.command()
+def workbook(
+    out: Annotated[Path, typer.Option(help="Folder that receives the copies.")] = Path("my_work"),
+) -> None:
+    """Copy the notebooks into a folder of yours.
+
+    A file that exists there is kept as it is.
+    """
+    from cprec_lib.workbook import copy_notebooks
+
+    copied, kept = copy_notebooks(out)
+    for path in copied:
+        typer.echo(f"copied  {path.name}")
+    for path in kept:
+        typer.echo(f"kept    {path.name} (it was there; delete or rename it to get it anew)")
+    typer.echo(out)  # last, on a line of its own: `make lab` reads it
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that the command line names; the library knows the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _numbers(
+    option: str, text: str | None, number: Callable[[str], float]
+) -> tuple[float, ...] | None:
+    """Numbers between commas; an empty text is none of them."""
+    if text is None:
+        return None
+    try:
+        return tuple(number(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is no list of numbers with commas between them", param_hint=option
+        ) from error
+
+
+def _share_or_count(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def _summarise(metrics: dict[str, Any], out: Path) -> None:
+    valid, test = metrics["valid"], metrics["test"]
+    typer.echo(
+        f"{metrics['model']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
+        f"{metrics['epochs']} epochs (best: {metrics['best_epoch']}), {metrics['seconds']:.1f} s "
+        f"of training on {metrics['device']}"
+    )
+    for part, values in (("valid", valid), ("test", test)):
+        typer.echo(f"{part:6}HR@10 {values['hr@10']:.4f}  NDCG@10 {values['ndcg@10']:.4f}")
+    typer.echo(f"Written to {out}")
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning without the line of code that gave it."""
+    typer.echo(f"Warning: {message}", err=True)

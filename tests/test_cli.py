@@ -1,0 +1,578 @@
+"""The verbs of `cprec`, in process and as a program of its own, on a table of 30 users."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
+
+import cprec_lib
+from cprec_lib import SequentialRecommender, TrainConfig, cprec, datasets, evaluate, runs, training
+from cprec_lib.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+N_USERS, N_ITEMS = 30, 25
+SMALL = ["--width", "8", "--dilations", "1,2", "--epochs", "2"]
+
+
+def table(seed: int = 0) -> pd.DataFrame:
+    """30 users with 12 interactions each; every item from 100 to 124 occurs."""
+    draw = np.random.default_rng(seed)
+    popular = draw.integers(0, N_ITEMS, size=N_USERS * 12) * draw.random(N_USERS * 12)
+    item = np.concatenate([np.arange(N_ITEMS), popular[N_ITEMS:].astype(int)]) + 100
+    return pd.DataFrame(
+        {
+            "user": np.repeat(np.arange(N_USERS), 12),
+            "item": item,
+            "timestamp": np.tile(np.arange(12), N_USERS),
+        }
+    )
+
+
+def cprec_command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = cprec_command(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fail(*arguments: object, status: int = 1) -> str:
+    """The message of a command that must fail, which may hold no traceback."""
+    result = cprec_command(*arguments)
+    assert result.exit_code == status, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    assert result.stderr.startswith("Error: " if status == 1 else "Usage: ")
+    return " ".join(result.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "tiny.csv"
+    table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *SMALL)
+    return folder
+
+
+@pytest.fixture
+def with_titles(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a registered data set whose item 103 has no title and two others share one."""
+    titles = pd.Series({100 + i: f'Film "{i}", a\r\ntale' for i in range(N_ITEMS) if i != 3})
+    titles[104] = titles[105] = "Twins"
+    monkeypatch.setattr(runs, "DATASETS", {"tiny": None})
+    monkeypatch.setattr(runs, "load_interactions", lambda name: table())
+    monkeypatch.setattr(runs, "load_titles", lambda name: titles)
+    return "tiny"
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return metrics
+
+
+# data
+
+
+def test_data_lists_the_registry(tmp_path: Path) -> None:
+    lines = succeed("data", "--data-dir", tmp_path).splitlines()
+    assert [line.split()[0] for line in lines] == list(datasets.DATASETS)
+    assert all(line.endswith("not present") for line in lines)
+
+
+def test_data_tells_what_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "is_present", lambda name, data_dir: name == "ml-1m")
+    lines = succeed("data").splitlines()
+    assert [line for line in lines if not line.endswith("not present")] == [
+        "ml-1m           present"
+    ]
+
+
+def test_data_counts_what_a_table_holds(tiny: Path) -> None:
+    assert succeed("data", tiny) == f"{tiny}: 360 rows, 30 users, 25 items\n"
+
+
+def test_data_refuses_an_unknown_name() -> None:
+    assert "ml-100k" in fail("data", "ml-99")
+
+
+# train
+
+
+def test_train_writes_the_run(trained: Path, tiny: Path) -> None:
+    model = SequentialRecommender.load(trained)
+    metrics = read_metrics(trained)
+    assert asdict(model.config) == asdict(cprec(N_ITEMS, width=8, dilations=(1, 2)))
+    assert metrics["dataset"] == str(tiny)
+    assert metrics["model"] == "cprec"
+    assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
+    assert (metrics["n_items"], metrics["n_users"]) == (N_ITEMS, N_USERS)
+    assert (metrics["epochs"], metrics["seed"], metrics["device"]) == (2, 0, "cpu")
+    assert metrics["threads"] == torch.get_num_threads()
+    assert metrics["versions"]["torch"] == torch.__version__
+    assert metrics["versions"]["cprec_lib"] == cprec_lib.__version__
+    for part in ("valid", "test"):
+        expected = evaluate(model, runs.Run.load(trained).data(), part).metrics()
+        assert metrics[part] == expected
+
+
+def test_train_writes_an_epoch_a_line(trained: Path) -> None:
+    metrics = read_metrics(trained)
+    epochs = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert metrics["seconds"] == sum(epoch["seconds"] for epoch in epochs)
+    assert metrics["valid"] == epochs[metrics["best_epoch"] - 1]["valid"]
+
+
+def test_train_writes_the_catalogue(trained: Path, tiny: Path) -> None:
+    with (trained / "items.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held_in = table().groupby("user").head(10)
+    counts = held_in["item"].value_counts().reindex(range(100, 125), fill_value=0)
+    expected = counts.sort_index().sort_values(ascending=False, kind="stable")
+    assert [int(row["item"]) for row in rows] == list(range(1, N_ITEMS + 1))
+    assert [int(row["original"]) for row in rows] == list(expected.index)
+    assert [int(row["count"]) for row in rows] == list(expected)
+
+
+def test_train_leaves_defaults_to_the_library(tiny: Path, tmp_path: Path) -> None:
+    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path)
+    metrics = read_metrics(tmp_path)
+    assert metrics["model_config"] == json.loads(json.dumps(asdict(cprec(N_ITEMS))))
+    assert metrics["train_config"] == asdict(TrainConfig())
+    assert (metrics["max_len"], metrics["split"]) == (50, "leave_one_out")
+
+
+def test_train_hands_every_option_on(tiny: Path, tmp_path: Path) -> None:
+    options = (
+        "--width 6 --dilations 2 --kernel-size 2 --cutoffs 4,9 --factor 2 --sharing cross-layer "
+        "--dropout 0.1 --no-block-input --no-tree --max-len 5 --split by_user --epochs 1 "
+        "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu"
+    )
+    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
+    metrics = read_metrics(tmp_path)
+    assert metrics["model_config"] == {
+        "n_items": N_ITEMS,
+        "width": 6,
+        "dilations": [2],
+        "kernel_size": 2,
+        "cutoffs": [4, 9],
+        "factor": 2,
+        "widths": None,
+        "block_input": False,
+        "block_softmax": True,
+        "tree": False,
+        "sharing": "cross-layer",
+        "dropout": 0.1,
+    }
+    assert metrics["train_config"] == {
+        "epochs": 1,
+        "batch_size": 7,
+        "learning_rate": 0.01,
+        "weight_decay": 0.2,
+        "patience": 9,
+        "seed": 3,
+    }
+    assert (metrics["max_len"], metrics["split"]) == (5, "by_user")
+    assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10
+
+
+def test_train_decomposes_the_baseline_where_asked(tiny: Path, tmp_path: Path) -> None:
+    options = ["--block-softmax", "--cutoffs", "0.2", "--dilations", "", "--epochs", "1"]
+    succeed("train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *options)
+    config = read_metrics(tmp_path)["model_config"]
+    assert (config["cutoffs"], config["dilations"]) == ([5], [])
+    assert (config["block_input"], config["block_softmax"]) == (False, True)
+
+
+def test_same_seed_same_weights_and_another_seed_others(
+    tiny: Path, trained: Path, tmp_path: Path
+) -> None:
+    weights = {}
+    for seed in (0, 1):
+        out = tmp_path / str(seed)
+        succeed(
+            *("train", "--dataset", tiny, "--model", "cprec", "--out", out, "--seed", seed, *SMALL)
+        )
+        weights[seed] = (out / "model.safetensors").read_bytes()
+    assert weights[0] == (trained / "model.safetensors").read_bytes()
+    assert weights[1] != weights[0]
+
+
+def test_the_seed_draws_the_initial_weights(tiny: Path, tmp_path: Path) -> None:
+    still = ["--epochs", "1", "--learning-rate", "1e-12", "--weight-decay", "0"]
+    options = [*SMALL, *still, "--seed", "3"]
+    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options)
+    trained = SequentialRecommender.load(tmp_path)
+    initial = SequentialRecommender(trained.config, seed=3)
+    for after, before in zip(trained.parameters(), initial.parameters(), strict=True):
+        torch.testing.assert_close(after, before, atol=1e-9, rtol=1e-6)
+
+
+def test_train_goes_on_for_more_epochs(tiny: Path, tmp_path: Path) -> None:
+    command = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *SMALL]
+    succeed(*command)
+    first = (tmp_path / "history.jsonl").read_text()
+    succeed(*command, "--resume", "--epochs", "4", "--patience", "3")
+    assert (tmp_path / "history.jsonl").read_text().startswith(first)
+    assert read_metrics(tmp_path)["epochs"] == 4
+
+
+@pytest.mark.filterwarnings("default")
+def test_train_tells_of_dropped_users(tmp_path: Path) -> None:
+    short = pd.DataFrame({"user": [99], "item": [100], "timestamp": [0]})
+    path, out = tmp_path / "short.csv", tmp_path / "run"
+    pd.concat([table(), short]).to_csv(path, index=False)
+    result = cprec_command(
+        *("train", "--dataset", path, "--model", "nextitnet", "--out", out, *SMALL)
+    )
+    assert result.stderr.startswith("Warning: 1 of 31 users have fewer than 3 interactions")
+    metrics = read_metrics(out)
+    assert (metrics["n_users"], metrics["dropped_users"]) == (30, 1)
+
+
+def test_fingerprint_takes_text_too() -> None:
+    rows = pd.DataFrame({"user": ["a,b"], "item": ["c"], "timestamp": [0.5]})
+    assert runs.fingerprint(rows) == hashlib.sha256(b'"a,b","c",0.5\n').hexdigest()
+
+
+def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
+    rows = b"".join(tiny.read_bytes().splitlines(keepends=True)[1:])
+    assert runs.fingerprint(table()) == hashlib.sha256(rows).hexdigest()
+    assert runs.fingerprint(table()[::-1]) != runs.fingerprint(table())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--dataset nowhere", "none of the data sets ml-100k"),
+        ("--cutoffs 0.5,0.2", "do not increase"),
+        ("--cutoffs 5,30", "leaves no tail in a catalogue of 25 items"),
+        ("--cutoffs 0.2,9", "mix shares and counts"),
+        ("--sharing everything", "choose one of none, cross-layer"),
+        ("--width 0", "width 0"),
+        ("--epochs 0", "epochs 0"),
+        ("--learning-rate nan", "learning_rate nan"),
+        ("--learning-rate 1e30", "try a learning rate below 1e+30"),
+        ("--max-len 0", "max_len 0"),
+    ],
+)
+def test_train_says_what_is_wrong(options: str, message: str, tiny: Path, tmp_path: Path) -> None:
+    start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
+    assert message in fail("train", *start, *SMALL, *options.split())
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--model gru",
+        "--split randomly",
+        "--device tpu",
+        "--dilations one,two",
+        "--dilations 1.5",
+        "--dilations 1,",
+        "--cutoffs 0",
+        "--cutoffs inf",
+        "--cutoffs nan",
+        "--seed -1",
+    ],
+)
+def test_train_refuses_wrong_options(options: str, tiny: Path, tmp_path: Path) -> None:
+    start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
+    assert options.split()[0] in fail("train", *start, *options.split(), status=2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_train_refuses_a_device_that_is_not_there(tiny: Path, tmp_path: Path) -> None:
+    start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
+    assert "choose auto or cpu" in fail("train", *start, "--device", "cuda")
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal must come before the data, which may take minutes to fetch."""
+
+    def load(name: str) -> None:
+        raise AssertionError("the data was loaded")
+
+    monkeypatch.setattr(runs, "load_interactions", load)
+
+
+@pytest.mark.usefixtures("no_data")
+def test_train_never_overwrites_a_run(trained: Path) -> None:
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", trained)
+    assert "already holds a run" in message
+    assert "--resume" in message
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+@pytest.mark.usefixtures("no_data")
+def test_train_refuses_a_folder_that_cannot_be_made(tiny: Path) -> None:
+    out = tiny / "below_a_file"
+    message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", out)
+    assert f"cannot make the folder {out}" in message
+
+
+@pytest.mark.usefixtures("no_data")
+def test_train_refuses_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir / "probe"))
+
+    monkeypatch.setattr(runs.tempfile, "TemporaryFile", refuse)
+    message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", tmp_path)
+    assert f"the folder {tmp_path} cannot be written (Permission denied)" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--width 16", "its width is 8"),
+        ("--seed 1", "its seed is 0"),
+        ("--max-len 4", "its max_len is 50"),
+        ("--dataset OTHER", "its data's sha256 is"),
+    ],
+)
+def test_resume_refuses_another_run(
+    options: str, message: str, trained: Path, tiny: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.csv"
+    table(seed=1).to_csv(other, index=False)
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    start = ["train", "--dataset", tiny, "--model", "cprec", "--out", trained, "--resume"]
+    assert message in fail(*start, *SMALL, *options.replace("OTHER", str(other)).split())
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+# evaluate
+
+
+def test_evaluate_prints_intervals_around_the_metrics(trained: Path) -> None:
+    metrics = read_metrics(trained)
+    for part in ("test", "valid"):
+        heading, *lines = succeed("evaluate", "--model", trained, "--split-part", part).splitlines()
+        assert heading == f"{part}, 30 users"
+        assert len(lines) == 9
+        for line in lines:
+            name, estimate, low, high = line.replace("[", " ").replace(",", " ")[:-1].split()
+            assert float(estimate) == pytest.approx(metrics[part][name], abs=5e-5)
+            assert float(low) <= float(estimate) <= float(high)
+
+
+def test_evaluate_takes_the_test_part_unless_told(trained: Path) -> None:
+    expected = succeed("evaluate", "--model", trained, "--split-part", "test")
+    assert succeed("evaluate", "--model", trained) == expected
+
+
+def test_evaluate_refuses_another_catalogue(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    for changed in (table(seed=1), table().query("item < 120")):
+        changed.to_csv(other, index=False)
+        message = fail("evaluate", "--model", trained, "--dataset", other)
+        assert "is not the model's (25 items)" in message
+
+
+def test_evaluate_needs_a_finished_run(trained: Path, tmp_path: Path) -> None:
+    assert "config.json is missing" in fail("evaluate", "--model", tmp_path)
+    for path in trained.iterdir():
+        if path.name != "metrics.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert "the run is not finished" in fail("evaluate", "--model", tmp_path)
+
+
+# recommend
+
+
+def test_recommend_prints_what_the_model_says(trained: Path) -> None:
+    run = runs.Run.load(trained)
+    printed = succeed("recommend", "--model", trained, "--k", "4", "107", "100")
+    history = [run.items.index[run.items["original"] == name][0] for name in ("107", "100")]
+    log_prob, items = run.model.recommend([history], 4, exclude_seen=True)
+    expected = [
+        [str(rank), run.items["original"][int(item)], f"{value.exp():.4f}"]
+        for rank, (item, value) in enumerate(zip(items[0], log_prob[0], strict=True), start=1)
+    ]
+    assert [line.split() for line in printed.splitlines()] == expected
+
+
+def test_recommend_leaves_out_what_was_seen_unless_told(trained: Path) -> None:
+    def names(*options: str) -> set[str]:
+        printed = succeed("recommend", "--model", trained, *options, "100", "101")
+        return {line.split()[1] for line in printed.splitlines()}
+
+    assert names("--k", "23").isdisjoint({"100", "101"})
+    assert names("--k", "25", "--include-seen") == {str(i) for i in range(100, 125)}
+    assert len(names()) == 10
+
+
+def test_recommend_by_title(with_titles: str, tmp_path: Path) -> None:
+    succeed("train", "--dataset", with_titles, "--model", "cprec", "--out", tmp_path, *SMALL)
+    run = runs.Run.load(tmp_path)
+    assert run.find(['film "7", A\r\ntale']) == list(run.items.index[run.items.original == "107"])
+    assert run.items["title"][run.items["original"] == "103"].item() == "103"
+    assert run.find(["Twins"]) == [run.items.index[run.items["title"] == "Twins"].min()]
+    assert "Twins" in succeed("recommend", "--model", tmp_path, "--k", "24", "103")
+    assert "Twins" in fail("recommend", "--model", tmp_path, "Twinz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["1007"], "the nearest are 107"),
+        ([""], "not in the catalogue"),
+        (["--k", "25", "100"], "ask for fewer"),
+    ],
+)
+def test_recommend_says_what_is_wrong(arguments: list[str], message: str, trained: Path) -> None:
+    assert message in fail("recommend", "--model", trained, *arguments)
+
+
+def test_recommend_refuses_wrong_options(trained: Path) -> None:
+    assert "ITEM" in fail("recommend", "--model", trained, status=2)
+    assert "--k" in fail("recommend", "--model", trained, "--k", "0", "100", status=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("items.csv", b"", "is no table of items"),
+        ("items.csv", b"\xff\xfe", "is no table of items"),
+        ("items.csv", b'"item","original","count"\n1,"100",3\n', "does not list the items 1..25"),
+        ("config.json", b"{", "does not describe a model"),
+        ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
+        ("metrics.json", b"[]", "is no metrics file"),
+    ],
+)
+def test_damaged_runs_are_refused(
+    name: str, content: bytes, message: str, trained: Path, tmp_path: Path
+) -> None:
+    for path in trained.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).write_bytes(content)
+    assert message in fail("evaluate", "--model", tmp_path)
+
+
+# Interruptions
+
+
+def test_ctrl_c_ends_with_130_and_names_resume(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", interrupt_at_second_call(training.evaluate))
+        result = cprec_command(*start)
+    assert result.exit_code == 130
+    assert "same command with --resume goes on" in result.stderr
+    assert "Traceback" not in result.output
+    assert "already holds a run" in fail(*start)
+    assert "2 epochs" in succeed(*start, "--resume")
+
+
+def interrupt_at_second_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    calls = []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return function(*arguments)
+
+    return interrupted
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), BrokenPipeError(32, "pipe")])
+def test_other_verbs_can_be_interrupted(
+    raised: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, data_dir: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(datasets, "load_interactions", load)
+    result = cprec_command("data", "ml-100k")
+    assert result.exit_code == (130 if isinstance(raised, KeyboardInterrupt) else 1)
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+def test_a_killed_run_resumes_bit_for_bit(tiny: Path, tmp_path: Path) -> None:
+    length = ["--epochs", "40", "--patience", "40"]
+    model = ["--model", "cprec", "--width", "8", "--dropout", "0.2"]
+    command = ["train", "--dataset", tiny, *model, *length, "--out"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    succeed(*command, whole)
+    kill_after_first_epoch(start(*command, killed, folder=tmp_path), killed)
+    assert "40 epochs" in succeed(*command, killed, "--resume")
+    name = "model.safetensors"
+    assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    # The weights of the last epoch and the optimizer's state, of which the best model says nothing.
+    ends = [load_file(folder / "checkpoint.safetensors") for folder in (whole, killed)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+    assert read_metrics(whole)["test"] == read_metrics(killed)["test"]
+
+
+def kill_after_first_epoch(program: "subprocess.Popen[str]", out: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not (out / "checkpoint.safetensors").exists():
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < deadline, "no checkpoint within a minute"
+        time.sleep(0.002)
+    program.kill()
+    program.communicate()
+    assert program.returncode == -signal.SIGKILL
+    assert not (out / "metrics.json").exists(), "the run ended before it could be killed"
+
+
+# The program itself
+
+
+def start(*arguments: object, folder: Path) -> "subprocess.Popen[str]":
+    threads = str(torch.get_num_threads())  # another number may round differently
+    return subprocess.Popen(
+        [sys.executable, "-m", "cprec_lib", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_program_reports_errors_on_standard_error(tmp_path: Path) -> None:
+    program = start("evaluate", "--model", "nowhere", folder=tmp_path)
+    output, errors = program.communicate()
+    assert (program.returncode, output) == (1, "")
+    assert errors.startswith("Error: nowhere holds no trained model")
+    assert len(errors.splitlines()) == 1
+
+
+def test_help_names_every_verb() -> None:
+    output = succeed("--help")
+    for verb in ("doctor", "data", "train", "evaluate", "recommend", "workbook"):
+        assert f" {verb} " in output
