@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 from cprec_lib.evaluation import Interval
 from cprec_lib.ledger import Ledger
+from cprec_lib.longtail import ZipfFit
+from cprec_lib.partition import BlockPartition
 from cprec_lib.training import History
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -30,11 +35,13 @@ def colours(n: int) -> list[Any]:
     return list(sns.color_palette("viridis", n))
 
 
-def canvas(width: float = 7.5, height: float = 3.8, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of `width` x `height` inches with `columns` axes side by side."""
+def canvas(
+    width: float = 7.5, height: float = 3.8, columns: int = 1, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` x `height` inches with `rows` x `columns` axes, row by row."""
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-        axes = figure.subplots(1, columns, squeeze=False)[0]
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
     return figure, list(axes)
 
 
@@ -69,6 +76,7 @@ def parameter_bars(ledgers: Mapping[str, Ledger]) -> Figure:
     for row, total in enumerate(left):
         axes.text(total, row, f" {int(total):,}", va="center")
     axes.set(xlabel="parameters", title="Where the parameters are")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.15)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
@@ -93,6 +101,81 @@ def learning_curves(histories: Mapping[str, History]) -> Figure:
     return figure
 
 
+def middle_share(
+    n_items: np.ndarray, shares: Mapping[str, Mapping[str, np.ndarray]], marks: Mapping[str, int]
+) -> Figure:
+    """One panel a design: share of the parameters in the middle by catalogue size.
+
+    `shares` is {panel: {line: values, one for each of n_items}}; `marks` names catalogue sizes.
+    """
+    figure, axes = canvas(width=9.5, height=4.2, columns=len(shares))
+    for axis, (title, lines) in zip(axes, shares.items(), strict=True):
+        styles = zip(lines.items(), colours(len(lines) + 1), LINES, strict=False)
+        for (name, values), colour, style in styles:
+            axis.plot(n_items, values, color=colour, linestyle=style, linewidth=2, label=name)
+        axis.axhline(0.5, color="black", linewidth=1)
+        for name, size in marks.items():
+            axis.axvline(size, color="grey", linewidth=1)
+            axis.text(size, 1.01, name, ha="center", size="small")
+        axis.set_title(title, pad=20)
+        axis.set(xscale="log", ylim=(0, 1), xlim=(n_items[0], n_items[-1]))
+        axis.set(xlabel="items in the catalogue", ylabel="middle's share of the parameters")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def sharing_panels(
+    tables: Mapping[str, tuple[tuple[int, int], ...]], dilations: tuple[int, ...]
+) -> Figure:
+    """One panel a sharing table: residual blocks from bottom to top, two convolutions in each.
+
+    Cells with one letter and colour are one convolution; below the letter is the cell's dilation.
+    """
+    figure, axes = canvas(width=10, height=1.6 + 0.6 * len(dilations), columns=len(tables))
+    for axis, (scheme, table) in zip(axes, tables.items(), strict=True):
+        distinct = max(map(max, table)) + 1
+        palette = colours(distinct + 1)[1:]
+        for block, pair in enumerate(table):
+            for place, index in enumerate(pair):
+                dilation = dilations[block] * (place + 1)
+                letter = chr(ord("A") + index)
+                _cell(axis, (place, block), palette[index], letter, f"dilation {dilation}")
+        axis.set_xticks([0, 1], ["first", "second"])
+        axis.set_yticks(range(len(table)))
+        axis.set(xlim=(-0.5, 1.5), ylim=(-0.5, len(table) - 0.5))
+        axis.set(title=f"{scheme}\n{distinct} distinct", xlabel="convolution")
+        axis.grid(visible=False)
+    axes[0].set_ylabel("residual block")
+    return figure
+
+
+def _cell(axes: Axes, place: tuple[int, int], colour: Any, letter: str, note: str) -> None:
+    """A coloured cell with a large letter above a small note, both legible on the colour."""
+    column, row = place
+    axes.bar(column, 1, width=1, bottom=row - 0.5, color=colour, edgecolor="white", linewidth=3)
+    ink = "black" if np.dot(colour, [0.299, 0.587, 0.114]) > 0.45 else "white"
+    text = {"ha": "center", "va": "center", "color": ink}
+    axes.text(column, row + 0.13, letter, size="large", weight="bold", **text)
+    axes.text(column, row - 0.22, note, size="x-small", **text)
+
+
+def impulse_responses(responses: Mapping[str, np.ndarray]) -> Figure:
+    """One row a layer: what it answers [L] to a single 1 at the first position."""
+    figure, [axes] = canvas(width=8.5, height=1.3 + 0.5 * len(responses))
+    values = np.array(list(responses.values()))
+    axes.pcolormesh(values, cmap="Greys", vmax=2 * values.max(), edgecolors="lightgrey")
+    for row, column in np.argwhere(values):
+        cell = (column + 0.5, row + 0.5)
+        axes.annotate(f"{values[row, column]:g}", cell, ha="center", va="center")
+    axes.set_yticks(np.arange(len(values)) + 0.5, list(responses))
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(values.shape[1]))
+    axes.set(xlabel="positions after the 1", title="One kernel, several dilations")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    return figure
+
+
 def estimates(
     intervals: Mapping[str, Interval], xlabel: str, title: str, reference: float | None = None
 ) -> Figure:
@@ -108,4 +191,357 @@ def estimates(
     axes.set_yticks(rows, list(intervals))
     axes.invert_yaxis()
     axes.set(xlabel=xlabel, title=title)
+    return figure
+
+
+def influence(maps: Mapping[str, np.ndarray]) -> Figure:
+    """One square a map [L, L]: dark where changing the item of a column changed a row's output."""
+    figure, axes = canvas(width=4 * len(maps), height=4.6, columns=len(maps))
+    for axis, (name, changed) in zip(axes, maps.items(), strict=True):
+        length = len(changed)
+        edges = np.arange(length + 1) + 0.5
+        axis.pcolormesh(
+            edges, edges, changed, cmap="Greys", vmin=0, vmax=1.3, edgecolor="lightgrey"
+        )
+        axis.plot([0.5, length + 0.5], [0.5, length + 0.5], "--", color=colours(3)[1], linewidth=2)
+        axis.set(xlabel="position that is changed", ylabel="output that is watched", title=name)
+        axis.set(aspect="equal", xticks=range(1, length + 1), yticks=range(1, length + 1))
+        axis.invert_yaxis()
+        axis.grid(visible=False)
+    return figure
+
+
+def wiring(layers: Mapping[str, np.ndarray]) -> Figure:
+    """Positions as dots, layers from bottom to top; dark lines lead to the last output.
+
+    Each entry is a layer's connections [L outputs, L inputs], True where an input counts.
+    """
+    figure, [axes] = canvas(width=8, height=1.2 + 0.75 * len(layers))
+    length = len(next(iter(layers.values())))
+    alive = np.arange(length) == length - 1
+    for level in range(len(layers), 0, -1):
+        connections = list(layers.values())[level - 1]
+        for output, source in np.argwhere(connections):
+            colour, weight = (colours(4)[1], 1.8) if alive[output] else ("lightgrey", 0.8)
+            line = [source + 1, output + 1], [level - 1, level]
+            axes.plot(*line, color=colour, linewidth=weight, zorder=1 + alive[output])
+        _dots(axes, level, alive)
+        alive = connections[alive].any(0)
+    _dots(axes, 0, alive)
+    axes.set_yticks(range(len(layers) + 1), ["items", *layers])
+    axes.set_xticks(range(1, length + 1))
+    axes.set(xlabel="position", title=f"{alive.sum()} positions reach the last output")
+    axes.grid(visible=False)
+    return figure
+
+
+def _dots(axes: Axes, level: int, alive: np.ndarray) -> None:
+    shades = np.where(alive, "black", "lightgrey")
+    axes.scatter(np.arange(len(alive)) + 1, np.full(len(alive), level), c=shades, s=30, zorder=3)
+
+
+def reach(gradients: Mapping[str, np.ndarray]) -> Figure:
+    """One row of bars a stack: gradient size [L] by position, oldest first, on a log scale."""
+    figure, axes = canvas(width=8.5, height=0.7 + 1.35 * len(gradients), rows=len(gradients))
+    positive = np.concatenate([sizes[sizes > 0] for sizes in gradients.values()])
+    smallest, largest = positive.min(), positive.max()
+    pairs = zip(gradients.items(), colours(len(gradients) + 1), strict=False)
+    for axis, ((name, sizes), colour) in zip(axes, pairs, strict=True):
+        back = np.arange(len(sizes))[::-1]
+        axis.bar(back, sizes, width=0.8, color=colour)
+        field = int(back[sizes > 0].max()) + 1
+        axis.axvline(field - 0.5, color="black", linestyle="--", linewidth=1)
+        axis.set(yscale="log", title=f"{name}: {field} positions")
+        axis.grid(visible=False)
+        axis.set(xlim=(len(sizes) - 0.5, -1), ylim=(smallest / 2, largest * 2))
+    axes[-1].set_xlabel("items back from the newest")
+    figure.supylabel("size of the gradient", fontsize="medium")
+    return figure
+
+
+def signal_by_depth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]]) -> Figure:
+    """Size of a gradient by number of blocks, one line a design, on log scales."""
+    figure, [axes] = canvas(width=6.5)
+    styles = zip(sizes.items(), colours(len(sizes) + 1), MARKERS, LINES, strict=False)
+    for (name, values), colour, marker, line in styles:
+        axes.plot(depths, values, color=colour, marker=marker, linestyle=line, label=name)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(depths), [str(depth) for depth in depths])
+    axes.set(yscale="log", xlabel="residual blocks", ylabel="gradient at the newest item")
+    axes.set_title("What reaches the newest item's vector")
+    axes.legend()
+    return figure
+
+
+def bootstrap(means: np.ndarray, bounds: Interval, metric: str) -> Figure:
+    """Histogram of a metric's means over resampled users, with the bounds of the interval."""
+    figure, [axes] = canvas(height=3.2)
+    axes.hist(means, bins=40, color=colours(4)[2], edgecolor="white")
+    axes.axvline(bounds.estimate, color="black", linewidth=2, label="all users")
+    for bound, label in ((bounds.low, "95 % interval"), (bounds.high, None)):
+        axes.axvline(bound, color="black", linestyle="--", linewidth=1.5, label=label)
+    axes.set(xlabel=metric, ylabel="resamples", title="The same metric on resampled users")
+    axes.legend()
+    return figure
+
+
+def protocols(scores: Mapping[str, Mapping[str, float]], metric: str) -> Figure:
+    """One panel a protocol, with a scale of its own, and one bar a model in it."""
+    figure, axes = canvas(width=10, height=3.2, columns=len(scores))
+    for axis, (protocol, values) in zip(axes, scores.items(), strict=True):
+        bars = axis.barh(list(values), list(values.values()), color=colours(len(values) + 1)[:-1])
+        axis.bar_label(bars, fmt=" %.3f")
+        axis.set(xlabel=metric, title=protocol)
+        axis.margins(x=0.25)
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+def tie_orders(scores: Mapping[str, Mapping[str, Sequence[float]]], metric: str) -> Figure:
+    """One row an order, one dot a run: {model: {order: values}}."""
+    figure, [axes] = canvas(height=3.2)
+    styles = zip(scores.items(), colours(len(scores) + 1), MARKERS, strict=False)
+    for number, ((model, orders), colour, marker) in enumerate(styles):
+        for row, values in enumerate(orders.values()):
+            height = np.full(len(values), row + 0.24 * (number - (len(scores) - 1) / 2))
+            label = model if row == 0 else None
+            axes.plot(values, height, marker, color=colour, alpha=0.75, markersize=8, label=label)
+    names = list(next(iter(scores.values())))
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set(xlabel=metric, title="The same ratings, ties in different orders")
+    axes.set_xlim(left=0)
+    axes.legend()
+    return figure
+
+
+def accuracy_by_size(
+    parameters: Mapping[str, int], accuracy: Mapping[str, Interval], metric: str
+) -> Figure:
+    """One labelled dot with its interval a model: accuracy against parameters."""
+    figure, [axes] = canvas(height=4.2)
+    styles = zip(accuracy.items(), colours(len(accuracy) + 1), MARKERS, strict=False)
+    for (name, value), colour, marker in styles:
+        reach = [[value.estimate - value.low], [value.high - value.estimate]]
+        at = (parameters[name], value.estimate)
+        axes.errorbar(*at, yerr=reach, fmt=marker, ms=8, color=colour, capsize=4, label=name)
+    axes.set(xlabel="parameters", ylabel=metric, title="Accuracy and size", xlim=(0, None))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def compression_bars(sizes: pd.DataFrame) -> Figure:
+    """One panel a catalogue: times smaller by cutoffs, one bar a sharing scheme.
+
+    `sizes` has columns catalogue, cutoffs, sharing and "times smaller".
+    """
+    names = list(sizes["catalogue"].unique())
+    figure, axes = canvas(width=10, height=3.6, columns=len(names))
+    for axis, name in zip(axes, names, strict=True):
+        sns.barplot(
+            sizes[sizes["catalogue"] == name],
+            x="cutoffs",
+            y="times smaller",
+            hue="sharing",
+            palette=colours(sizes["sharing"].nunique() + 1)[1:],
+            ax=axis,
+        )
+        axis.axhspan(4, 8, color="grey", alpha=0.2, zorder=0)
+        axis.set(title=name, xlabel="cutoffs")
+        axis.legend().set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def trade_off(points: pd.DataFrame, title: str) -> Figure:
+    """Accuracy against size, one named point a model.
+
+    `points` is indexed by name and has columns parameters, estimate, low and high.
+    """
+    figure, [axes] = canvas(width=8, height=4.6)
+    centre = points["estimate"]
+    reach = [centre - points["low"], points["high"] - centre]
+    axes.errorbar(points["parameters"], centre, yerr=reach, fmt="o", color=colours(3)[0], capsize=3)
+    for name, point in points.iterrows():
+        place = (point["parameters"], point["estimate"])
+        axes.annotate(name, place, (6, 4), textcoords="offset points")
+    axes.set(xlabel="parameters", ylabel="test NDCG@10", title=title)
+    axes.margins(x=0.2)
+    return figure
+
+
+def sandwich(history: Sequence[str], n_items: int, width: int) -> Figure:
+    """The model between a history of titles, oldest first, and the question of what is next."""
+    figure, [axes] = canvas(height=4.8)
+    axes.set(xlim=(0, 10), ylim=(0, 10), title="A sequential recommender is a sandwich")
+    axes.axis("off")
+    step = 8 / len(history)
+    for position, title in enumerate(history):
+        centre = 1.8 + step * (position + 0.5)
+        axes.text(centre, 0.7, fill(title, 15), ha="center", va="center", fontsize=9)
+        _arrow(axes, centre, 1.5, 2.3)
+    axes.text(0, 0.7, "the history,\noldest first", va="center", style="italic")
+    layers = {
+        "lower slice": f"input embedding\na row of {width} numbers for each of {n_items:,} items",
+        "filling": "middle layers\nmix the rows of the history into one vector",
+        "upper slice": f"softmax over all items\na probability for each of {n_items:,} items",
+    }
+    styles = zip(layers.items(), colours(4)[1:], ("white", "white", "black"), strict=True)
+    for bottom, ((name, text), colour, ink) in zip((2.4, 4.3, 6.2), styles, strict=True):
+        box = FancyBboxPatch((2, bottom), 7.6, 1.5, "round,pad=0.1", facecolor=colour, lw=0)
+        axes.add_patch(box)
+        axes.text(5.8, bottom + 0.75, text, color=ink, ha="center", va="center")
+        axes.text(0, bottom + 0.75, name, va="center", style="italic")
+    _arrow(axes, 5.8, 7.9, 8.8)
+    axes.text(5.8, 9.3, "Which item is next?", ha="center", va="center", weight="bold")
+    return figure
+
+
+def _arrow(axes: Axes, x: float, bottom: float, top: float) -> None:
+    axes.annotate("", (x, top), (x, bottom), arrowprops={"arrowstyle": "->", "color": "black"})
+
+
+def id_grid(ids: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Item ids as numbers in a grid; padding (0) is an empty grey cell."""
+    figure, [axes] = canvas(width=1.6 + 0.8 * len(columns), height=1.1 + 0.45 * len(rows))
+    axes.imshow(ids == 0, cmap="Greys", vmin=0, vmax=3, aspect="auto")
+    for row, column in zip(*np.nonzero(ids), strict=True):
+        axes.text(column, row, str(ids[row, column]), ha="center", va="center")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="black", linewidth=1)
+    axes.set(title=title, xlabel="position", ylabel="window")
+    return figure
+
+
+def rank_frequency(counts: np.ndarray, fit: ZipfFit) -> Figure:
+    """Falling counts against rank with a fitted power law; right, how far the law is off."""
+    figure, [left, right] = canvas(width=9, columns=2)
+    ranks = np.arange(1, len(counts) + 1)
+    law = fit.counts(ranks)
+    dots = {"marker": "o", "markersize": 3, "linestyle": "none", "color": colours(3)[0]}
+    left.loglog(ranks, counts, label="items", **dots)
+    label = f"power law, exponent {fit.exponent:.2f}"
+    left.loglog(ranks, law, "--", color=colours(3)[2], linewidth=2.5, label=label)
+    left.legend()
+    left.set(xlabel="rank (1 is the most popular)", ylabel="interactions", title="Rank-frequency")
+    right.loglog(ranks, law / counts, **dots)
+    right.axhline(1, color="black", linewidth=1)
+    right.axhspan(0.5, 2, color=colours(3)[2], alpha=0.25, label="within a factor of 2")
+    right.legend()
+    right.set(xlabel="rank", ylabel="law / interactions", title="How far the law is off")
+    return figure
+
+
+def lorenz_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Share of interactions against share of items, least popular first; a diagonal: all equal."""
+    figure, [axes] = canvas(width=5.6, height=4.8)
+    axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="all items equal")
+    styles = zip(curves.items(), colours(len(curves) + 1), LINES, strict=False)
+    for (name, (items, interactions)), colour, line in styles:
+        axes.plot(items, interactions, line, color=colour, linewidth=2, label=name)
+        axes.fill_between(items, interactions, items, color=colour, alpha=0.15, linewidth=0)
+    axes.set(
+        xlabel="share of items, least popular first",
+        ylabel="share of interactions",
+        title="Lorenz curve",
+    )
+    axes.legend()
+    return figure
+
+
+def share_bars(rows: Mapping[str, Sequence[float]], parts: Sequence[str], title: str) -> Figure:
+    """One bar of shares that sum to 1 a row, one colour a part; shares from 5 % on are named."""
+    figure, [axes] = canvas(height=1.5 + 0.5 * len(rows))
+    left = np.zeros(len(rows))
+    for number, (part, colour) in enumerate(zip(parts, colours(len(parts) + 1), strict=False)):
+        values = np.array([list(shares)[number] for shares in rows.values()])
+        axes.barh(list(rows), values, left=left, color=colour, edgecolor="white", label=part)
+        ink = "white" if number < len(parts) / 2 else "black"
+        for row, value in enumerate(values):
+            if value >= 0.05:
+                axes.text(
+                    left[row] + value / 2, row, f"{value:.0%}", color=ink, ha="center", va="center"
+                )
+        left += values
+    axes.set(xlabel="share", title=title, xlim=(0, 1))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(parts))
+    return figure
+
+
+def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Figure:
+    """A table as an area, items times width, in blocks; `interactions`: the share of each."""
+    figure, [axes] = canvas(height=4)
+    axes.fill_between(
+        [0, partition.n_items], partition.width, color="lightgrey", label="saved by the cut"
+    )
+    blocks = zip(partition.bounds, partition.widths, interactions, strict=True)
+    for number, (((start, end), width, share), colour) in enumerate(
+        zip(blocks, colours(partition.n_blocks), strict=True), start=1
+    ):
+        items, numbers = f"{end - start:,} items", f"{width} number{'s' * (width > 1)} each"
+        label = f"block {number}: {items}, {numbers}, {share:.0%} of the interactions"
+        axes.fill_between([start, end], width, color=colour, edgecolor="black", label=label)
+    axes.set(
+        xlabel="item id (1 is the most popular)",
+        ylabel="width (numbers an item)",
+        title="The area of a block is its number of parameters",
+    )
+    axes.margins(0)
+    axes.legend(loc="upper right")
+    return figure
+
+
+def cut_curves(
+    head: np.ndarray, interactions: np.ndarray, parameters: Mapping[str, np.ndarray]
+) -> Figure:
+    """What a two-block cut keeps, by the head's share of the catalogue.
+
+    `interactions`: the share that the head serves at full width; `parameters`: the share of the
+    table that remains, one line a factor.
+    """
+    figure, [axes] = canvas()
+    axes.plot(head, interactions, color="black", linewidth=2.5, label="interactions of the head")
+    styles = zip(parameters.items(), colours(len(parameters) + 1), LINES[1:], strict=False)
+    for (name, values), colour, line in styles:
+        axes.plot(head, values, line, color=colour, linewidth=2.5, label=f"parameters, {name}")
+    axes.set(
+        xlabel="share of the catalogue in the head",
+        ylabel="share that remains",
+        title="What a cut into head and tail keeps",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
+    axes.legend(loc="lower right")
+    return figure
+
+
+def tails(
+    curves: Mapping[str, tuple[Sequence[int], Sequence[int]]],
+    top_shares: Mapping[str, Mapping[str, float]],
+) -> Figure:
+    """Data sets side by side: counts by rank; right, the interactions that the top items have."""
+    figure, [left, right] = canvas(width=10, height=4.2, columns=2)
+    styles = zip(curves.items(), colours(len(curves)), MARKERS, strict=False)
+    for (name, (ranks, counts)), colour, marker in styles:
+        left.loglog(ranks, counts, marker=marker, markersize=4, color=colour, label=name)
+    left.set(xlabel="rank", ylabel="interactions", title="Rank-frequency")
+    left.legend(fontsize=9)
+    tops = list(next(iter(top_shares.values())))
+    for number, (top, marker) in enumerate(zip(tops, MARKERS, strict=False)):
+        values = [shares[top] for shares in top_shares.values()]
+        right.plot(
+            values, list(top_shares), marker, ms=9, color=colours(len(tops) + 1)[number], label=top
+        )
+    right.set(xlabel="share of interactions", title="What the most popular items have", xlim=(0, 1))
+    right.set_ylabel("data set")
+    right.invert_yaxis()
+    right.legend(fontsize=9)
     return figure
