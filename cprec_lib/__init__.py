@@ -5,7 +5,7 @@ SIGIR 2020, arXiv 2004.13139.
 """
 
 from cprec_lib.baselines import Bigram, Popularity
-# from cprec_lib.datasets import load_interactions, load_titles
+from cprec_lib.datasets import load_interactions, load_titles
 from cprec_lib.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.evaluation import Interval, Ranks, compare, evaluate
 from cprec_lib.ledger import Ledger, count_parameters
@@ -44,7 +44,7 @@ __all__ = [
     "cprec",
     "evaluate",
     "fit",
-    # "load_interactions",
-    # "load_titles",
+    "load_interactions",
+    "load_titles",
     "nextitnet",
 ]

@@ -242,6 +242,33 @@ def recommend(
 
 
 @app.command()
+def reproduce(
+    group: Annotated[Literal["ablation"], typer.Argument(help="Which group of runs.")],
+    dataset: Dataset = "ml-100k",
+    results: Annotated[Path, typer.Option(help="Folder that receives the results.")] = Path(
+        "results"
+    ),
+    work: Annotated[Path, typer.Option(help="Folder of the runs themselves.")] = Path("build/runs"),
+    width: Annotated[int, typer.Option(help="Components of a vector, d.")] = 64,
+    dropout: Annotated[float, typer.Option(help="Share of units dropped.")] = 0.3,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each model.")] = 3,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; repeatable.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="AdamW's.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without a better NDCG@10.")] = None,
+) -> None:
+    """Run the recorded experiments that the results lack; what is there stays."""
+    from cprec_lib.experiments import reproduce_ablation
+    from cprec_lib.training import TrainConfig
+
+    training = _given(epochs=epochs, learning_rate=learning_rate, patience=patience)
+    folder = reproduce_ablation(
+        dataset, results / group, work, width, dropout, seeds, TrainConfig(**training), model or ()
+    )
+    typer.echo(f"Results are in {folder}")
+
+
+@app.command()
 def workbook(
     out: Annotated[Path, typer.Option(help="Folder that receives the copies.")] = Path("my_work"),
 ) -> None:

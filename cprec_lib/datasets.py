@@ -82,7 +82,9 @@ def load_interactions(
     Takes a name of `DATASETS`, or the path of a .csv, .tsv or .parquet file. Ids stay the file's
     own, whole numbers or text. Times stay the file's numbers; dates become Unix seconds (UTC
     where they name no zone, month first where they are ambiguous). Rows with equal times keep the
-    order of the file, except in MovieLens, whose sources differ in order: there the item decides.
+    order of the file, except in MovieLens, where many ratings of a user share their second: a fixed
+    seed shuffles those. Any order by id would hand the last item, the one to predict, to whoever
+    reads the ids.
 
     Raises ValueError for an unknown name and for a file that is no table with these columns whole,
     OSError if no source can be reached or the data folder cannot be written.
@@ -421,7 +423,10 @@ def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def _read_ratings(ratings: Any, **layout: Any) -> pd.DataFrame:
     types = {"user": "int32", "item": "int32", "timestamp": "int64"}
     table = pd.read_csv(ratings, usecols=COLUMNS, dtype=types, **layout)
-    return _in_order(table[COLUMNS], ["user", "timestamp", "item"])
+    # Sorted by item first, so that the sources of a data set, whose files differ in order, agree.
+    table = _in_order(table, ["user", "timestamp", "item"])
+    table["draw"] = np.random.default_rng(0).permutation(len(table))
+    return _in_order(table, ["user", "timestamp", "draw"])[COLUMNS]
 
 
 def _read_zipped_ratings(path: Path) -> pd.DataFrame:
@@ -502,8 +507,8 @@ def _movielens(name: str, md5: str, megabytes: int, *others: Source) -> Dataset:
     address = f"https://files.grouplens.org/datasets/movielens/{name}.zip"
     files = (DataFile(f"{name}.zip", f"md5:{md5}"),)
     source = Source(address, megabytes, files, _read_zipped_ratings, _read_zipped_movies)
-    sharing = "on under the same terms only" if name == "ml-32m" else "not on"
-    licence = f"Licence: use {name} for research, not for commerce, and pass it {sharing}."
+    sharing = "pass it on under the same terms only" if name == "ml-32m" else "do not pass it on"
+    licence = f"Licence: use {name} for research, not for commerce; {sharing}."
     citation = (
         "F. M. Harper, J. A. Konstan (2015), The MovieLens Datasets: History and Context, "
         "ACM Transactions on Interactive Intelligent Systems 5(4), doi 10.1145/2827872."

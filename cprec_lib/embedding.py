@@ -1,4 +1,4 @@
-"""Input embeddings: item ids [B, L] in, vectors [B, L, d] out. Padding (id 0) is the zero vector."""
+"""Input embeddings: ids [B, L] in, vectors [B, L, d] out. Padding, id 0, is the zero vector."""
 
 from __future__ import annotations
 
@@ -27,12 +27,24 @@ def check_ids(ids: Tensor, n_items: int) -> None:
         )
 
 
-def _look_up(table: Tensor, ids: Tensor, start: int) -> Tensor:
-    """Rows of `table` for the ids start + 1 .. start + len(table); zeros for every other id."""
+def _rows(ids: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
+    """Table rows of the ids start + 1 .. start + size, and a mask [..., 1] of these ids."""
     rows = ids - (start + 1)
-    inside = (rows >= 0) & (rows < len(table))
+    inside = (rows >= 0) & (rows < size)
     # Clamping keeps the shapes fixed, so that no step waits for a GPU to count the block's ids.
-    return F.embedding(rows.clamp(0, len(table) - 1), table) * inside.unsqueeze(-1)
+    return rows.clamp(0, size - 1), inside.unsqueeze(-1)
+
+
+def _table(size: int, width: int, std: float) -> nn.Embedding:
+    table = nn.Embedding(size, width)
+    nn.init.normal_(table.weight, std=std)
+    return table
+
+
+def _projection(block_width: int, width: int) -> nn.Linear:
+    projection = nn.Linear(block_width, width, bias=False)
+    nn.init.normal_(projection.weight, std=(block_width * width) ** -0.5)
+    return projection
 
 
 class FullEmbedding(nn.Module):
@@ -47,7 +59,8 @@ class FullEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
         check_ids(ids, self.n_items)
-        return _look_up(self.weight, ids, 0)
+        rows, real = _rows(ids, 0, self.n_items)
+        return F.embedding(rows, self.weight) * real
 
 
 class BlockEmbedding(nn.Module):
@@ -61,29 +74,21 @@ class BlockEmbedding(nn.Module):
     def __init__(self, partition: BlockPartition) -> None:
         super().__init__()
         self.partition = partition
-        width = partition.width
-        self.tables = nn.ModuleList(
-            nn.Embedding(size, block_width)
-            for size, block_width in zip(partition.sizes, partition.widths, strict=True)
-        )
-        self.projections = nn.ModuleList(
-            [nn.Identity(), *(nn.Linear(w, width, bias=False) for w in partition.widths[1:])]
-        )
-        self._initialise()
-
-    def _initialise(self) -> None:
+        width, tails = partition.width, partition.widths[1:]
         # Unit-variance tables and projections scaled by (d_j d)^-1/2 give every item, head or
         # tail, components of the same variance 1/d as in FullEmbedding.
-        width = self.partition.width
-        nn.init.normal_(self.tables[0].weight, std=width**-0.5)
-        for table, projection in list(zip(self.tables, self.projections, strict=True))[1:]:
-            nn.init.normal_(table.weight)
-            nn.init.normal_(projection.weight, std=(table.embedding_dim * width) ** -0.5)
+        self.tables = nn.ModuleList([_table(partition.sizes[0], width, width**-0.5)])
+        self.tables.extend(
+            _table(*shape, 1.0) for shape in zip(partition.sizes[1:], tails, strict=True)
+        )
+        self.projections = nn.ModuleList([nn.Identity(), *(_projection(w, width) for w in tails)])
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
         check_ids(ids, self.partition.n_items)
-        starts = [start for start, _ in self.partition.bounds]
-        blocks = zip(starts, self.tables, self.projections, strict=True)
-        vectors = [project(_look_up(table.weight, ids, start)) for start, table, project in blocks]
+        blocks = zip(self.partition.bounds, self.tables, self.projections, strict=True)
+        vectors = []
+        for (start, end), table, project in blocks:
+            rows, inside = _rows(ids, start, end - start)
+            vectors.append(project(table(rows)) * inside)
         return torch.stack(vectors).sum(0)

@@ -38,8 +38,12 @@ class Ranks:
         if name not in METRICS or not k.isdigit() or int(k) < 1:
             raise ValueError(f"unknown metric {metric!r}; use hr@k, mrr@k or ndcg@k, as in ndcg@10")
         hit = self.ranks <= int(k)
-        gain = {"hr": 1.0, "mrr": 1 / self.ranks, "ndcg": 1 / np.log2(self.ranks + 1)}[name]
-        return hit * gain
+        gains = {
+            "hr": np.ones(len(self.ranks)),
+            "mrr": 1 / self.ranks,
+            "ndcg": 1 / np.log2(self.ranks + 1),
+        }
+        return np.where(hit, gains[name], 0.0)
 
     def metrics(self, k: Sequence[int] = (5, 10, 20)) -> dict[str, float]:
         """Means over the users: {"hr@5": ..., "mrr@5": ..., "ndcg@5": ..., "hr@10": ...}."""
@@ -60,9 +64,7 @@ class Interval:
 
 
 @torch.no_grad()
-def evaluate(
-    model: Scorer, data: SequenceData, part: Literal["valid", "test"] = "test"
-) -> Ranks:
+def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] = "test") -> Ranks:
     """Rank each user's target among all items of the catalogue.
 
     An item that scores as high as the target counts as ranked above it, so that a model gains
@@ -138,5 +140,5 @@ def compare(
     """
     a, b = ranks_a.values(metric), ranks_b.values(metric)
     if len(a) != len(b):
-        raise ValueError(f"{len(a)} users against {len(b)}; a paired comparison needs the same ones")
+        raise ValueError(f"{len(a)} users against {len(b)}; a paired comparison needs the same")
     return interval(a - b, resamples, confidence, seed)

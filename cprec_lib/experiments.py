@@ -154,4 +154,6 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def values(runs: Iterable[dict[str, Any]], metric: str = "ndcg@10") -> np.ndarray:
     """A metric for each user [U], averaged over the runs (seeds)."""
-    return np.mean([Ranks(np.array(run["test_ranks"])).values(metric) for run in runs], axis=0)
+    each = [Ranks(np.array(run["test_ranks"])).values(metric) for run in runs]
+    mean: np.ndarray = np.stack(each).mean(axis=0)
+    return mean

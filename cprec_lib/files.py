@@ -53,4 +53,6 @@ def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
     """Write named tensors as a safetensors file, whole or not at all."""
-    write_bytes(path, save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, metadata))
+    write_bytes(
+        path, save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, metadata)
+    )

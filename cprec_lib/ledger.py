@@ -12,7 +12,7 @@ from cprec_lib.sharing import distinct_convolutions
 
 @dataclass(frozen=True)
 class Entry:
-    """One component: the part it belongs to, its parameters, and its multiply-adds for one position.
+    """One component: its part of the model, its parameters, its multiply-adds for one position.
 
     The multiply-adds are those of scoring the whole catalogue after one more item.
     """

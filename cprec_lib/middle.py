@@ -55,7 +55,8 @@ class ResidualBlock(nn.Module):
         """[B, L, d] to [B, L, d]; `real` [B, L, 1] is 0 at padding, whose vectors stay zero."""
         inner = F.relu(self.norm1(self.conv1(hidden, self.dilation))) * real
         inner = F.relu(self.norm2(self.conv2(inner, 2 * self.dilation)))
-        return hidden + self.dropout(inner) * real
+        outer: Tensor = hidden + self.dropout(inner) * real
+        return outer
 
 
 class DilatedCNN(nn.Module):
@@ -110,4 +111,6 @@ def receptive_field(dilations: Sequence[int], kernel_size: int = 3) -> int:
 def _check_at_least_one(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
-            raise ValueError(f"{name.replace('_', ' ')} {value} is below 1; give a whole number >= 1")
+            raise ValueError(
+                f"{name.replace('_', ' ')} {value} is below 1; give a whole number >= 1"
+            )

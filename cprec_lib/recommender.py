@@ -130,7 +130,7 @@ class SequentialRecommender(nn.Module):
     """Next-item model: embedding, causal middle, softmax over the catalogue (items 1..N)."""
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
-        """Build the model; `seed` fixes its initial weights, torch's own generator stays as it was."""
+        """Build the model; `seed` fixes its initial weights, and torch's generator is not moved."""
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):

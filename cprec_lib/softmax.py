@@ -115,9 +115,7 @@ class BlockSoftmax(_Tails):
         self.partition = partition
         self.n_items = partition.n_items
         self.head_size = partition.sizes[0]
-        self.root = nn.Linear(
-            partition.width, self.head_size + len(partition.cutoffs), bias=False
-        )
+        self.root = nn.Linear(partition.width, self.head_size + len(partition.cutoffs), bias=False)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError).

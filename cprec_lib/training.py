@@ -37,8 +37,8 @@ class TrainConfig:
     """
 
     epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    batch_size: int = 32
+    learning_rate: float = 3e-3
     weight_decay: float = 0.01
     patience: int = 3
     seed: int = 0
@@ -188,7 +188,7 @@ class _Run:
         return normal
 
     def _save(self, path: Path) -> None:
-        tensors = {f"model/{name}": t for name, t in self.model.named_parameters()}
+        tensors = {f"model/{name}": t for name, t in _copy(self.model).items()}
         tensors |= {f"best/{name}": t for name, t in self.best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adamw/{index}/{name}": t for name, t in state.items()}
