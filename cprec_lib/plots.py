@@ -545,3 +545,17 @@ def tails(
     right.invert_yaxis()
     right.legend(fontsize=9)
     return figure
+
+
+def grouped_bars(table: pd.DataFrame, ylabel: str, title: str) -> Figure:
+    """A group of bars for each row of `table`, one bar a column."""
+    figure, [axes] = canvas(height=3.6)
+    table.plot.bar(
+        ax=axes, rot=0, color=colours(len(table.columns) + 1)[:-1], edgecolor="white", legend=False
+    )
+    axes.set(ylabel=ylabel, xlabel="the film to predict is in the", title=title)
+    axes.grid(axis="x", visible=False)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns)
+    )
+    return figure
