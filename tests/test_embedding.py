@@ -94,9 +94,7 @@ def test_head_and_tail_vectors_start_with_the_variance_of_the_full_table():
 @pytest.mark.parametrize("embedding", [FullEmbedding(10, 8), BlockEmbedding(PARTITION)])
 def test_ids_outside_the_catalogue_are_refused(embedding):
     for wrong in (-1, 11, 10**9):
-        with pytest.raises(
-            ValueError, match=rf"item id {wrong} is outside 0\.\.10; ids are"
-        ):
+        with pytest.raises(ValueError, match=rf"item id {wrong} is outside 0\.\.10; ids are"):
             embedding(torch.tensor([[1, wrong, 2]]))
 
 
