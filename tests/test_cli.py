@@ -27,6 +27,8 @@ from cprec_lib.cli import app
 ROOT = Path(__file__).resolve().parent.parent
 N_USERS, N_ITEMS = 30, 25
 SMALL = ["--width", "8", "--dilations", "1,2", "--epochs", "2"]
+# At this rate the third of the four epochs is the best one, so that best and last differ.
+LONGER = [*SMALL, "--epochs", "4", "--patience", "4", "--learning-rate", "0.03"]
 
 
 def table(seed: int = 0) -> pd.DataFrame:
@@ -73,15 +75,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "small"
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *SMALL)
+    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *LONGER)
     return folder
 
 
 @pytest.fixture
 def with_titles(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a registered data set whose item 103 has no title and two others share one."""
-    titles = pd.Series({100 + i: f'Film "{i}", a\r\ntale' for i in range(N_ITEMS) if i != 3})
+    titles = pd.Series({100 + i: f"Film {i}\ra tale" for i in range(N_ITEMS) if i != 3})
     titles[104] = titles[105] = "Twins"
+    titles[106] = 'Film "6", a\r\ntale'
     monkeypatch.setattr(runs, "DATASETS", {"tiny": None})
     monkeypatch.setattr(runs, "load_interactions", lambda name: table())
     monkeypatch.setattr(runs, "load_titles", lambda name: titles)
@@ -129,7 +132,7 @@ def test_train_writes_the_run(trained: Path, tiny: Path) -> None:
     assert metrics["model"] == "cprec"
     assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
     assert (metrics["n_items"], metrics["n_users"]) == (N_ITEMS, N_USERS)
-    assert (metrics["epochs"], metrics["seed"], metrics["device"]) == (2, 0, "cpu")
+    assert (metrics["epochs"], metrics["seed"], metrics["device"]) == (4, 0, "cpu")
     assert metrics["threads"] == torch.get_num_threads()
     assert metrics["versions"]["torch"] == torch.__version__
     assert metrics["versions"]["cprec_lib"] == cprec_lib.__version__
@@ -141,7 +144,7 @@ def test_train_writes_the_run(trained: Path, tiny: Path) -> None:
 def test_train_writes_an_epoch_a_line(trained: Path) -> None:
     metrics = read_metrics(trained)
     epochs = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4]
     assert metrics["seconds"] == sum(epoch["seconds"] for epoch in epochs)
     assert metrics["valid"] == epochs[metrics["best_epoch"] - 1]["valid"]
 
@@ -213,9 +216,8 @@ def test_same_seed_same_weights_and_another_seed_others(
     weights = {}
     for seed in (0, 1):
         out = tmp_path / str(seed)
-        succeed(
-            *("train", "--dataset", tiny, "--model", "cprec", "--out", out, "--seed", seed, *SMALL)
-        )
+        command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, *LONGER]
+        succeed(*command, "--seed", seed)
         weights[seed] = (out / "model.safetensors").read_bytes()
     assert weights[0] == (trained / "model.safetensors").read_bytes()
     assert weights[1] != weights[0]
@@ -365,7 +367,7 @@ def test_resume_refuses_another_run(
     table(seed=1).to_csv(other, index=False)
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
     start = ["train", "--dataset", tiny, "--model", "cprec", "--out", trained, "--resume"]
-    assert message in fail(*start, *SMALL, *options.replace("OTHER", str(other)).split())
+    assert message in fail(*start, *LONGER, *options.replace("OTHER", str(other)).split())
     assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
 
 
@@ -433,7 +435,8 @@ def test_recommend_leaves_out_what_was_seen_unless_told(trained: Path) -> None:
 def test_recommend_by_title(with_titles: str, tmp_path: Path) -> None:
     succeed("train", "--dataset", with_titles, "--model", "cprec", "--out", tmp_path, *SMALL)
     run = runs.Run.load(tmp_path)
-    assert run.find(['film "7", A\r\ntale']) == list(run.items.index[run.items.original == "107"])
+    assert run.items["title"][run.items["original"] == "107"].item() == "Film 7\ra tale"
+    assert run.find(['film "6", A\r\ntale']) == list(run.items.index[run.items.original == "106"])
     assert run.items["title"][run.items["original"] == "103"].item() == "103"
     assert run.find(["Twins"]) == [run.items.index[run.items["title"] == "Twins"].min()]
     assert "Twins" in succeed("recommend", "--model", tmp_path, "--k", "24", "103")

@@ -188,7 +188,7 @@ def test_a_folder_that_cannot_be_written_matters_if_data_is_missing(
     present: bool, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("CPREC_DATA", str(tmp_path / "file" / "data"))
+    monkeypatch.setenv("CPREC_DATA", str(tmp_path / "file"))
     monkeypatch.setattr(datasets, "is_present", lambda name: present)
     _, writable = data_findings()
     assert writable.level == level
