@@ -134,7 +134,8 @@ class SequentialRecommender(nn.Module):
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # torch.manual_seed would also reseed the GPUs' generators, for good.
+            torch.default_generator.manual_seed(seed)
             self._build(config)
 
     def _build(self, config: ModelConfig) -> None:

@@ -228,6 +228,15 @@ def test_the_seed_fixes_the_weights_and_leaves_torchs_generator_alone():
     assert torch.equal(later.softmax.root.weight, first.softmax.root.weight)
 
 
+def test_building_a_model_does_not_reseed_the_gpus(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.manual_seed(0)
+    assert seeded == [0]
+    SequentialRecommender(SMALL, seed=3)
+    assert seeded == [0]
+
+
 # --- recommending --------------------------------------------------------------------------------
 
 
