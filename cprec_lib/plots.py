@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import Any
 
 import numpy as np
@@ -464,7 +464,7 @@ def share_bars(rows: Mapping[str, Sequence[float]], parts: Sequence[str], title:
         axes.barh(list(rows), values, left=left, color=colour, edgecolor="white", label=part)
         ink = "white" if number < len(parts) / 2 else "black"
         for row, value in enumerate(values):
-            if value >= 0.05:
+            if value >= 0.045:
                 axes.text(
                     left[row] + value / 2, row, f"{value:.0%}", color=ink, ha="center", va="center"
                 )
@@ -558,4 +558,135 @@ def grouped_bars(table: pd.DataFrame, ylabel: str, title: str) -> Figure:
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns)
     )
+    return figure
+
+
+def item_plane(head: np.ndarray, tail: np.ndarray, direction: Sequence[float]) -> Figure:
+    """Item vectors [items, 2] as dots, and the line through 0 along `direction`."""
+    figure, [axes] = canvas(width=7, height=4.2)
+    far = 1.15 * max(np.abs(head).max(), np.abs(tail).max())
+    ends = np.outer([-1, 1], far * np.array(direction) / np.abs(direction).max())
+    axes.plot(*ends.T, color="grey", linestyle="--", label="the projection's direction")
+    axes.plot(*head.T, "s", color=colours(4)[0], label="head items")
+    axes.plot(*tail.T, "o", color=colours(4)[3], mec="black", label="tail items")
+    axes.set(xlabel="first component", ylabel="second component", aspect="equal")
+    axes.set(xlim=(-far, far), ylim=(-far, far), title="Item vectors of width 2")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def decomposition(partition: BlockPartition) -> Figure:
+    """A full table beside its blocks and their projections; equal areas are equal parameters."""
+    figure, [axes] = canvas(width=8, height=4.8)
+    full, gap = partition.width, partition.width / 4
+    blocks = zip(partition.bounds, partition.widths, colours(partition.n_blocks + 1), strict=False)
+    for number, ((start, end), width, colour) in enumerate(blocks, start=1):
+        size, box = end - start, {"align": "edge", "color": colour, "edgecolor": "white"}
+        axes.barh(start, full, size, **box)
+        axes.barh(start, width, size, left=2 * full, **box)
+        text = f"block {number}: {size:,} × {width}"
+        if number > 1:
+            axes.barh(start, width, full, left=2 * full + width + gap, hatch="//////", **box)
+            text += f", projection {full} × {width}"
+        axes.text(3 * full + gap, start + size / 2, text, va="center")
+    axes.set_xticks([full / 2, 2.5 * full], ["full table", "blocks and projections"])
+    axes.set(xlim=(0, 6 * full), ylim=(partition.n_items, 0), ylabel="item id")
+    axes.set(xlabel="(equal areas are equal numbers of parameters)", title="One table, decomposed")
+    axes.grid(visible=False)
+    return figure
+
+
+def probability_tree(
+    probabilities: np.ndarray, partition: BlockPartition, names: Mapping[int, str], title: str
+) -> Figure:
+    """One prediction's probabilities [N] as a strip of length 1, at the root and in the blocks.
+
+    A block's items, the most probable first, stand below its token. `names` labels items by id.
+    """
+    figure, [axes] = canvas(width=9.5, height=4.6)
+    left = 0.0
+    blocks = zip(partition.bounds, colours(partition.n_blocks + 1), strict=False)
+    for number, ((start, end), colour) in enumerate(blocks, start=1):
+        ids = start + 1 + np.argsort(-probabilities[start:end], kind="stable")
+        sizes = probabilities[ids - 1]
+        if number > 1:
+            _stretch(axes, left, sizes.sum(), 1, f"token of block {number}", colour)
+        for item, size, edge in zip(ids, sizes, left + sizes.cumsum() - sizes, strict=True):
+            _stretch(axes, edge, size, int(number == 1), names.get(int(item), ""), colour)
+        left += sizes.sum()
+    axes.set_yticks([0, 1], ["inside\nthe blocks", "root"])
+    axes.set(xlim=(0, 1), xlabel="probability", title=title)
+    axes.grid(visible=False)
+    return figure
+
+
+def _stretch(axes: Axes, left: float, size: float, row: int, text: str, colour: Any) -> None:
+    """A piece of a strip; its text, and the size with it, stand upright where it is narrow."""
+    axes.barh(row, size, 0.92, left, color=colour, ec="white", linewidth=min(0.8, 100 * size))
+    if not text:
+        return
+    narrow = size < 0.15
+    ink = "black" if np.dot(colour, [0.299, 0.587, 0.114]) > 0.45 else "white"
+    label = f"{shorten(text, 21, placeholder=' …')}{'  ' if narrow else chr(10)}{size:.3f}"
+    place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90 * narrow}
+    axes.text(left + size / 2, row, label, color=ink, size=8, **place)
+
+
+def by_block(
+    panels: Mapping[str, Mapping[str, Sequence[Interval]]], blocks: Sequence[str]
+) -> Figure:
+    """One panel a quantity, one group of dots with intervals a block: {panel: {model: values}}."""
+    figure, axes = canvas(width=9.5, height=4, columns=len(panels))
+    for axis, (panel, models) in zip(axes, panels.items(), strict=True):
+        styles = zip(models.items(), colours(len(models) + 1), MARKERS, strict=False)
+        for number, ((name, values), colour, marker) in enumerate(styles):
+            at = np.arange(len(blocks)) + 0.22 * (number - (len(models) - 1) / 2)
+            centre = np.array([value.estimate for value in values])
+            reach = [centre - [v.low for v in values], [v.high for v in values] - centre]
+            style = {"fmt": marker, "color": colour, "capsize": 3, "label": name}
+            axis.errorbar(at, centre, yerr=reach, **style)
+        axis.set_xticks(range(len(blocks)), blocks)
+        axis.set(xlabel="block of the true next item", ylabel=panel, title=panel)
+        axis.grid(axis="x", visible=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -> Figure:
+    """Each user's block tokens [U] against the k-th best probability [U] so far, on log scales."""
+    figure, [axes] = canvas(width=7.5, height=4.4)
+    styles = zip(tokens.items(), colours(3)[1:], MARKERS, strict=False)
+    for (name, values), colour, marker in styles:
+        axes.scatter(rivals, values, s=14, color=colour, marker=marker, alpha=0.6, label=name)
+    low, high = 0.8 * rivals.min(), 1.25 * rivals.max()
+    floor = 0.8 * min(low, *(values.min() for values in tokens.values()))
+    axes.plot([low, high], [low, high], color="black", linewidth=1)
+    axes.fill_between([low, high], floor, [low, high], color="lightgrey", label="skip the block")
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(floor, 1))
+    axes.set(xlabel=f"{k}th best probability in the head", title="Can the block matter?")
+    axes.set_ylabel("probability of the block's token")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def search_by_blocks(
+    n_blocks: Sequence[int],
+    computed: Mapping[str, Sequence[float]],
+    missed: Mapping[str, Sequence[float]],
+) -> Figure:
+    """By number of tail blocks: the share of the tail computed, and of the best items missed.
+
+    One line a way to search in each panel.
+    """
+    figure, axes = canvas(width=9.5, columns=2)
+    titles = ("Share of the tail's items computed", "Share of the ten best items missed")
+    for axis, lines, title in zip(axes, (computed, missed), titles, strict=True):
+        styles = zip(lines.items(), colours(len(lines) + 1), MARKERS, LINES, strict=False)
+        for (name, values), colour, marker, line in styles:
+            axis.plot(n_blocks, values, color=colour, marker=marker, linestyle=line, label=name)
+        axis.set(xscale="log", xlabel="tail blocks", ylabel="share", title=title)
+        axis.set_xticks(list(n_blocks), [str(number) for number in n_blocks], minor=False)
+        axis.minorticks_off()
+        axis.yaxis.set_major_formatter("{x:.0%}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
