@@ -97,6 +97,8 @@ def learning_curves(histories: Mapping[str, History]) -> Figure:
         right.plot(best.epoch, best.valid["ndcg@10"], "o", ms=13, mfc="none", mec=colour)
     left.set(xlabel="epoch", ylabel="loss (nats)", title="Training loss")
     right.set(xlabel="epoch", ylabel="NDCG@10", title="Validation NDCG@10")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     left.legend()
     return figure
 
