@@ -191,7 +191,7 @@ def estimates(
     if reference is not None:
         axes.axvline(reference, color="black", linestyle="--", linewidth=1)
     axes.set_yticks(rows, list(intervals))
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set(xlabel=xlabel, title=title)
     return figure
 
