@@ -19,6 +19,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from cprec_lib.evaluation import Interval
 from cprec_lib.ledger import Ledger
@@ -98,7 +99,7 @@ def learning_curves(histories: Mapping[str, History]) -> Figure:
     left.set(xlabel="epoch", ylabel="loss (nats)", title="Training loss")
     right.set(xlabel="epoch", ylabel="NDCG@10", title="Validation NDCG@10")
     for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend()
     return figure
 
@@ -157,7 +158,7 @@ def _cell(axes: Axes, place: tuple[int, int], colour: Any, letter: str, note: st
     column, row = place
     axes.bar(column, 1, width=1, bottom=row - 0.5, color=colour, edgecolor="white", linewidth=3)
     ink = "black" if np.dot(colour, [0.299, 0.587, 0.114]) > 0.45 else "white"
-    text = {"ha": "center", "va": "center", "color": ink}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
     axes.text(column, row + 0.13, letter, size="large", weight="bold", **text)
     axes.text(column, row - 0.22, note, size="x-small", **text)
 
@@ -171,7 +172,7 @@ def impulse_responses(responses: Mapping[str, np.ndarray]) -> Figure:
         cell = (column + 0.5, row + 0.5)
         axes.annotate(f"{values[row, column]:g}", cell, ha="center", va="center")
     axes.set_yticks(np.arange(len(values)) + 0.5, list(responses))
-    axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(values.shape[1]))
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, [str(i) for i in range(values.shape[1])])
     axes.set(xlabel="positions after the 1", title="One kernel, several dilations")
     axes.invert_yaxis()
     axes.grid(visible=False)
@@ -231,7 +232,7 @@ def wiring(layers: Mapping[str, np.ndarray]) -> Figure:
         alive = connections[alive].any(0)
     _dots(axes, 0, alive)
     axes.set_yticks(range(len(layers) + 1), ["items", *layers])
-    axes.set_xticks(range(1, length + 1))
+    axes.set_xticks(np.arange(1, length + 1))
     axes.set(xlabel="position", title=f"{alive.sum()} positions reach the last output")
     axes.grid(visible=False)
     return figure
@@ -366,9 +367,10 @@ def trade_off(points: pd.DataFrame, title: str) -> Figure:
     centre = points["estimate"]
     reach = [centre - points["low"], points["high"] - centre]
     axes.errorbar(points["parameters"], centre, yerr=reach, fmt="o", color=colours(3)[0], capsize=3)
-    for name, point in points.iterrows():
+    for number, (name, point) in enumerate(points.sort_values("parameters").iterrows()):
         place = (point["parameters"], point["estimate"])
-        axes.annotate(name, place, (6, 4), textcoords="offset points")
+        below_or_above = (6, 5 if number % 2 else -14)  # neighbours' names keep clear of each other
+        axes.annotate(name, place, below_or_above, textcoords="offset points")
     axes.set(xlabel="parameters", ylabel="test NDCG@10", title=title)
     axes.margins(x=0.2)
     return figure
@@ -411,7 +413,7 @@ def id_grid(ids: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[
     axes.imshow(ids == 0, cmap="Greys", vmin=0, vmax=3, aspect="auto")
     for row, column in zip(*np.nonzero(ids), strict=True):
         axes.text(column, row, str(ids[row, column]), ha="center", va="center")
-    axes.set_xticks(range(len(columns)), columns)
+    axes.set_xticks(np.arange(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
@@ -647,7 +649,7 @@ def by_block(
             reach = [centre - [v.low for v in values], [v.high for v in values] - centre]
             style = {"fmt": marker, "color": colour, "capsize": 3, "label": name}
             axis.errorbar(at, centre, yerr=reach, **style)
-        axis.set_xticks(range(len(blocks)), blocks)
+        axis.set_xticks(np.arange(len(blocks)), blocks)
         axis.set(xlabel="block of the true next item", ylabel=panel, title=panel)
         axis.grid(axis="x", visible=False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
