@@ -26,7 +26,7 @@ figures: data  ## Run the notebooks in place; figures go to build/figures/ as PN
 
 test: data  ## Run the tests, then every notebook as a test.
 	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 lint: $(READY)  ## Check code and notebooks with ruff, the types of the library with mypy.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

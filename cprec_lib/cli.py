@@ -283,7 +283,7 @@ def workbook(
         typer.echo(f"copied  {path.name}")
     for path in kept:
         typer.echo(f"kept    {path.name} (it was there; delete or rename it to get it anew)")
-    typer.echo(out)  # last, on a line of its own: `make lab` reads it
+    typer.echo(out)
 
 
 def _given(**options: Any) -> dict[str, Any]:
