@@ -601,11 +601,16 @@ def decomposition(partition: BlockPartition) -> Figure:
 
 
 def probability_tree(
-    probabilities: np.ndarray, partition: BlockPartition, names: Mapping[int, str], title: str
+    probabilities: np.ndarray,
+    partition: BlockPartition,
+    names: Mapping[int, str],
+    title: str,
+    smallest: float = 0.001,
 ) -> Figure:
     """One prediction's probabilities [N] as a strip of length 1, at the root and in the blocks.
 
     A block's items, the most probable first, stand below its token. `names` labels items by id.
+    A block's items of less than `smallest` each, too thin to see, are drawn as one piece.
     """
     figure, [axes] = canvas(width=9.5, height=4.6)
     left = 0.0
@@ -615,9 +620,12 @@ def probability_tree(
         sizes = probabilities[ids - 1]
         if number > 1:
             _stretch(axes, left, sizes.sum(), 1, f"token of block {number}", colour)
-        for item, size, edge in zip(ids, sizes, left + sizes.cumsum() - sizes, strict=True):
-            _stretch(axes, edge, size, int(number == 1), names.get(int(item), ""), colour)
-        left += sizes.sum()
+        seen = sizes >= smallest
+        labels = [names.get(int(item), "") for item in ids[seen]]
+        pieces = [*sizes[seen], sizes[~seen].sum()]
+        for text, size in zip([*labels, ""], pieces, strict=True):
+            _stretch(axes, left, size, int(number == 1), text, colour)
+            left += size
     axes.set_yticks([0, 1], ["inside\nthe blocks", "root"])
     axes.set(xlim=(0, 1), xlabel="probability", title=title)
     axes.grid(visible=False)

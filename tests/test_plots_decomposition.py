@@ -57,14 +57,23 @@ def test_decomposition_boxes_do_not_overlap():
 def test_probability_tree_hangs_the_items_of_a_block_below_its_token():
     probabilities = np.array([0.1, 0.3, 0.2, 0.25, 0.05, 0.1])
     axes = plots.probability_tree(probabilities, PARTITION, {4: "four", 2: "two"}, "All").axes[0]
-    root = [box for box in boxes(axes) if box[1] > 0.5]
-    inside = [box for box in boxes(axes) if box[1] < 0.5]
+    drawn = [box for box in boxes(axes) if box[2] > 0]
+    root = [box for box in drawn if box[1] > 0.5]
+    inside = [box for box in drawn if box[1] < 0.5]
     assert [width for _, _, width, _ in root] == pytest.approx([0.3, 0.1, 0.45, 0.15])
     assert [width for _, _, width, _ in inside] == pytest.approx([0.25, 0.2, 0.1, 0.05])
     assert [left for left, *_ in root] == pytest.approx([0, 0.3, 0.4, 0.85])
     assert [left for left, *_ in inside] == pytest.approx([0.4, 0.65, 0.85, 0.95])
     named = ["two\n0.300", "token of block 2\n0.450", "four\n0.250", "token of block 3\n0.150"]
     assert texts(axes) == named
+
+
+def test_probability_tree_draws_what_is_too_thin_to_see_as_one_piece():
+    probabilities = np.array([0.5, 0.02, 0.03, 0.4, 0.03, 0.02])
+    partition = BlockPartition(6, (3,), (2, 1))
+    axes = plots.probability_tree(probabilities, partition, {}, "All", smallest=0.1).axes[0]
+    widths = [width for _, _, width, _ in boxes(axes)]
+    assert widths == pytest.approx([0.5, 0.05, 0.45, 0.4, 0.05])
 
 
 def test_probability_tree_turns_and_shortens_a_name_in_a_narrow_piece():
