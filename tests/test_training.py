@@ -292,6 +292,7 @@ KILLER = """
     import os, random, signal, sys, time
     from pathlib import Path
     import pandas as pd
+    import torch._dynamo  # the first step of an optimizer needs it: once, not in each run
     from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, fit
 
     class SlowFile:
