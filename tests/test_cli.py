@@ -503,7 +503,7 @@ def interrupt_at_second_call(function: Callable[..., Any]) -> Callable[..., Any]
     def interrupted(*arguments: Any) -> Any:
         calls.append(arguments)
         if len(calls) == 2:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
         return function(*arguments)
 
     return interrupted
