@@ -633,9 +633,9 @@ def probability_tree(
 
 
 def _stretch(axes: Axes, left: float, size: float, row: int, text: str, colour: Any) -> None:
-    """A piece of a strip; its text, and the size with it, stand upright where it is narrow."""
+    """A piece of a strip; its text stands upright where it is narrow, if it fits at all."""
     axes.barh(row, size, 0.92, left, color=colour, ec="white", linewidth=min(0.8, 100 * size))
-    if not text:
+    if not text or size < 0.016:
         return
     narrow = size < 0.15
     ink = "black" if np.dot(colour, [0.299, 0.587, 0.114]) > 0.45 else "white"

@@ -85,6 +85,14 @@ def test_probability_tree_turns_and_shortens_a_name_in_a_narrow_piece():
     assert axes.texts[0].get_rotation() == 90
 
 
+def test_probability_tree_leaves_out_a_name_that_does_not_fit():
+    probabilities = np.array([0.9, 0.01, 0.09])
+    axes = plots.probability_tree(
+        probabilities, BlockPartition(3, (2,), (2, 1)), {1: "one", 2: "two", 3: "three"}, "All"
+    ).axes[0]
+    assert texts(axes) == ["one\n0.900", "token of block 2  0.090", "three  0.090"]
+
+
 def test_by_block_draws_each_model_in_each_panel():
     low, high = Interval(1.0, 0.5, 2.0), Interval(3.0, 2.5, 4.0)
     panels = {"loss": {"a": [low, high], "b": [high, low]}, "gain": {"a": [low, low]}}
