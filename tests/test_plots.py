@@ -292,7 +292,7 @@ def test_parameter_bars_stack_the_three_parts_to_the_total():
     ledger = count_parameters(nextitnet(100, 8))
     [axes] = plots.parameter_bars({"model": ledger}).axes
     widths = {container.get_label(): container[0].get_width() for container in axes.containers}
-    assert widths == ledger.by_part()
+    assert list(widths.items()) == list(ledger.by_part().items())
     assert axes.texts[0].get_text().strip() == f"{ledger.total:,}"
     last = axes.containers[-1][0]
     assert last.get_x() + last.get_width() == ledger.total
