@@ -158,6 +158,7 @@ def train(
         block_softmax=block_softmax,
         tree=tree,
     )
+    _refuse_unused(model, architecture)
     training = _given(
         epochs=epochs,
         batch_size=batch_size,
@@ -303,6 +304,19 @@ def _numbers(
         raise typer.BadParameter(
             f"{text!r} is no list of numbers with commas between them", param_hint=option
         ) from error
+
+
+def _refuse_unused(model: str, architecture: dict[str, Any]) -> None:
+    """Raise if an option of the blocks is given to a model that has none."""
+    if model == "cprec" or architecture.get("block_input") or architecture.get("block_softmax"):
+        return
+    for name in ("cutoffs", "factor", "tree"):
+        if name in architecture:
+            raise typer.BadParameter(
+                "nextitnet is not cut into blocks; add --block-input or --block-softmax, "
+                "or choose --model cprec",
+                param_hint=f"--{name}",
+            )
 
 
 def _share_or_count(text: str) -> float:

@@ -63,7 +63,7 @@ class ModelConfig:
         if self.widths is not None and self.widths[:1] != (self.width,):
             raise ValueError(f"widths {self.widths} must start with the model's width {self.width}")
         sharing_table(self.sharing, len(self.dilations))
-        if self.decomposed:
+        if self.decomposed or self.cutoffs:
             self.partition  # noqa: B018 - building it checks cutoffs and widths
 
     def _normalise(self) -> None:

@@ -290,13 +290,15 @@ def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
 
 
 def _bar(config: TrainConfig, history: History, progress: bool) -> tqdm[Any]:
+    # With progress, `disable` stays out of it, so that the environment's TQDM_DISABLE counts.
+    quiet: dict[str, Any] = {} if progress else {"disable": True}
     return tqdm(
         total=config.epochs,
         initial=len(history.epochs),
         unit="epoch",
-        disable=not progress,
         file=sys.stdout,
         dynamic_ncols=True,
+        **quiet,
     )
 
 

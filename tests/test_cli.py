@@ -210,6 +210,14 @@ def test_train_decomposes_the_baseline_where_asked(tiny: Path, tmp_path: Path) -
     assert (config["block_input"], config["block_softmax"]) == (False, True)
 
 
+@pytest.mark.parametrize("option", [("--cutoffs", "0.2"), ("--factor", "2"), ("--no-tree",)])
+def test_options_of_blocks_need_blocks(option: tuple[str, ...], tiny: Path, tmp_path: Path) -> None:
+    command = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path / "run"]
+    message = fail(*command, *option, status=2)
+    assert "not cut into blocks; add --block-input or --block-softmax" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_same_seed_same_weights_and_another_seed_others(
     tiny: Path, trained: Path, tmp_path: Path
 ) -> None:

@@ -151,6 +151,12 @@ def test_a_config_says_what_is_wrong_with_it(options, message):
         ModelConfig(**{**good, **options})
 
 
+def test_cutoffs_are_checked_also_where_no_part_is_decomposed():
+    assert not ModelConfig(100, 8, cutoffs=(10, 30)).decomposed
+    with pytest.raises(ValueError, match="do not increase"):
+        ModelConfig(100, 8, cutoffs=(30, 10))
+
+
 def test_a_config_is_frozen_hashable_and_survives_json():
     config = cprec(np.int64(100), np.int64(8), dilations=np.array([1, 2]), cutoffs=[10, 30])
     assert hash(config) == hash(cprec(100, 8, dilations=(1, 2), cutoffs=(10, 30)))

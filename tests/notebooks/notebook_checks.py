@@ -22,6 +22,7 @@ MAGIC_CALLS = ("run_line_magic", "run_cell_magic")
 _MACHINE_PATH = re.compile(
     r"(?<![\w.])/(?:home|root|Users|tmp|work|var|opt|mnt)/[\w.-]+|\b[A-Za-z]:\\+Users\\+\w+"
 )
+_PROGRESS_BAR = re.compile(r"\d+%\|.*?\| *\d.*")
 _MEASURED = re.compile(
     rf"{OPENING}Measured on \d+ CPU cores: [\d.]+ (?:s|min), [\d.]+ GB\.{CLOSING}"
 )
@@ -48,11 +49,20 @@ def errors(notebook: NotebookNode) -> list[str]:
 
 
 def stderr(notebook: NotebookNode) -> list[str]:
-    """Warnings, log lines and progress bars in the outputs."""
+    """Warnings and log lines in the outputs."""
     return [
         f"Cell {place} wrote to stderr: {output.text[:80]!r}"
         for place, output in _outputs(notebook)
         if output.output_type == "stream" and output.name == "stderr"
+    ]
+
+
+def progress_bars(notebook: NotebookNode) -> list[str]:
+    """Bars that were running when the outputs were taken: they change with every run."""
+    return [
+        f"Cell {place} shows a progress bar: {found.group()[:80]!r}"
+        for place, text in _output_texts(notebook)
+        for found in _PROGRESS_BAR.finditer(text)
     ]
 
 
@@ -159,6 +169,7 @@ CHECKS = (
     invalid_format,
     errors,
     stderr,
+    progress_bars,
     counts_out_of_order,
     machine_paths,
     magics_and_shell_lines,

@@ -58,6 +58,13 @@ def test_stderr() -> None:
     assert checks.stderr(notebook("f()", printed("fine"))) == []
 
 
+def test_progress_bars() -> None:
+    bar = "100%|██████████| 6/6 [00:14<00:00,  2.44s/epoch, loss 5.824]\n"
+    (problem,) = checks.progress_bars(notebook("f()", printed(bar)))
+    assert problem.startswith("Cell 4 shows a progress bar: '100%|")
+    assert checks.progress_bars(notebook("f()", printed("20 % | 3 of 4"))) == []
+
+
 @pytest.mark.parametrize("counts", [(2, 1), (1, 3), (None, None), (1, None), (0, 1)])
 def test_counts_out_of_order(counts: tuple[int | None, int | None]) -> None:
     broken = notebook()
@@ -65,19 +72,11 @@ def test_counts_out_of_order(counts: tuple[int | None, int | None]) -> None:
     assert len(checks.counts_out_of_order(broken)) == 1
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/home/ann/course",
-        "/root/x.py",
-        "/Users/ann/x",
-        "/tmp/a",
-        "/work/main",
-        r"C:\Users\ann",
-        r"d:\\Users\\ann",
-        "/var/folders/a1",
-    ],
-)
+UNIX_PATHS = ["home/ann/course", "root/x.py", "Users/ann/x", "tmp/a", "work/main", "var/folders/a"]
+WINDOWS_PATHS = [r"C:\Users\ann", r"d:\\Users\\ann"]
+
+
+@pytest.mark.parametrize("path", [*(f"/{path}" for path in UNIX_PATHS), *WINDOWS_PATHS])
 def test_machine_paths(path: str) -> None:
     traceback = new_output("error", ename="E", evalue="", traceback=[f'File "{path}"'])
     for broken in (
