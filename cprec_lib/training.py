@@ -67,6 +67,10 @@ class Epoch:
     valid: dict[str, float]
 
 
+class OutOfTime(Exception):
+    """The time that `fit` was given is spent; its checkpoint goes on from the last epoch."""
+
+
 @dataclass
 class History:
     """The epochs of a run so far."""
@@ -96,6 +100,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    deadline: float | None = None,
 ) -> History:
     """Train `model` in place, on its own device, and leave it with its best epoch's weights.
 
@@ -103,9 +108,10 @@ def fit(
     predicted, padding excepted. After each epoch `folder`, if given, receives a checkpoint, written
     whole or not at all; `resume` goes on from it as if the run had never stopped. The same model,
     data and config give the same numbers, bit for bit on a CPU with the same number of threads.
-    `progress` prints a bar to standard output.
+    `progress` prints a bar to standard output. `deadline`, in seconds of `time.time()`, is not
+    overrun by more than the first epoch: later ones start only if one like the last still fits.
 
-    Raises ValueError if the catalogues differ, or if the folder holds a checkpoint that is
+    Raises OutOfTime at the deadline, ValueError if the catalogues differ, or if the folder holds a checkpoint that is
     corrupt, of another run, or that `resume` was not asked to use; FloatingPointError if the loss
     is no longer finite.
     """
@@ -117,6 +123,7 @@ def fit(
     try:
         with _bar(config, run.history, progress) as bar:
             while not run.finished:
+                run.check_time(deadline)
                 epoch = _one_epoch(run, data, windows)
                 run.close_epoch(epoch)
                 bar.set_postfix_str(
@@ -155,6 +162,13 @@ class _Run:
         return done >= self.config.epochs or (
             done > 0 and done - self.history.best.epoch >= self.config.patience
         )
+
+    def check_time(self, deadline: float | None) -> None:
+        """Raise OutOfTime if no further epoch fits."""
+        epochs = self.history.epochs
+        next_takes = epochs[-1].seconds if epochs else 0.0
+        if deadline is not None and time.time() + next_takes > deadline:
+            raise OutOfTime(f"no time for epoch {len(epochs) + 1} of {self.config.epochs}")
 
     def close_epoch(self, epoch: Epoch) -> None:
         self.history.epochs.append(epoch)
