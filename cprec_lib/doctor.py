@@ -5,10 +5,10 @@ The findings name no path, user or host, so that they can be pasted into a bug r
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import platform
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def examine(checkout: Path = CHECKOUT) -> list[Finding]:
     """Examine Python, packages, machine and data, and tell what was found. Changes nothing."""
     return [
         *_course(checkout),
-        _cores(),
+        Finding("ok", f"{cpu_cores()} CPU cores"),
         _memory(),
         _accelerator(),
         *_data(),
@@ -127,10 +127,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cores() -> Finding:
-    # A container or a batch system may grant a process less than the machine has.
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("ok", f"{granted} CPU cores")
+def cpu_cores() -> int:
+    """The cores that this process may use: a container may grant less than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _memory() -> Finding:
@@ -196,9 +197,11 @@ def _dataset(folder: Path) -> Finding:
 
 def _why_not_writable(folder: Path) -> str | None:
     """The system's reason why nothing can be put into the folder, or into the one to hold it."""
+    from cprec_lib.files import check_writable
+
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            return None
+        check_writable(nearest)
     except OSError as error:
-        return error.strerror or type(error).__name__
+        return os.strerror(error.errno or errno.EIO)  # without the path, which the error names
+    return None

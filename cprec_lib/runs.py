@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 import cprec_lib
 from cprec_lib.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.evaluation import evaluate
-from cprec_lib.files import make_folder, write_text
+from cprec_lib.files import check_writable, make_folder, write_text
 from cprec_lib.ledger import count_parameters
 from cprec_lib.recommender import (
     ModelConfig,
@@ -79,9 +78,9 @@ def train(
         "parameters": count_parameters(config).total,
         "valid": history.best.valid,
         "test": evaluate(model, data, "test").metrics(),
-        **_course(history),
-        **_describe_data(table, data),
-        **_describe_machine(chosen),
+        **describe_training(history),
+        **describe_data(table, data),
+        **describe_machine(chosen),
         "seed": training.seed,
         "model_config": asdict(config),
         "train_config": asdict(training),
@@ -201,15 +200,7 @@ def _claim(folder: Path, resume: bool) -> None:
             f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "
             "another folder."
         )
-    make_folder(folder)
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"the folder {folder} cannot be written ({error.strerror}); choose another one",
-        ) from error
+    check_writable(make_folder(folder))
 
 
 def _items(catalogue: Catalogue, dataset: str) -> pd.DataFrame:
@@ -255,7 +246,8 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no metrics file of this library: {error!r}") from error
 
 
-def _course(history: History) -> dict[str, Any]:
+def describe_training(history: History) -> dict[str, Any]:
+    """What a run's record says of its training: seconds, epochs, loss of the best one."""
     return {
         "seconds": sum(epoch.seconds for epoch in history.epochs),
         "seconds_per_epoch": history.seconds_per_epoch,
@@ -264,7 +256,8 @@ def _course(history: History) -> dict[str, Any]:
     }
 
 
-def _describe_data(table: pd.DataFrame, data: SequenceData) -> dict[str, Any]:
+def describe_data(table: pd.DataFrame, data: SequenceData) -> dict[str, Any]:
+    """What a run's record says of its data: sizes, hash of the table, how it was cut."""
     return {
         "n_items": data.n_items,
         "n_users": table["user"].nunique() - data.dropped_users,
@@ -276,7 +269,8 @@ def _describe_data(table: pd.DataFrame, data: SequenceData) -> dict[str, Any]:
     }
 
 
-def _describe_machine(device: torch.device) -> dict[str, Any]:
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """What a run's record says of the machine and of the versions of its software."""
     cuda = device.type == "cuda"
     return {
         "device": device.type,

@@ -21,7 +21,16 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 import cprec_lib
-from cprec_lib import SequentialRecommender, TrainConfig, cprec, datasets, evaluate, runs, training
+from cprec_lib import (
+    SequentialRecommender,
+    TrainConfig,
+    cprec,
+    datasets,
+    evaluate,
+    files,
+    runs,
+    training,
+)
 from cprec_lib.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -354,7 +363,7 @@ def test_train_refuses_a_folder_that_cannot_be_written(
     def refuse(dir: Path) -> None:
         raise PermissionError(13, "Permission denied", str(dir / "probe"))
 
-    monkeypatch.setattr(runs.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", tmp_path)
     assert f"the folder {tmp_path} cannot be written (Permission denied)" in message
 

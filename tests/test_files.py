@@ -3,12 +3,20 @@
 import errno
 import os
 import re
+import time
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from cprec_lib.files import make_folder, save_tensors, write_bytes, write_text
+from cprec_lib.files import (
+    SECONDS_OF_A_WRITE,
+    check_writable,
+    make_folder,
+    save_tensors,
+    write_bytes,
+    write_text,
+)
 
 
 def test_files_are_written_and_replaced(tmp_path):
@@ -77,6 +85,18 @@ def test_the_old_file_is_there_until_the_new_one_is_on_the_disk(tmp_path, monkey
     assert path.read_bytes() == b"new"
 
 
+def test_what_a_killed_writer_left_goes_with_a_later_write_and_nothing_else(tmp_path):
+    """Another's write in progress is young; other files' temporary files are not ours to remove."""
+    old = time.time() - SECONDS_OF_A_WRITE - 60
+    orphan, young, others = (tmp_path / n for n in (".a[b].9.tmp", ".a[b].8.tmp", ".ab.9.tmp"))
+    for temporary in (orphan, young, others):
+        temporary.touch()
+        if temporary != young:
+            os.utime(temporary, (old, old))
+    write_bytes(tmp_path / "a[b]", b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a[b]", young, others])
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cannot write file .* into .*nowhere"):
         write_bytes(tmp_path / "nowhere" / "file", b"new")
@@ -94,3 +114,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, path):
     message = re.escape(f"cannot make the folder {tmp_path / path}: ") + ".*; choose another one"
     with pytest.raises(OSError, match=message):
         make_folder(tmp_path / path)
+
+
+def test_a_folder_to_be_written_gets_nothing(tmp_path):
+    check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "nowhere"):
+        message = re.escape(f"the folder {folder} cannot be written (") + r".*\); call the keeper"
+        with pytest.raises(OSError, match=message) as caught:
+            check_writable(folder, "call the keeper")
+        assert caught.value.errno in (errno.ENOTDIR, errno.ENOENT)

@@ -4,7 +4,6 @@ Prose marks the place with `<!-- measured -->` and `<!-- /measured -->`; what st
 belongs to the build.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from cprec_lib.doctor import cpu_cores
 from tools.execution import Run
 
 OPENING, CLOSING = "<!-- measured -->", "<!-- /measured -->"
@@ -26,13 +26,6 @@ def duration(seconds: float) -> str:
 def memory(n_bytes: int) -> str:
     """Bytes for a person: `0.9 GB`."""
     return f"{n_bytes / 1e9:.1f} GB"
-
-
-def cpu_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def write_between_markers(text: str, measured: str, place: str) -> str:

@@ -14,6 +14,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
+from cprec_lib.doctor import cpu_cores
 from tools import measured
 from tools.execution import Run
 from tools.formulas import to_mathml
@@ -95,7 +96,7 @@ def describe(run: Run, exporter: PageExporter) -> dict[str, Any]:
         "promise": exporter.render_markdown(promise),
         "measured": (
             f"Ran in {measured.duration(run.seconds)} with {measured.memory(run.peak_bytes)} "
-            f"on {measured.cpu_cores()} CPU cores."
+            f"on {cpu_cores()} CPU cores."
         ),
         "failure": run.status if run.failure else "",
         "style": stylesheet(),
