@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -16,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tools import course, execution, measured, pages
 from tools.execution import Run, run_notebook
 from tools.formulas import to_mathml
-from tools.memory import PeakMemory
+from tools.memory import PeakMemory, resident_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKERS = "<!-- measured --><!-- /measured -->"
@@ -335,6 +336,15 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         course.run_course(tmp_path, tmp_path / "out")
 
 
+def test_what_cannot_be_run_is_said_in_a_sentence(tmp_path: Path) -> None:
+    write_folder(tmp_path, {})
+    trial = run_command("run", tmp_path)
+    assert (trial.status, trial.printed) == (
+        1,
+        f"The folder {trial.folder} holds no notebook (*.ipynb) to run.\n",
+    )
+
+
 def run_cell(folder: Path, source: str) -> Run:
     path = folder / "one.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell(source)]), path)
@@ -377,6 +387,21 @@ def test_peak_memory_counts_child_processes() -> None:
                 time.sleep(0.05)
         process.communicate(b"\n", timeout=30)
     assert 200e6 < memory.bytes < 500e6
+
+
+def test_a_child_that_ends_while_it_is_measured_hides_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = psutil.Process()
+    monkeypatch.setattr(gone, "memory_info", lambda: (_ for _ in ()).throw(psutil.NoSuchProcess(1)))
+    monkeypatch.setattr(psutil.Process, "children", lambda process, recursive: [gone])
+    assert resident_bytes(os.getpid()) > 10e6
+
+
+def test_a_process_that_is_gone_holds_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert resident_bytes(process.pid) == 0
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except (ValueError, FileNotFoundError) as error:  # they say what to do
+        sys.exit(str(error))
     except KeyboardInterrupt:
         logging.disable()  # else asyncio complains of the cell that was interrupted
         sys.exit("\nStopped.")

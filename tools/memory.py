@@ -14,8 +14,15 @@ def resident_bytes(pid: int) -> int:
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-        return sum(member.memory_info().rss for member in family)
-    except psutil.Error:  # it ended between two of these lines
+    except psutil.Error:
+        return 0
+    return sum(map(_own_bytes, family))
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it has ended since it was listed; the others of its family count
         return 0
 
 
