@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from textwrap import fill, shorten
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cprec_lib.evaluation import Interval
 from cprec_lib.ledger import Ledger
@@ -29,11 +30,38 @@ from cprec_lib.training import History
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":", "-.")
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--")
+
+Values = TypeVar("Values")
 
 
 def colours(n: int) -> list[Any]:
     """n colours of falling darkness."""
     return list(sns.color_palette("viridis", n))
+
+
+class Style(NamedTuple):
+    """How a series is told from the others."""
+
+    colour: Any
+    marker: str
+    line: str
+    hatch: str
+
+
+def styled(
+    series: Mapping[str, Values], lines: Sequence[str] = LINES
+) -> Iterator[tuple[str, Values, Style]]:
+    """Every series with its name and style; markers and lines start anew when they run out."""
+    palette = colours(len(series) + 1)[:-1]  # the palest would be lost on white
+    styles = zip(palette, cycle(MARKERS), cycle(lines), cycle(HATCHES))
+    for (name, values), style in zip(series.items(), styles, strict=True):
+        yield name, values, Style(*style)
+
+
+def _ink(colour: Any) -> str:
+    """Black or white, whichever reads on the colour."""
+    return "black" if np.dot(colour[:3], [0.299, 0.587, 0.114]) > 0.45 else "white"
 
 
 def canvas(
@@ -68,30 +96,38 @@ def show(figure: Figure, name: str, *, alt: str, caption: str) -> None:
 def parameter_bars(ledgers: Mapping[str, Ledger]) -> Figure:
     """One stacked bar a model: its parameters in the embedding, the middle and the softmax."""
     figure, [axes] = canvas(height=0.9 + 0.55 * len(ledgers))
-    left = np.zeros(len(ledgers))
-    parts = ("embedding", "middle", "softmax")
-    for part, colour in zip(parts, colours(4)[1:], strict=True):
-        values = np.array([ledger.by_part()[part] for ledger in ledgers.values()])
-        axes.barh(list(ledgers), values, left=left, color=colour, edgecolor="white", label=part)
-        left += values
-    for row, total in enumerate(left):
-        axes.text(total, row, f" {int(total):,}", va="center")
+    parts = {
+        part: [ledger.by_part()[part] for ledger in ledgers.values()]
+        for part in ("embedding", "middle", "softmax")
+    }
+    _stack(axes, list(ledgers), parts, colours(4)[1:])
+    for row, ledger in enumerate(ledgers.values()):
+        axes.text(ledger.total, row, f" {ledger.total:,}", va="center")
     axes.set(xlabel="parameters", title="Where the parameters are")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.15)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _stack(
+    axes: Axes, rows: Sequence[str], parts: Mapping[str, Sequence[float]], palette: Sequence[Any]
+) -> None:
+    """One bar a row, its parts one after another; the first row is on top."""
+    left = np.zeros(len(rows))
+    for (part, values), colour in zip(parts.items(), palette, strict=True):
+        axes.barh(rows, values, left=left, color=colour, edgecolor="white", label=part)
+        left += values
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
 
 
 def learning_curves(histories: Mapping[str, History]) -> Figure:
     """Training loss and validation NDCG@10 by epoch, one line a model; a ring marks the best."""
     figure, [left, right] = canvas(width=9, columns=2)
-    styles = zip(histories.items(), colours(len(histories) + 1), MARKERS, strict=False)
-    for (name, history), colour, marker in styles:
+    for name, history, (colour, marker, style, _) in styled(histories):
         frame = history.to_frame()
-        line = {"color": colour, "marker": marker, "markersize": 5, "label": name}
+        line = {"color": colour, "marker": marker, "linestyle": style, "ms": 5, "label": name}
         left.plot(frame.index, frame["loss"], **line)
         right.plot(frame.index, frame["ndcg@10"], **line)
         best = history.best
@@ -113,9 +149,9 @@ def middle_share(
     """
     figure, axes = canvas(width=9.5, height=4.2, columns=len(shares))
     for axis, (title, lines) in zip(axes, shares.items(), strict=True):
-        styles = zip(lines.items(), colours(len(lines) + 1), LINES, strict=False)
-        for (name, values), colour, style in styles:
-            axis.plot(n_items, values, color=colour, linestyle=style, linewidth=2, label=name)
+        for name, values, style in styled(lines):
+            line = {"color": style.colour, "linestyle": style.line, "linewidth": 2}
+            axis.plot(n_items, values, label=name, **line)
         axis.axhline(0.5, color="black", linewidth=1)
         for name, size in marks.items():
             axis.axvline(size, color="grey", linewidth=1)
@@ -157,8 +193,7 @@ def _cell(axes: Axes, place: tuple[int, int], colour: Any, letter: str, note: st
     """A coloured cell with a large letter above a small note, both legible on the colour."""
     column, row = place
     axes.bar(column, 1, width=1, bottom=row - 0.5, color=colour, edgecolor="white", linewidth=3)
-    ink = "black" if np.dot(colour, [0.299, 0.587, 0.114]) > 0.45 else "white"
-    text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": _ink(colour)}
     axes.text(column, row + 0.13, letter, size="large", weight="bold", **text)
     axes.text(column, row - 0.22, note, size="x-small", **text)
 
@@ -183,7 +218,8 @@ def estimates(
     intervals: Mapping[str, Interval], xlabel: str, title: str, reference: float | None = None
 ) -> Figure:
     """One dot with its interval a row; a dashed line marks `reference`."""
-    figure, [axes] = canvas(height=1.1 + 0.38 * len(intervals))
+    extra_lines = sum(name.count("\n") for name in intervals)
+    figure, [axes] = canvas(height=1.1 + 0.38 * len(intervals) + 0.14 * extra_lines)
     rows = np.arange(len(intervals))
     values = list(intervals.values())
     centre = np.array([value.estimate for value in values])
@@ -248,10 +284,9 @@ def reach(gradients: Mapping[str, np.ndarray]) -> Figure:
     figure, axes = canvas(width=8.5, height=0.7 + 1.35 * len(gradients), rows=len(gradients))
     positive = np.concatenate([sizes[sizes > 0] for sizes in gradients.values()])
     smallest, largest = positive.min(), positive.max()
-    pairs = zip(gradients.items(), colours(len(gradients) + 1), strict=False)
-    for axis, ((name, sizes), colour) in zip(axes, pairs, strict=True):
+    for axis, (name, sizes, style) in zip(axes, styled(gradients), strict=True):
         back = np.arange(len(sizes))[::-1]
-        axis.bar(back, sizes, width=0.8, color=colour)
+        axis.bar(back, sizes, width=0.8, color=style.colour)
         field = int(back[sizes > 0].max()) + 1
         axis.axvline(field - 0.5, color="black", linestyle="--", linewidth=1)
         axis.set(yscale="log", title=f"{name}: {field} positions")
@@ -265,8 +300,7 @@ def reach(gradients: Mapping[str, np.ndarray]) -> Figure:
 def signal_by_depth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]]) -> Figure:
     """Size of a gradient by number of blocks, one line a design, on log scales."""
     figure, [axes] = canvas(width=6.5)
-    styles = zip(sizes.items(), colours(len(sizes) + 1), MARKERS, LINES, strict=False)
-    for (name, values), colour, marker, line in styles:
+    for name, values, (colour, marker, line, _) in styled(sizes):
         axes.plot(depths, values, color=colour, marker=marker, linestyle=line, label=name)
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(depths), [str(depth) for depth in depths])
@@ -295,43 +329,32 @@ def protocols(scores: Mapping[str, Mapping[str, float]], metric: str) -> Figure:
         bars = axis.barh(list(values), list(values.values()), color=colours(len(values) + 1)[:-1])
         axis.bar_label(bars, fmt=" %.3f")
         axis.set(xlabel=metric, title=protocol)
-        axis.margins(x=0.25)
+        axis.margins(x=0.4)  # room for the numbers
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
     return figure
 
 
+def _beside(n: int, step: float) -> np.ndarray:
+    """Offsets of n things at one place: `step` apart, or less, so that they keep to 0.8 in all."""
+    return min(step, 0.8 / n) * (np.arange(n) - (n - 1) / 2)
+
+
 def tie_orders(scores: Mapping[str, Mapping[str, Sequence[float]]], metric: str) -> Figure:
     """One row an order, one dot a run: {model: {order: values}}."""
     figure, [axes] = canvas(height=3.2)
-    styles = zip(scores.items(), colours(len(scores) + 1), MARKERS, strict=False)
-    for number, ((model, orders), colour, marker) in enumerate(styles):
+    places = _beside(len(scores), 0.24)
+    for place, (model, orders, style) in zip(places, styled(scores), strict=True):
         for row, values in enumerate(orders.values()):
-            height = np.full(len(values), row + 0.24 * (number - (len(scores) - 1) / 2))
-            label = model if row == 0 else None
-            axes.plot(values, height, marker, color=colour, alpha=0.75, markersize=8, label=label)
+            dots: dict[str, Any] = {"color": style.colour, "alpha": 0.75, "ms": 8}
+            dots["label"] = model if row == 0 else None
+            axes.plot(values, np.full(len(values), row + place), style.marker, **dots)
     names = list(next(iter(scores.values())))
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set(xlabel=metric, title="The same ratings, ties in different orders")
     axes.set_xlim(left=0)
     axes.legend()
-    return figure
-
-
-def accuracy_by_size(
-    parameters: Mapping[str, int], accuracy: Mapping[str, Interval], metric: str
-) -> Figure:
-    """One labelled dot with its interval a model: accuracy against parameters."""
-    figure, [axes] = canvas(height=4.2)
-    styles = zip(accuracy.items(), colours(len(accuracy) + 1), MARKERS, strict=False)
-    for (name, value), colour, marker in styles:
-        reach = [[value.estimate - value.low], [value.high - value.estimate]]
-        at = (parameters[name], value.estimate)
-        axes.errorbar(*at, yerr=reach, fmt=marker, ms=8, color=colour, capsize=4, label=name)
-    axes.set(xlabel="parameters", ylabel=metric, title="Accuracy and size", xlim=(0, None))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
     return figure
 
 
@@ -358,22 +381,19 @@ def compression_bars(sizes: pd.DataFrame) -> Figure:
     return figure
 
 
-def trade_off(points: pd.DataFrame, title: str) -> Figure:
-    """Accuracy against size, one named point a model.
+def trade_off(
+    parameters: Mapping[str, int], accuracy: Mapping[str, Interval], metric: str, title: str
+) -> Figure:
+    """One row a model, the smallest on top: its parameters, and its accuracy as dot and interval.
 
-    `points` is indexed by name and has columns parameters, estimate, low and high.
+    Both mappings name the same models.
     """
-    figure, [axes] = canvas(width=8, height=4.6)
-    centre = points["estimate"]
-    reach = [centre - points["low"], points["high"] - centre]
-    axes.errorbar(points["parameters"], centre, yerr=reach, fmt="o", color=colours(3)[0], capsize=3)
-    for number, (name, point) in enumerate(points.sort_values("parameters").iterrows()):
-        place = (point["parameters"], point["estimate"])
-        below_or_above = (6, 5 if number % 2 else -14)  # neighbours' names keep clear of each other
-        axes.annotate(name, place, below_or_above, textcoords="offset points")
-    axes.set(xlabel="parameters", ylabel="test NDCG@10", title=title)
-    axes.margins(x=0.2)
-    return figure
+    if parameters.keys() != accuracy.keys():
+        lone = ", ".join(sorted(parameters.keys() ^ accuracy.keys()))
+        raise ValueError(f"parameters and accuracy must name the same models; one lacks {lone}")
+    by_size = sorted(accuracy, key=lambda name: parameters[name])
+    rows = {f"{name}\n{parameters[name]:,} parameters": accuracy[name] for name in by_size}
+    return estimates(rows, metric, title)
 
 
 def sandwich(history: Sequence[str], n_items: int, width: int) -> Figure:
@@ -392,11 +412,11 @@ def sandwich(history: Sequence[str], n_items: int, width: int) -> Figure:
         "filling": "middle layers\nmix the rows of the history into one vector",
         "upper slice": f"softmax over all items\na probability for each of {n_items:,} items",
     }
-    styles = zip(layers.items(), colours(4)[1:], ("white", "white", "black"), strict=True)
-    for bottom, ((name, text), colour, ink) in zip((2.4, 4.3, 6.2), styles, strict=True):
+    places = zip((2.4, 4.3, 6.2), colours(4)[1:], strict=True)
+    for (name, text), (bottom, colour) in zip(layers.items(), places, strict=True):
         box = FancyBboxPatch((2, bottom), 7.6, 1.5, "round,pad=0.1", facecolor=colour, lw=0)
         axes.add_patch(box)
-        axes.text(5.8, bottom + 0.75, text, color=ink, ha="center", va="center")
+        axes.text(5.8, bottom + 0.75, text, color=_ink(colour), ha="center", va="center")
         axes.text(0, bottom + 0.75, name, va="center", style="italic")
     _arrow(axes, 5.8, 7.9, 8.8)
     axes.text(5.8, 9.3, "Which item is next?", ha="center", va="center", weight="bold")
@@ -446,8 +466,7 @@ def lorenz_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
     """Share of interactions against share of items, least popular first; a diagonal: all equal."""
     figure, [axes] = canvas(width=5.6, height=4.8)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="all items equal")
-    styles = zip(curves.items(), colours(len(curves) + 1), LINES, strict=False)
-    for (name, (items, interactions)), colour, line in styles:
+    for name, (items, interactions), (colour, _, line, _) in styled(curves):
         axes.plot(items, interactions, line, color=colour, linewidth=2, label=name)
         axes.fill_between(items, interactions, items, color=colour, alpha=0.15, linewidth=0)
     axes.set(
@@ -462,19 +481,15 @@ def lorenz_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
 def share_bars(rows: Mapping[str, Sequence[float]], parts: Sequence[str], title: str) -> Figure:
     """One bar of shares that sum to 1 a row, one colour a part; shares from 5 % on are named."""
     figure, [axes] = canvas(height=1.5 + 0.5 * len(rows))
-    left = np.zeros(len(rows))
-    for number, (part, colour) in enumerate(zip(parts, colours(len(parts) + 1), strict=False)):
-        values = np.array([list(shares)[number] for shares in rows.values()])
-        axes.barh(list(rows), values, left=left, color=colour, edgecolor="white", label=part)
-        ink = "white" if number < len(parts) / 2 else "black"
-        for row, value in enumerate(values):
+    shares = np.array([list(values) for values in rows.values()]).T
+    palette = colours(len(parts) + 1)[:-1]
+    _stack(axes, list(rows), dict(zip(parts, shares, strict=True)), palette)
+    for left, values, colour in zip(shares.cumsum(0) - shares, shares, palette, strict=True):
+        for row, (start, value) in enumerate(zip(left, values, strict=True)):
             if value >= 0.045:
-                axes.text(
-                    left[row] + value / 2, row, f"{value:.0%}", color=ink, ha="center", va="center"
-                )
-        left += values
+                style: dict[str, Any] = {"color": _ink(colour), "ha": "center", "va": "center"}
+                axes.text(start + value / 2, row, f"{value:.0%}", **style)
     axes.set(xlabel="share", title=title, xlim=(0, 1))
-    axes.invert_yaxis()
     axes.grid(visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(parts))
     return figure
@@ -513,8 +528,7 @@ def cut_curves(
     """
     figure, [axes] = canvas()
     axes.plot(head, interactions, color="black", linewidth=2.5, label="interactions of the head")
-    styles = zip(parameters.items(), colours(len(parameters) + 1), LINES[1:], strict=False)
-    for (name, values), colour, line in styles:
+    for name, values, (colour, _, line, _) in styled(parameters, LINES[1:]):
         axes.plot(head, values, line, color=colour, linewidth=2.5, label=f"parameters, {name}")
     axes.set(
         xlabel="share of the catalogue in the head",
@@ -533,17 +547,16 @@ def tails(
 ) -> Figure:
     """Data sets side by side: counts by rank; right, the interactions that the top items have."""
     figure, [left, right] = canvas(width=10, height=4.2, columns=2)
-    styles = zip(curves.items(), colours(len(curves)), MARKERS, strict=False)
-    for (name, (ranks, counts)), colour, marker in styles:
+    for name, (ranks, counts), (colour, marker, _, _) in styled(curves):
         left.loglog(ranks, counts, marker=marker, markersize=4, color=colour, label=name)
     left.set(xlabel="rank", ylabel="interactions", title="Rank-frequency")
     left.legend(fontsize=9)
-    tops = list(next(iter(top_shares.values())))
-    for number, (top, marker) in enumerate(zip(tops, MARKERS, strict=False)):
-        values = [shares[top] for shares in top_shares.values()]
-        right.plot(
-            values, list(top_shares), marker, ms=9, color=colours(len(tops) + 1)[number], label=top
-        )
+    tops = {
+        top: [shares[top] for shares in top_shares.values()]
+        for top in next(iter(top_shares.values()))
+    }
+    for top, values, style in styled(tops):
+        right.plot(values, list(top_shares), style.marker, ms=9, color=style.colour, label=top)
     right.set(xlabel="share of interactions", title="What the most popular items have", xlim=(0, 1))
     right.set_ylabel("data set")
     right.invert_yaxis()
@@ -551,17 +564,32 @@ def tails(
     return figure
 
 
-def grouped_bars(table: pd.DataFrame, ylabel: str, title: str) -> Figure:
-    """A group of bars for each row of `table`, one bar a column."""
-    figure, [axes] = canvas(height=3.6)
-    table.plot.bar(
-        ax=axes, rot=0, color=colours(len(table.columns) + 1)[:-1], edgecolor="white", legend=False
-    )
-    axes.set(ylabel=ylabel, xlabel="the film to predict is in the", title=title)
+def grouped_bars(
+    table: pd.DataFrame,
+    ylabel: str,
+    title: str,
+    xlabel: str = "part of the catalogue",
+    intervals: pd.DataFrame | None = None,
+) -> Figure:
+    """A group of bars for each row of `table`, one bar a column.
+
+    `intervals` has the same rows and columns; each cell holds the bounds (low, high) of a bar.
+    """
+    figure, [axes] = canvas(height=3.8)
+    places = _beside(len(table.columns), 0.8)
+    width = 0.8 / len(table.columns)
+    columns = {str(name): (name, place) for name, place in zip(table, places, strict=True)}
+    for label, (name, place), style in styled(columns):
+        at, heights = np.arange(len(table)) + place, table[name].to_numpy()
+        look = {"color": style.colour, "hatch": style.hatch, "edgecolor": "white"}
+        axes.bar(at, heights, width, label=label, **look)
+        if intervals is not None:
+            low, high = np.array(intervals.loc[table.index, name].tolist(), dtype=float).T
+            axes.errorbar(at, heights, [heights - low, high - heights], fmt="none", ecolor="black")
+    axes.set_xticks(np.arange(len(table)), [str(row) for row in table.index])
+    axes.set(ylabel=ylabel, xlabel=xlabel, title=title)
     axes.grid(axis="x", visible=False)
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns)
-    )
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -583,7 +611,8 @@ def decomposition(partition: BlockPartition) -> Figure:
     """A full table beside its blocks and their projections; equal areas are equal parameters."""
     figure, [axes] = canvas(width=8, height=4.8)
     full, gap = partition.width, partition.width / 4
-    blocks = zip(partition.bounds, partition.widths, colours(partition.n_blocks + 1), strict=False)
+    palette = colours(partition.n_blocks + 1)[:-1]
+    blocks = zip(partition.bounds, partition.widths, palette, strict=True)
     for number, ((start, end), width, colour) in enumerate(blocks, start=1):
         size, box = end - start, {"align": "edge", "color": colour, "edgecolor": "white"}
         axes.barh(start, full, size, **box)
@@ -614,7 +643,7 @@ def probability_tree(
     """
     figure, [axes] = canvas(width=9.5, height=4.6)
     left = 0.0
-    blocks = zip(partition.bounds, colours(partition.n_blocks + 1), strict=False)
+    blocks = zip(partition.bounds, colours(partition.n_blocks + 1)[:-1], strict=True)
     for number, ((start, end), colour) in enumerate(blocks, start=1):
         ids = start + 1 + np.argsort(-probabilities[start:end], kind="stable")
         sizes = probabilities[ids - 1]
@@ -638,10 +667,9 @@ def _stretch(axes: Axes, left: float, size: float, row: int, text: str, colour: 
     if not text or size < 0.016:
         return
     narrow = size < 0.15
-    ink = "black" if np.dot(colour, [0.299, 0.587, 0.114]) > 0.45 else "white"
     label = f"{shorten(text, 21, placeholder=' …')}{'  ' if narrow else chr(10)}{size:.3f}"
     place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90 * narrow}
-    axes.text(left + size / 2, row, label, color=ink, size=8, **place)
+    axes.text(left + size / 2, row, label, color=_ink(colour), size=8, **place)
 
 
 def by_block(
@@ -650,13 +678,12 @@ def by_block(
     """One panel a quantity, one group of dots with intervals a block: {panel: {model: values}}."""
     figure, axes = canvas(width=9.5, height=4, columns=len(panels))
     for axis, (panel, models) in zip(axes, panels.items(), strict=True):
-        styles = zip(models.items(), colours(len(models) + 1), MARKERS, strict=False)
-        for number, ((name, values), colour, marker) in enumerate(styles):
-            at = np.arange(len(blocks)) + 0.22 * (number - (len(models) - 1) / 2)
+        places = _beside(len(models), 0.22)
+        for place, (name, values, style) in zip(places, styled(models), strict=True):
             centre = np.array([value.estimate for value in values])
             reach = [centre - [v.low for v in values], [v.high for v in values] - centre]
-            style = {"fmt": marker, "color": colour, "capsize": 3, "label": name}
-            axis.errorbar(at, centre, yerr=reach, **style)
+            look = {"fmt": style.marker, "color": style.colour, "capsize": 3, "label": name}
+            axis.errorbar(np.arange(len(blocks)) + place, centre, yerr=reach, **look)
         axis.set_xticks(np.arange(len(blocks)), blocks)
         axis.set(xlabel="block of the true next item", ylabel=panel, title=panel)
         axis.grid(axis="x", visible=False)
@@ -667,9 +694,9 @@ def by_block(
 def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -> Figure:
     """Each user's block tokens [U] against the k-th best probability [U] so far, on log scales."""
     figure, [axes] = canvas(width=7.5, height=4.4)
-    styles = zip(tokens.items(), colours(3)[1:], MARKERS, strict=False)
-    for (name, values), colour, marker in styles:
-        axes.scatter(rivals, values, s=14, color=colour, marker=marker, alpha=0.6, label=name)
+    for name, values, style in styled(tokens):
+        look = {"s": 14, "color": style.colour, "marker": style.marker, "alpha": 0.6}
+        axes.scatter(rivals, values, label=name, **look)
     low, high = 0.8 * rivals.min(), 1.25 * rivals.max()
     floor = 0.8 * min(low, *(values.min() for values in tokens.values()))
     axes.plot([low, high], [low, high], color="black", linewidth=1)
@@ -693,12 +720,11 @@ def search_by_blocks(
     figure, axes = canvas(width=9.5, columns=2)
     titles = ("Share of the tail's items computed", "Share of the ten best items missed")
     for axis, lines, title in zip(axes, (computed, missed), titles, strict=True):
-        styles = zip(lines.items(), colours(len(lines) + 1), MARKERS, LINES, strict=False)
-        for (name, values), colour, marker, line in styles:
+        for name, values, (colour, marker, line, _) in styled(lines):
             axis.plot(n_blocks, values, color=colour, marker=marker, linestyle=line, label=name)
         axis.set(xscale="log", xlabel="tail blocks", ylabel="share", title=title)
         axis.set_xticks(list(n_blocks), [str(number) for number in n_blocks], minor=False)
         axis.minorticks_off()
-        axis.yaxis.set_major_formatter("{x:.0%}")
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

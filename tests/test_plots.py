@@ -1,9 +1,11 @@
 """Pictures: every function draws at both ends of its arguments, named and labelled; `show`."""
 
 import inspect
+import itertools
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import IPython.display
 import numpy as np
@@ -65,12 +67,6 @@ def sizes(catalogues: int, schemes: int) -> pd.DataFrame:
         for sharing in SHARING[:schemes]
     ]
     return pd.DataFrame(rows, columns=["catalogue", "cutoffs", "sharing", "times smaller"])
-
-
-def points(n: int) -> pd.DataFrame:
-    """A table for `trade_off`."""
-    columns = {"parameters": np.arange(1, n + 1) * 1000, "estimate": 0.1, "low": 0.05, "high": 0.2}
-    return pd.DataFrame(columns, index=names(n))
 
 
 def many_blocks(n_items: int) -> BlockPartition:
@@ -154,17 +150,13 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
             {model: {order: [0.1, 0.2] for order in names(4)} for model in names(3)}, "NDCG@10"
         ),
     ),
-    "accuracy_by_size": (
-        lambda: plots.accuracy_by_size({"name 0": 1}, models(1), "NDCG@10"),
-        lambda: plots.accuracy_by_size(dict.fromkeys(names(6), 10**8), models(6), "NDCG@10"),
-    ),
     "compression_bars": (
         lambda: plots.compression_bars(sizes(1, 1)),
         lambda: plots.compression_bars(sizes(3, len(SHARING))),
     ),
     "trade_off": (
-        lambda: plots.trade_off(points(1), "One"),
-        lambda: plots.trade_off(points(12), "Many"),
+        lambda: plots.trade_off({"name 0": 1}, models(1), "NDCG@10", "One"),
+        lambda: plots.trade_off(dict.fromkeys(names(12), 10**8), models(12), "NDCG@10", "Many"),
     ),
     "sandwich": (
         lambda: plots.sandwich(["A"], n_items=1, width=1),
@@ -232,7 +224,11 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
     "grouped_bars": (
         lambda: plots.grouped_bars(pd.DataFrame({"a": [0.1]}), "share", "One"),
         lambda: plots.grouped_bars(
-            pd.DataFrame(0.5, index=names(4), columns=names(4)), "share", "Many"
+            pd.DataFrame(0.5, names(4), names(5)),
+            "share",
+            "Many",
+            "the film to predict",
+            pd.DataFrame([[(0.0, 1.0)] * 5] * 4, names(4), names(5)),
         ),
     ),
 }
@@ -286,6 +282,76 @@ def test_colours_fall_in_darkness():
     lightness = [np.dot(colour, [0.299, 0.587, 0.114]) for colour in plots.colours(5)]
     assert lightness == sorted(lightness)
     assert np.diff(lightness).min() > 0.05
+
+
+def nine(values: Any) -> dict[str, Any]:
+    """Nine series of the same values."""
+    return {name: values for name in names(9)}
+
+
+NINE_SERIES: dict[str, Callable[[], Figure]] = {
+    "learning_curves": lambda: plots.learning_curves(nine(history(2))),
+    "middle_share": lambda: plots.middle_share(np.array([1, 2]), {"a": nine(np.zeros(2))}, {}),
+    "signal_by_depth": lambda: plots.signal_by_depth([1], nine([1.0])),
+    "tie_orders": lambda: plots.tie_orders(nine({"file": [0.1]}), "NDCG@10"),
+    "lorenz_curves": lambda: plots.lorenz_curves(nine(lorenz_curve(counts(5)))),
+    "cut_curves": lambda: cuts(3, 9),
+    "tails": lambda: tails(9, 5),
+    "tails, top shares": lambda: plots.tails({"one": ([1], [1])}, {"one": nine(0.5)}),
+    "grouped_bars": lambda: plots.grouped_bars(pd.DataFrame(nine([0.5])), "share", "Nine"),
+    "by_block": lambda: plots.by_block({"HR@10": nine([NARROW])}, ["head"]),
+    "token_bounds": lambda: plots.token_bounds(np.array([0.1]), nine(np.array([0.1])), k=1),
+    "search_by_blocks": lambda: plots.search_by_blocks([1], nine([0.5]), nine([0.5])),
+}
+
+
+@pytest.mark.parametrize("draw", NINE_SERIES.values(), ids=NINE_SERIES)
+def test_no_series_is_dropped(draw):
+    drawn = [axes.get_legend_handles_labels()[1] for axes in draw().axes]
+    named = [sum(label.endswith(tuple(names(9))) for label in labels) for labels in drawn]
+    assert 9 in named
+
+
+def test_neighbouring_series_differ_in_more_than_colour():
+    styles = [style for _, _, style in plots.styled(nine(0))]
+    assert len(styles) == 9
+    assert len({style.colour for style in styles}) == 9
+    for one, other in itertools.pairwise(styles):
+        assert one.marker != other.marker and one.line != other.line and one.hatch != other.hatch
+
+
+def test_trade_off_has_a_row_a_model_from_small_to_large():
+    accuracy = {"large": Interval(0.3, 0.25, 0.35), "small": Interval(0.2, 0.1, 0.4)}
+    [axes] = plots.trade_off({"small": 10, "large": 1000}, accuracy, "NDCG@10", "Both").axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["small\n10 parameters", "large\n1,000 parameters"]
+    dots, _, [bars] = axes.containers[0].lines
+    assert list(dots.get_xdata()) == [0.2, 0.3]
+    bounds = [segment[:, 0] for segment in bars.get_segments()]
+    np.testing.assert_allclose(bounds, [[0.1, 0.4], [0.25, 0.35]])
+    assert (axes.get_xlabel(), axes.get_title()) == ("NDCG@10", "Both")
+    assert axes.yaxis_inverted()
+
+
+def test_trade_off_names_the_model_that_has_no_size():
+    with pytest.raises(ValueError, match="one lacks b"):
+        plots.trade_off({"a": 1}, {"a": NARROW, "b": WIDE}, "NDCG@10", "Both")
+
+
+def test_grouped_bars_stand_by_row_with_their_intervals():
+    table = pd.DataFrame({"a": [0.1, 0.2], "b": [0.3, 0.4]}, ["head", "tail"])
+    intervals = {"b": [(0.2, 0.5), (0.4, 0.7)], "a": [(0.0, 0.1), (0.1, 0.3)]}
+    bounds = pd.DataFrame(intervals, table.index)
+    [axes] = plots.grouped_bars(table, "share", "Both", intervals=bounds).axes
+    assert axes.get_xlabel() == "part of the catalogue"
+    assert [bar.get_height() for bar in axes.patches] == [0.1, 0.2, 0.3, 0.4]
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in axes.patches]
+    np.testing.assert_allclose(centres, [-0.2, 0.8, 0.2, 1.2])
+    assert len({bar.get_hatch() for bar in axes.patches}) == 2
+    errors = [segment for lines in axes.collections for segment in lines.get_segments()]
+    drawn = [(segment[0, 0], *segment[:, 1]) for segment in errors]
+    expected = [(-0.2, 0, 0.1), (0.8, 0.1, 0.3), (0.2, 0.2, 0.5), (1.2, 0.4, 0.7)]
+    np.testing.assert_allclose(drawn, expected)
 
 
 def test_parameter_bars_stack_the_three_parts_to_the_total():

@@ -73,15 +73,3 @@ def test_tie_orders_draws_a_dot_a_run_in_the_row_of_its_order():
     rows = [{round(height) for height in line.get_ydata()} for line in axes.lines]
     assert rows == [{0}, {1}, {0}, {1}]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
-
-
-def test_accuracy_by_size_places_each_model_with_its_interval():
-    accuracy = {"small": Interval(0.2, 0.1, 0.4), "large": Interval(0.3, 0.25, 0.35)}
-    axes = plots.accuracy_by_size({"small": 10, "large": 100}, accuracy, "NDCG@10").axes[0]
-    for container, (parameters, value) in zip(
-        axes.containers, zip((10, 100), accuracy.values(), strict=True), strict=True
-    ):
-        dot, _, [bar] = container.lines
-        assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (parameters, value.estimate)
-        bounds = bar.get_segments()[0][:, 1]
-        np.testing.assert_allclose(bounds, [value.low, value.high])
