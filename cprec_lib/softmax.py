@@ -14,7 +14,9 @@ from cprec_lib.embedding import check_ids
 from cprec_lib.partition import BlockPartition
 
 CPU_CHUNK = 2**19
-"""Cells of the largest matrix of logits that is made at once when training on a CPU."""
+"""Cells of the matrix of logits that is made at once when training on a CPU, to fit its cache."""
+CPU_ROWS = 32
+"""Rows that are taken at once all the same: with fewer, reading the weights anew costs more."""
 
 
 class _FlatSoftmax(nn.Module):
@@ -31,8 +33,10 @@ class _FlatSoftmax(nn.Module):
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError)."""
         _check_targets(targets, self.n_items)
-        # On a CPU a few rows at a time stay in its cache: half the time of one large matrix.
-        rows = len(targets) if hidden.is_cuda else max(1, CPU_CHUNK // self.n_items)
+        rows = len(targets)
+        if hidden.device.type == "cpu":
+            # A few rows at a time stay in its cache: half the time of one large matrix.
+            rows = max(CPU_ROWS, CPU_CHUNK // self.n_items)
         chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
         return torch.cat(
             [F.cross_entropy(self.logits(h), t - 1, reduction="none") for h, t in chunks]
@@ -87,7 +91,12 @@ class _Tails(nn.Module):
 
 
 class LowRankSoftmax(_FlatSoftmax, _Tails):
-    """Block-wise low-rank logits under one flat softmax: the comparator without a tree."""
+    """Block-wise low-rank logits under one flat softmax: the comparator without a tree (claim C7).
+
+    logits = [W_1 h; E_2 P_2 h; ...; E_n P_n h]  with W_1 [k_1, d], P_j [d_j, d] and E_j [k_j, d_j]:
+    the parameters of `BlockSoftmax` without its block tokens. It is our reconstruction from the
+    paper's text, because the authors' code lacks the module.
+    """
 
     def __init__(self, partition: BlockPartition) -> None:
         _Tails.__init__(self, partition)
@@ -158,7 +167,7 @@ class BlockSoftmax(_Tails):
         does not fit.
         """
         _check_k(k, self.n_items, len(hidden), exclude)
-        return self._search(hidden, k, exclude, opened=None)
+        return self._search(hidden, self.root(hidden), k, exclude, opened=None)
 
     @torch.no_grad()
     def early_stopping_top_k(
@@ -174,14 +183,19 @@ class BlockSoftmax(_Tails):
         root = self.root(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.head_size, root.shape[1], device=root.device)
-        return self._search(hidden, k, exclude, (best.unsqueeze(2) == tokens).any(1))
+        return self._search(hidden, root, k, exclude, (best.unsqueeze(2) == tokens).any(1))
 
     def _search(
-        self, hidden: Tensor, k: int, exclude: Tensor | None, opened: Tensor | None
+        self,
+        hidden: Tensor,
+        root_logits: Tensor,
+        k: int,
+        exclude: Tensor | None,
+        opened: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Best items of the head, then of each tail block where `opened` [T, n - 1], or the bound
         where that is None, says that it must be looked into."""
-        root = self.root(hidden).log_softmax(-1)
+        root = root_logits.log_softmax(-1)
         values, columns = _best(_without(root[:, : self.head_size], exclude, 0), k)
         missing = (0, k - values.shape[1])
         values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)

@@ -157,6 +157,7 @@ def test_the_loss_in_chunks_is_the_loss_at_once(kind, monkeypatch):
     logits = module.logits
     monkeypatch.setattr(module, "logits", lambda rows: sizes.append(len(rows)) or logits(rows))
     monkeypatch.setattr(softmax, "CPU_CHUNK", 100)
+    monkeypatch.setattr(softmax, "CPU_ROWS", 2)
     in_chunks = module.nll(inputs[1], targets)
     assert sizes == [5, 5, 5, 5, 3]
     torch.testing.assert_close(in_chunks, at_once)
@@ -168,10 +169,36 @@ def test_the_loss_in_chunks_is_the_loss_at_once(kind, monkeypatch):
 @pytest.mark.parametrize("kind", ["full", "low rank"])
 def test_a_catalogue_larger_than_a_chunk_goes_row_by_row(kind, monkeypatch):
     monkeypatch.setattr(softmax, "CPU_CHUNK", 7)
+    monkeypatch.setattr(softmax, "CPU_ROWS", 1)
     module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
     hidden, targets = random_rows(BlockPartition(20, (3,), (4, 2)), 3, seed=1)
     expected = -module.log_prob(hidden).gather(1, targets[:, None] - 1).squeeze(1)
     torch.testing.assert_close(module.nll(hidden, targets), expected)
+
+
+@pytest.mark.parametrize("n_items", [1000, 20_000, 200_000])
+def test_chunks_keep_their_rows_on_a_large_catalogue(n_items, monkeypatch):
+    full = FullSoftmax(1, n_items)
+    sizes = []
+    logits = full.logits
+    monkeypatch.setattr(full, "logits", lambda rows: sizes.append(len(rows)) or logits(rows))
+    full.nll(torch.ones(600, 1), torch.ones(600, dtype=torch.long))
+    rows = {1000: 524, 20_000: 32, 200_000: 32}[n_items]
+    assert set(sizes[:-1]) == {rows} and sum(sizes) == 600
+
+
+@pytest.mark.parametrize("kind", ["full", "low rank"])
+def test_off_the_cpu_the_loss_is_taken_at_once(kind, monkeypatch):
+    """The meta device stands in for a GPU; it computes shapes alone."""
+    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1))).to("meta")
+    monkeypatch.setattr(softmax, "CPU_CHUNK", 1)
+    monkeypatch.setattr(softmax, "CPU_ROWS", 1)
+    sizes = []
+    logits = module.logits
+    monkeypatch.setattr(module, "logits", lambda rows: sizes.append(len(rows)) or logits(rows))
+    hidden = torch.ones(9, 4, dtype=torch.float64, device="meta")
+    assert module.nll(hidden, torch.ones(9, dtype=torch.long, device="meta")).shape == (9,)
+    assert sizes == [9]
 
 
 @KINDS
@@ -366,6 +393,16 @@ def test_early_stopping_opens_blocks_that_cannot_matter(monkeypatch):
     rows = Rows(block, monkeypatch)
     block.early_stopping_top_k(hidden[:1], 3)
     assert rows.of_tail == [1, 0]
+
+
+@pytest.mark.parametrize("search", ["top_k", "early_stopping_top_k"])
+def test_the_root_is_computed_once(search, monkeypatch):
+    block, hidden = three_block_example()
+    calls = []
+    root = block.root.forward
+    monkeypatch.setattr(block.root, "forward", lambda rows: calls.append(len(rows)) or root(rows))
+    getattr(block, search)(hidden, 3)
+    assert calls == [4]
 
 
 @given(partitions(), seeds, st.data())
