@@ -244,29 +244,85 @@ def recommend(
 
 @app.command()
 def reproduce(
-    group: Annotated[Literal["ablation"], typer.Argument(help="Which group of runs.")],
+    groups: Annotated[
+        list[str] | None, typer.Argument(help="Groups of runs, see --list; else all of them.")
+    ] = None,
     dataset: Dataset = "ml-100k",
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Seconds, after which it stops; else until done.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto: a GPU if there is one.")
+    ] = "auto",
+    show: Annotated[
+        bool, typer.Option("--list", help="Show groups and missing runs; run nothing.")
+    ] = False,
     results: Annotated[Path, typer.Option(help="Folder that receives the results.")] = Path(
         "results"
     ),
     work: Annotated[Path, typer.Option(help="Folder of the runs themselves.")] = Path("build/runs"),
-    width: Annotated[int, typer.Option(help="Components of a vector, d.")] = 64,
-    dropout: Annotated[float, typer.Option(help="Share of units dropped.")] = 0.3,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each model.")] = 3,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; repeatable.")] = None,
+    width: Annotated[int | None, typer.Option(help="Components of a vector, d.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
+    learning_rate: Annotated[
+        list[float] | None, typer.Option(help="A rate to try; repeatable.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="AdamW's.")] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better NDCG@10.")] = None,
+    max_len: Annotated[int | None, typer.Option(help="Positions that the model sees.")] = None,
+    split: Annotated[
+        Literal["leave_one_out", "by_user"] | None, typer.Option(help="What is held out.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, ... of each model.")] = None,
 ) -> None:
-    """Run the recorded experiments that the results lack; what is there stays."""
-    from cprec_lib.experiments import reproduce_ablation
-    from cprec_lib.training import TrainConfig
+    """Run the recorded experiments that the results lack; what is there stays.
 
-    training = _given(epochs=epochs, learning_rate=learning_rate, patience=patience)
-    folder = reproduce_ablation(
-        dataset, results / group, work, width, dropout, seeds, TrainConfig(**training), model or ()
+    Options of training that are left out are those that experiments.py sets for the data set.
+    """
+    from dataclasses import replace
+
+    from cprec_lib import experiments
+
+    given = _given(
+        width=width,
+        dropout=dropout,
+        learning_rates=tuple(learning_rate) if learning_rate else None,
+        epochs=epochs,
+        patience=patience,
+        max_len=max_len,
+        split=split,
+        seeds=seeds,
     )
-    typer.echo(f"Results are in {folder}")
+    names = experiments.choose(groups or (), model or ())
+    setting = replace(experiments.SETTINGS.get(Path(dataset).stem, experiments.Setting()), **given)
+    folder = results / "runs" / experiments.label(dataset, setting)
+    if show:
+        _list_runs(names, experiments.missing(names, dataset, setting, folder))
+        return
+    recorded = 0
+    for experiment, result in experiments.reproduce(
+        names, dataset, setting, folder, work, float("inf") if budget is None else budget, device
+    ):
+        if result is None:
+            typer.echo(
+                f"The budget is spent in the middle of {experiment.stem}; "
+                "the same command goes on from its last epoch."
+            )
+            break
+        recorded += 1
+        typer.echo(f"{experiment.stem}: test NDCG@10 {result['test']['ndcg@10']:.4f}")
+    typer.echo(f"{recorded} new results in {folder}")
+
+
+def _list_runs(names: list[str], missing: list[Any]) -> None:
+    from cprec_lib.experiments import GROUPS
+
+    for group, members in GROUPS.items():
+        if set(members) & set(names):
+            typer.echo(f"{group:14}{', '.join(members)}")
+    typer.echo(f"\n{len(missing)} runs are missing:")
+    for experiment in missing:
+        typer.echo(f"  {experiment.stem}")
 
 
 @app.command()

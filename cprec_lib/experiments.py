@@ -1,53 +1,187 @@
-"""Named runs whose results are recorded, one small JSON each, and read back with intervals."""
+"""The paper's figures and tables as named runs that anyone can repeat, resume and extend."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
+from torch import Tensor
 
+from cprec_lib.baselines import Bigram, Popularity
 from cprec_lib.datasets import load_interactions
-from cprec_lib.evaluation import Ranks, evaluate
-from cprec_lib.files import make_folder, write_text
+from cprec_lib.evaluation import Scorer, evaluate
 from cprec_lib.ledger import count_parameters
-from cprec_lib.partition import cutoffs_from_shares
-from cprec_lib.recommender import ModelConfig, cprec, nextitnet
-from cprec_lib.runs import HISTORY, Run, train
-from cprec_lib.sequences import SequenceData
+from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
+from cprec_lib.results import (
+    Result,
+    by_popularity,
+    digest,
+    pack_ranks,
+    read_all,
+    read_result,
+    tuned,
+    write_result,
+)
+from cprec_lib.runs import (
+    Device,
+    choose_device,
+    describe_data,
+    describe_machine,
+    describe_training,
+    fingerprint,
+)
+from cprec_lib.sequences import SequenceData, Split
 from cprec_lib.sharing import SHARING
-from cprec_lib.training import TrainConfig
+from cprec_lib.softmax import BlockSoftmax
+from cprec_lib.training import OutOfTime, TrainConfig, fit
 
 BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
+COUNTING = {"popularity": Popularity, "bigram": Bigram}
+WIDER_TAIL = "CpRec, factor 2"
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "overall": (
+        BASELINE,
+        COMPRESSED,
+        "CpRec, cross-block",
+        "CpRec, adjacent-layer",
+        *COUNTING,
+    ),
+    "decomposition": (
+        BASELINE,
+        "input only",
+        "softmax only",
+        "flat low-rank softmax",
+        "input and softmax",
+    ),
+    "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
+    "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
+    "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", "CpRec, cut 5 / 20 %"),
+    "width": tuple(f"NextItNet, width {width}" for width in (16, 32, 128)),
+    "depth": tuple(f"NextItNet, {depth} blocks" for depth in (0, 2, 8)),
+}
+"""What each figure or table compares, by name; the model names are those of `models`."""
 
 
-def ablation(
-    n_items: int, width: int = 64, dropout: float = 0.3, cutoffs: tuple[float, ...] = (0.1, 0.33)
-) -> dict[str, ModelConfig]:
-    """Models that differ from NextItNet or from CpRec in one respect, by name.
+@dataclass(frozen=True)
+class Setting:
+    """What all models of one data set have in common.
 
-    Each part of CpRec alone (input, softmax, flat low-rank softmax, each sharing scheme), both
-    decompositions, all of CpRec, CpRec with wider tails, and the plain rival: an uncompressed
-    model so narrow that it is no larger than CpRec.
+    Each model is trained at each of `learning_rates` with seed 0; its further seeds are trained at
+    the rate with the best validation NDCG@10. So every model is tuned with the same budget.
     """
-    full = nextitnet(n_items, width, dropout=dropout)
-    whole = cprec(n_items, width, cutoffs, dropout=dropout)
+
+    width: int = 64
+    dropout: float = 0.3
+    cutoffs: tuple[float, float] = (0.1, 0.33)
+    learning_rates: tuple[float, ...] = (0.003, 0.01)
+    epochs: int = 20
+    patience: int = 3
+    batch_size: int = 32
+    max_len: int = 50
+    split: Split = "leave_one_out"
+    seeds: int = 3
+
+    def training(self, learning_rate: float, seed: int) -> TrainConfig:
+        """How one run is trained."""
+        return TrainConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=learning_rate,
+            patience=self.patience,
+            seed=seed,
+        )
+
+
+SETTINGS = {
+    "ml-100k": Setting(),
+    "ml1m_ordered": Setting(
+        dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1
+    ),
+}
+"""Settings of the data sets that are recorded; any other data set gets `Setting()`."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: a named model on a data set, trained in one way. A model that only counts has
+    neither `config` nor `training`."""
+
+    name: str
+    dataset: str
+    config: ModelConfig | None
+    training: TrainConfig | None
+    max_len: int
+    split: Split
+
+    @property
+    def stem(self) -> str:
+        """Name of the result's file, without its ending."""
+        words = self.name.lower().replace(",", "").replace("%", "").replace("/", "").split()
+        if self.training is None:
+            return "-".join(words)
+        return "-".join([*words, f"lr{self.training.learning_rate:g}", f"s{self.training.seed}"])
+
+    def describe(self) -> dict[str, Any]:
+        """All that fixes the run but the data, as it is recorded."""
+        return {
+            "model_config": asdict(self.config) if self.config else None,
+            "train_config": asdict(self.training) if self.training else None,
+            "max_len": self.max_len,
+            "split": self.split,
+        }
+
+
+def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
+    """Every trained model by name; most differ from NextItNet or from CpRec in one respect.
+
+    A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
+    CpRec.
+    """
+    full = nextitnet(n_items, setting.width, dropout=setting.dropout)
+    whole = cprec(n_items, setting.width, setting.cutoffs, dropout=setting.dropout)
+    wider_tail = replace(whole, factor=2)
     parts = replace(full, cutoffs=whole.cutoffs)
-    shared = {f"sharing {s}": replace(full, sharing=s) for s in SHARING if s != "none"}
-    return {
+    first, second = setting.cutoffs
+    cuts = {
+        "CpRec, 2 blocks": (first,),
+        "CpRec, 4 blocks": (first / 2, first, second),
+        "CpRec, cut 5 / 20 %": (0.05, 0.2),
+    }
+    found = {
         BASELINE: full,
+        COMPRESSED: whole,
+        WIDER_TAIL: wider_tail,
+        "CpRec, cross-block": replace(whole, sharing="cross-block"),
+        "CpRec, adjacent-layer": replace(whole, sharing="adjacent-layer"),
+        NARROW: _no_larger(full, count_parameters(whole).total),
+        "narrower NextItNet, factor 2": _no_larger(full, count_parameters(wider_tail).total),
         "input only": replace(parts, block_input=True),
         "softmax only": replace(parts, block_softmax=True),
         "flat low-rank softmax": replace(parts, block_softmax=True, tree=False),
         "input and softmax": replace(parts, block_input=True, block_softmax=True),
-        **shared,
-        COMPRESSED: whole,
-        "CpRec, factor 2": replace(whole, factor=2),
-        NARROW: _no_larger(full, count_parameters(whole).total),
     }
+    found |= {f"sharing {s}": replace(full, sharing=s) for s in SHARING if s != "none"}
+    found |= {
+        name: cprec(n_items, setting.width, cut, dropout=setting.dropout)
+        for name, cut in cuts.items()
+    }
+    for name in GROUPS["width"]:
+        found[name] = replace(full, width=int(name.split()[-1]))
+    for name in GROUPS["depth"]:
+        found[name] = replace(full, dilations=((1, 4) * 4)[: int(name.split()[1])])
+    return found
 
 
 def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig:
@@ -57,103 +191,235 @@ def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig:
     return next(c for c in narrower if count_parameters(c).total <= parameters)
 
 
-def reproduce_ablation(
-    dataset: str,
-    folder: Path,
-    work: Path,
-    width: int = 64,
-    dropout: float = 0.3,
-    seeds: int = 3,
-    training: TrainConfig | None = None,
-    names: Sequence[str] = (),
-) -> Path:
-    """Run those models of `ablation` on a data set whose results are not recorded yet.
+def label(dataset: str, setting: Setting) -> str:
+    """Name of the folder that holds the results of a data set with one setting."""
+    split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
+    return f"{Path(dataset).stem}-w{setting.width}-d{setting.dropout:g}{split}"
 
-    All of them, or those in `names`, each with the seeds 0 .. seeds - 1. `dataset` is a name or a
-    path. Results go to a folder below `folder`, named for data set, width and dropout, which is
-    returned; `work` receives the runs themselves, from which an interrupted one goes on. Raises
-    ValueError for an unknown name.
+
+def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
+    """Names of the models to run, without repetition: `names`, or all of some groups, or all.
+
+    Raises ValueError, which lists the choices, for an unknown group or name.
     """
-    n_items = SequenceData.from_interactions(load_interactions(dataset)).n_items
-    models = ablation(n_items, width, dropout)
+    for group in groups:
+        if group not in GROUPS:
+            raise ValueError(f"unknown group {group!r}; choose from {', '.join(GROUPS)}")
+    known = [name for group in GROUPS.values() for name in group]
     for name in names:
-        if name not in models:
-            raise ValueError(f"unknown model {name!r}; choose from {', '.join(models)}")
-    label = f"{Path(dataset).stem}-w{width}-d{dropout:g}"
-    for seed in range(seeds):
-        settings = replace(training or TrainConfig(), seed=seed)
-        for name in names or models:
-            stem = f"{name.lower().replace(',', '').replace(' ', '-')}-s{seed}"
-            result = folder / label / f"{stem}.json"
-            if not result.exists():
-                record(name, dataset, models[name], settings, result, work / label / stem)
-    return folder / label
+        if name not in known:
+            raise ValueError(
+                f"unknown model {name!r}; choose from {', '.join(dict.fromkeys(known))}"
+            )
+    chosen = names or [name for group in groups or GROUPS for name in GROUPS[group]]
+    return list(dict.fromkeys(chosen))
 
 
-def record(
-    name: str, dataset: str, config: ModelConfig, training: TrainConfig, result: Path, work: Path
-) -> None:
-    """Train one model and write the file `result`: what `runs.train` describes, the training loss,
-    and each user's test rank, so that a comparison needs no second training. `work` receives the
-    run, and an interrupted run there goes on. Of a path only the file's name is recorded."""
-    architecture = asdict(config)
-    del architecture["n_items"]
-    metrics = train(
-        work, dataset, "nextitnet", architecture=architecture, training=training, resume=True
-    )
-    run = Run.load(work)
-    data = run.data()
-    ranks = evaluate(run.model, data, "test")
-    metrics |= {
-        "model": name,
-        "dataset": Path(dataset).stem,
-        "train_loss": _best_loss(work, metrics["best_epoch"]),
-        "test_by_popularity": by_popularity(ranks, data),
-        "test_ranks": ranks.ranks.tolist(),
-    }
-    make_folder(result.parent)
-    write_text(result, json.dumps(metrics) + "\n")
+def plan(
+    names: Sequence[str], dataset: str, n_items: int, setting: Setting, results: Path
+) -> Iterator[Experiment]:
+    """The runs of some models, most informative first: every model with seed 0 at each learning
+    rate, then the further seeds at the rates that the recorded results in `results` tuned."""
+    configs = models(n_items, setting)
+
+    def run(name: str, rate: float, seed: int) -> Experiment:
+        training = setting.training(rate, seed)
+        return Experiment(name, dataset, configs[name], training, setting.max_len, setting.split)
+
+    for name in names:
+        if name in COUNTING:
+            yield Experiment(name, dataset, None, None, setting.max_len, setting.split)
+    trained = [name for name in names if name not in COUNTING]
+    for rate in setting.learning_rates:
+        for name in trained:
+            yield run(name, rate, 0)
+    recorded = read_all(results) if any(results.glob("*.json")) else {}
+    for seed in range(1, setting.seeds):
+        for name in trained:
+            runs = [r for r in recorded.get(name, []) if r["seed"] == 0]
+            if {r["train_config"]["learning_rate"] for r in runs} >= {*setting.learning_rates}:
+                yield run(name, tuned(runs)[0]["train_config"]["learning_rate"], seed)
 
 
-def _best_loss(work: Path, best_epoch: int) -> float:
-    lines = (work / HISTORY).read_text(encoding="utf-8").splitlines()
-    return float(json.loads(lines[best_epoch - 1])["loss"])
+def reproduce(
+    names: Sequence[str],
+    dataset: str,
+    setting: Setting,
+    results: Path,
+    work: Path,
+    budget: float = float("inf"),
+    device: Device = "auto",
+) -> Iterator[tuple[Experiment, Result | None]]:
+    """Run what is not recorded yet, one run after the other, and yield each with its result.
 
-
-def by_popularity(
-    ranks: Ranks, data: SequenceData, shares: Sequence[float] = (0.1, 0.33)
-) -> list[dict[str, float]]:
-    """NDCG@10 of the users whose target lies in the head, in the middle and in the far tail.
-
-    One entry a part, the most popular first: the share of the items where it ends, its users, and
-    their mean NDCG@10.
+    `results` receives the files. `work` receives the runs themselves, from which one that was
+    interrupted goes on. When `budget` seconds are spent, the run at hand is left at its last
+    checkpoint and yielded with None. Raises ValueError if a recorded result is damaged or of other
+    data.
     """
-    ends = (*cutoffs_from_shares(data.n_items, shares), data.n_items)
-    part = np.searchsorted(ends, data.test.targets.numpy())
-    ndcg = ranks.values("ndcg@10")
+    deadline = time.time() + budget
+    while lacking := missing(names, dataset, setting, results):
+        experiment = lacking[0]
+        work_folder = work / results.name / experiment.stem
+        result = _in_fresh_process(experiment, work_folder, deadline - time.time(), device)
+        yield experiment, result
+        if result is None:
+            return
+        write_result(results / f"{experiment.stem}.json", result)
+
+
+def missing(
+    names: Sequence[str], dataset: str, setting: Setting, results: Path
+) -> list[Experiment]:
+    """The runs of `plan` that are not recorded. Raises ValueError as `is_recorded` does."""
+    n_items, data_sha256 = _identify(dataset, setting.max_len, setting.split)
     return [
-        {"end": end, "users": int((part == p).sum()), "ndcg@10": float(ndcg[part == p].mean())}
-        for p, end in enumerate((*shares, 1.0))
+        experiment
+        for experiment in plan(names, dataset, n_items, setting, results)
+        if not is_recorded(experiment, results, data_sha256)
     ]
 
 
-def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Recorded runs by model, one a seed, the baseline first.
+@cache
+def _identify(dataset: str, max_len: int, split: Split) -> tuple[int, str]:
+    """Size of a data set's catalogue, and the fingerprint of its table."""
+    table = load_interactions(dataset)
+    return SequenceData.from_interactions(table, max_len, split).n_items, fingerprint(table)
 
-    Raises FileNotFoundError if the folder holds none.
+
+def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool:
+    """Whether the result of a run is there.
+
+    Raises ValueError if the file is damaged, or of other settings or data: a result is never
+    replaced, and never counts for another one.
     """
-    results: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        results.setdefault(result["model"], []).append(result)
-    if not results:
-        raise FileNotFoundError(f"no results in {folder.name}; `cprec reproduce` makes them")
-    order = list(ablation(100))
-    return dict(sorted(results.items(), key=lambda entry: order.index(entry[0])))
+    path = results / f"{experiment.stem}.json"
+    if not path.exists():
+        return False
+    found = read_result(path)
+    wanted = json.loads(json.dumps({**experiment.describe(), "data_sha256": data_sha256}))
+    for name, value in wanted.items():
+        theirs = found.get(name)
+        if isinstance(value, dict) and isinstance(theirs, dict):
+            # A field that the library got since then had its default.
+            value = {field: value[field] for field in value if field in theirs}
+        if theirs != value:
+            raise ValueError(
+                f"{path} was recorded with {name} {theirs}, now it is {value}; give the same "
+                "options and data, or another folder for the results"
+            )
+    return True
 
 
-def values(runs: Iterable[dict[str, Any]], metric: str = "ndcg@10") -> np.ndarray:
-    """A metric for each user [U], averaged over the runs (seeds)."""
-    each = [Ranks(np.array(run["test_ranks"])).values(metric) for run in runs]
-    mean: np.ndarray = np.stack(each).mean(axis=0)
-    return mean
+def _in_fresh_process(*arguments: Any) -> Result | None:
+    """`run` in a process of its own, whose peak memory is then that of this run alone."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
+        return pool.submit(run, *arguments).result()
+
+
+def run(
+    experiment: Experiment, work: Path, seconds: float = float("inf"), device: Device = "auto"
+) -> Result | None:
+    """Train and measure one model; None if `seconds` were spent before its last epoch.
+
+    `work` receives the checkpoint from which the next call goes on.
+    """
+    deadline = time.time() + seconds
+    chosen = choose_device(device)
+    table = load_interactions(experiment.dataset)
+    data = SequenceData.from_interactions(table, experiment.max_len, experiment.split)
+    try:
+        model, course = _trained(experiment, data, work, chosen, deadline)
+    except OutOfTime:
+        return None
+    ranks = evaluate(model, data, "test")
+    return {
+        "model": experiment.name,
+        "config_sha256": digest(experiment.describe()),
+        "dataset": Path(experiment.dataset).stem,
+        **course,
+        "test": ranks.metrics(),
+        "test_by_popularity": by_popularity(ranks, data),
+        "test_ranks": pack_ranks(ranks.ranks),
+        **experiment.describe(),
+        **describe_data(table, data),
+        **describe_machine(chosen),
+        "peak_bytes": _peak_bytes(chosen),
+        "commit": _commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _trained(
+    experiment: Experiment, data: SequenceData, work: Path, device: torch.device, deadline: float
+) -> tuple[Scorer, Result]:
+    """The model, and what there is to say of its size, its training and its speed."""
+    config, training = experiment.config, experiment.training
+    if config is None or training is None:
+        counting = COUNTING[experiment.name](data)
+        valid = evaluate(counting, data, "valid").metrics()
+        return counting, {"valid": valid, "seed": 0, "parameters": 0}
+    model = SequentialRecommender(config, training.seed).to(device)
+    history = fit(model, data, training, work, resume=True, deadline=deadline)
+    ledger = count_parameters(config)
+    return model, {
+        "valid": history.best.valid,
+        "seed": training.seed,
+        "parameters": ledger.total,
+        "parameters_by_part": ledger.by_part(),
+        "bytes": ledger.bytes,
+        **describe_training(history),
+        "latency_ms": latency(model, data.test.contexts),
+    }
+
+
+@torch.no_grad()
+def latency(
+    model: SequentialRecommender, contexts: Tensor, k: int = 10, repeats: int = 30
+) -> dict[str, float]:
+    """Milliseconds, median, from contexts [U, L] to the k best items, for 1 and for 64 users.
+
+    Exact, and by the early-stopping rule where the softmax has it.
+    """
+    device = next(model.parameters()).device
+    searches = {"exact": model.softmax.top_k}
+    if isinstance(model.softmax, BlockSoftmax):
+        searches["early stopping"] = model.softmax.early_stopping_top_k
+    model.eval()
+    medians = {}
+    for users in (1, 64):
+        batch = contexts[:users].to(device)
+        for name, search in searches.items():
+            seconds = [_timed(model, batch, search, k) for _ in range(repeats)]
+            medians[f"{name}, {users}"] = 1e3 * statistics.median(seconds)
+    return medians
+
+
+def _timed(
+    model: SequentialRecommender, contexts: Tensor, search: Callable[..., Any], k: int
+) -> float:
+    started = time.perf_counter()
+    values, _ = search(model.last_hidden(contexts), k)
+    values.sum().item()  # waits for a GPU
+    return time.perf_counter() - started
+
+
+def _peak_bytes(device: torch.device) -> int | None:
+    """Peak memory: allocated on a GPU, else resident of this process; None where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a + if files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    here = Path(__file__).parent
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,13 +35,15 @@ from cprec_lib.training import CHECKPOINT, History, TrainConfig, fit
 Preset = Literal["nextitnet", "cprec"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+PRESETS: dict[str, Callable[..., ModelConfig]] = {"nextitnet": nextitnet, "cprec": cprec}
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
 
 
 def train(
     folder: str | Path,
-    dataset: str,
+    dataset: str | Path,
     preset: Preset,
     *,
     architecture: Mapping[str, Any] | None = None,
@@ -58,13 +60,15 @@ def train(
     split by user. The folder receives config.json and model.safetensors (the best epoch),
     items.csv (item, original id, training count, title where there is one), history.jsonl (an epoch
     a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
-    out, over all epochs of the run, resumed ones included.
+    out, over all epochs of the run, resumed ones included; its `train_loss` is the best epoch's.
 
-    Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
+    `dataset` is a name of the registry or a path. Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched or the folder not be written, FloatingPointError as `fit` does.
     """
-    folder, training = Path(folder), training or TrainConfig()
+    # metrics.json takes the data set as text.
+    folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
     chosen = choose_device(device)
+    _check_preset(preset)
     _claim(folder, resume)
     table = load_interactions(dataset)
     data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
@@ -94,16 +98,25 @@ def train(
 
 
 def build_config(preset: Preset, n_items: int, options: Mapping[str, Any]) -> ModelConfig:
-    """The preset's configuration; `options` override its fields, cutoffs as counts or as shares."""
+    """The preset's configuration; `options` override its fields, cutoffs as counts or as shares.
+
+    Raises ValueError for an unknown preset, and for options as `ModelConfig` does.
+    """
+    _check_preset(preset)
     if "cutoffs" in options:
         options = {**options, "cutoffs": resolve_cutoffs(n_items, options["cutoffs"])}
-    return (nextitnet if preset == "nextitnet" else cprec)(n_items, **options)
+    return PRESETS[preset](n_items, **options)
+
+
+def _check_preset(preset: str) -> None:
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
 
 
 def choose_device(name: Device) -> torch.device:
     """The device of that name; "auto" is a GPU if torch sees one, else the CPU.
 
-    Raises ValueError if torch sees no such device.
+    Raises ValueError for another name, or if torch sees no such device.
     """
     present = {
         "cuda": torch.cuda.is_available(),
@@ -112,6 +125,8 @@ def choose_device(name: Device) -> torch.device:
     }
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if present[device])
+    if name not in present:
+        raise ValueError(f"unknown device {name!r}; choose one of auto, {', '.join(present)}")
     if not present[name]:
         raise ValueError(
             f"device {name!r}: torch {torch.__version__} sees none on this machine; choose auto "
@@ -243,7 +258,10 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         return {name: metrics[name] for name in ("dataset", "max_len", "split", "seed")}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no metrics file of this library: {error!r}") from error
+        raise ValueError(
+            f"{path} is no metrics file of this library: {error!r}; repeat its command with "
+            "--resume"
+        ) from error
 
 
 def describe_training(history: History) -> dict[str, Any]:
@@ -253,6 +271,7 @@ def describe_training(history: History) -> dict[str, Any]:
         "seconds_per_epoch": history.seconds_per_epoch,
         "epochs": len(history.epochs),
         "best_epoch": history.best.epoch,
+        "train_loss": history.best.loss,
     }
 
 

@@ -1,20 +1,30 @@
-"""Recorded experiments: what is run, what is written, what is read back."""
+"""Experiments: what is planned, run, recorded, refused and left for later."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, count_parameters, evaluate
-from cprec_lib.evaluation import Ranks
+from cprec_lib import SequentialRecommender, count_parameters, cprec, nextitnet
 from cprec_lib.experiments import (
-    ablation,
-    by_popularity,
-    read_results,
-    reproduce_ablation,
-    values,
+    GROUPS,
+    SETTINGS,
+    Experiment,
+    Setting,
+    choose,
+    label,
+    latency,
+    missing,
+    models,
+    reproduce,
+    run,
 )
+from cprec_lib.results import read_all, read_result, unpack_ranks, values, write_result
+
+TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
 
 
 @pytest.fixture
@@ -31,75 +41,176 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_ablation_changes_one_part_at_a_time() -> None:
-    models = ablation(1000, width=32)
-    full, whole = models["NextItNet"], models["CpRec"]
-    assert not full.decomposed and full.sharing == "none"
-    assert whole.block_input and whole.block_softmax and whole.tree
-    for name, config in models.items():
-        differs = {
-            "input": config.block_input,
-            "softmax": config.block_softmax,
-            "sharing": config.sharing != "none",
-        }
+def record(names: list[str], table: Path, folder: Path, setting: Setting = TINY) -> None:
+    """Record what is missing of some models, in this process."""
+    while lacking := missing(names, str(table), setting, folder):
+        result = run(lacking[0], folder / "work" / lacking[0].stem)
+        assert result
+        write_result(folder / f"{lacking[0].stem}.json", result)
+
+
+# ---- The models ----
+
+
+@pytest.mark.parametrize("setting", [Setting(), *SETTINGS.values(), TINY])
+def test_every_name_of_a_group_is_a_model(setting: Setting) -> None:
+    configs = models(1000, setting)
+    for names in GROUPS.values():
+        assert {*names} <= {*configs, "popularity", "bigram"}
+    trained = [config for config in configs.values()]
+    assert len({*trained}) == len(trained), "two names for one model"
+
+
+def test_parts_differ_from_the_baseline_in_one_respect() -> None:
+    configs = models(1000, Setting())
+    for name, config in configs.items():
+        differs = [config.block_input, config.block_softmax, config.sharing != "none"]
         if name.endswith("only") or name.startswith(("flat", "sharing")):
-            assert sum(differs.values()) == 1, name
-    assert not models["flat low-rank softmax"].tree
+            assert sum(differs) == 1, name
+        if name.startswith("CpRec"):
+            assert all(differs) and config.tree, name
+    assert not configs["flat low-rank softmax"].tree
 
 
-def test_the_narrow_rival_is_as_large_as_it_may_be() -> None:
-    models = ablation(1000, width=32)
-    limit = count_parameters(models["CpRec"]).total
-    rival = models["narrower NextItNet"]
-    wider = type(rival)(**{**rival.__dict__, "width": rival.width + 1})
-    assert count_parameters(rival).total <= limit < count_parameters(wider).total
+@pytest.mark.parametrize(
+    ("rival", "limit"),
+    [("narrower NextItNet", "CpRec"), ("narrower NextItNet, factor 2", "CpRec, factor 2")],
+)
+def test_a_narrow_rival_is_as_large_as_it_may_be(rival: str, limit: str) -> None:
+    configs = models(1000, Setting())
+    most = count_parameters(configs[limit]).total
+    wider = replace(configs[rival], width=configs[rival].width + 1)
+    assert count_parameters(configs[rival]).total <= most < count_parameters(wider).total
 
 
-def test_results_are_recorded_once_and_read_back(table: Path, tmp_path: Path) -> None:
-    def run(names: list[str]) -> Path:
-        return reproduce_ablation(
-            str(table), tmp_path / "results", tmp_path / "work", width=8, dropout=0.0, seeds=2,
-            training=TrainConfig(epochs=1), names=names,
-        )  # fmt: skip
-
-    folder = run(["CpRec"])
-    first = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert folder.name == "toy-w8-d0" and set(first) == {"cprec-s0.json", "cprec-s1.json"}
-    run(["NextItNet", "CpRec"])
-    assert all((folder / name).stat().st_mtime_ns == time for name, time in first.items())
-
-    results = read_results(folder)
-    assert list(results) == ["NextItNet", "CpRec"]
-    run_0 = results["CpRec"][0]
-    assert run_0["dataset"] == "toy" and str(tmp_path) not in str(run_0)
-    assert values([run_0]).mean() == pytest.approx(run_0["test"]["ndcg@10"])
-    both = values(results["CpRec"])
-    singles = [values([one]) for one in results["CpRec"]]
-    np.testing.assert_allclose(both, np.mean(singles, axis=0))
-
-
-def test_unknown_model_and_missing_results_are_named(table: Path, tmp_path: Path) -> None:
+def test_choose() -> None:
+    assert choose(["rival"])[:2] == ["NextItNet", "CpRec"]
+    assert choose([], ["bigram"]) == ["bigram"]
+    everything = choose([])
+    assert {*everything} == {name for group in GROUPS.values() for name in group}
+    assert len(everything) == len({*everything})
+    with pytest.raises(ValueError, match="unknown group 'speed'; choose from overall"):
+        choose(["speed"])
     with pytest.raises(ValueError, match="unknown model 'CpReq'; choose from NextItNet"):
-        reproduce_ablation(str(table), tmp_path, tmp_path, names=["CpReq"])
-    with pytest.raises(FileNotFoundError, match="no results in nothing"):
-        read_results(tmp_path / "nothing")
+        choose([], ["CpReq"])
 
 
-def test_by_popularity_splits_the_users(table: Path) -> None:
-    data = SequenceData.from_interactions(pd.read_csv(table))
-    ranks = evaluate(SequentialRecommender(ablation(data.n_items, 8)["CpRec"]), data)
-    parts = by_popularity(ranks, data)
-    assert [part["end"] for part in parts] == [0.1, 0.33, 1.0]
-    assert sum(part["users"] for part in parts) == len(ranks.ranks)
-    mean = sum(part["users"] * part["ndcg@10"] for part in parts) / len(ranks.ranks)
-    assert mean == pytest.approx(ranks.metrics()["ndcg@10"])
+def test_the_label_names_what_a_folder_holds() -> None:
+    assert label("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
+    assert label("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
 
 
-def test_by_popularity_puts_each_target_into_its_part() -> None:
-    rows = [
-        (u, i, t) for u in range(12) for t, i in enumerate([u % 10, (u + 1) % 10, (u + 2) % 10])
-    ]
-    data = SequenceData.from_interactions(pd.DataFrame(rows, columns=["user", "item", "timestamp"]))
-    ranks = Ranks(np.where(data.test.targets.numpy() <= 1, 1, 99))
-    head, middle, tail = by_popularity(ranks, data)
-    assert head["ndcg@10"] == 1 and middle["ndcg@10"] == 0 and tail["ndcg@10"] == 0
+# ---- The plan ----
+
+
+def stems(names: list[str], table: Path, folder: Path, setting: Setting = TINY) -> list[str]:
+    return [each.stem for each in missing(names, str(table), setting, folder)]
+
+
+def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    names = ["bigram", "CpRec"]
+    first = ["bigram", "cprec-lr0.003-s0", "cprec-lr0.01-s0"]
+    assert stems(names, table, folder) == first
+    record(names, table, folder)
+    assert stems(names, table, folder) == []
+    recorded = read_all(folder)
+    by_rate = {r["train_config"]["learning_rate"]: r for r in recorded["CpRec"] if r["seed"] == 0}
+    best = max(by_rate, key=lambda rate: by_rate[rate]["valid"]["ndcg@10"])
+    seed_1 = [r for r in recorded["CpRec"] if r["seed"] == 1]
+    assert [r["train_config"]["learning_rate"] for r in seed_1] == [best]
+
+
+# ---- The record ----
+
+
+def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
+    experiment = missing(["CpRec"], str(table), TINY, tmp_path)[0]
+    result = run(experiment, tmp_path / "work")
+    assert result
+    assert result["dataset"] == "toy" and str(tmp_path) not in json.dumps(result)
+    assert sum(result["parameters_by_part"].values()) == result["parameters"]
+    assert result["bytes"] == 4 * result["parameters"]
+    assert unpack_ranks(result["test_ranks"]).metrics() == result["test"]
+    assert sum(part["users"] for part in result["test_by_popularity"]) == result["n_users"] == 40
+    assert values([result]).mean() == pytest.approx(result["test"]["ndcg@10"])
+    assert result["peak_bytes"] > 50e6
+    assert {"exact, 1", "early stopping, 64"} <= {*result["latency_ms"]}
+    assert result["train_loss"] > 0
+
+
+def test_counting_needs_no_training(table: Path, tmp_path: Path) -> None:
+    (experiment,) = missing(["popularity"], str(table), TINY, tmp_path)
+    result = run(experiment, tmp_path / "work")
+    assert result and (result["parameters"], result["train_config"]) == (0, None)
+    assert not (tmp_path / "work").exists()
+
+
+def test_what_is_recorded_stays_and_other_settings_are_refused(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    names, one_rate = ["CpRec"], replace(TINY, learning_rates=(0.01,), seeds=1)
+    record(names, table, folder, one_rate)
+    assert stems(names, table, folder, one_rate) == []
+    with pytest.raises(ValueError, match=r"lr0\.01-s0\.json was recorded with train_config .*now"):
+        stems(names, table, folder, replace(one_rate, epochs=2))
+    with pytest.raises(ValueError, match="was recorded with max_len 10, now it is 12"):
+        stems(names, table, folder, replace(one_rate, max_len=12))
+    other = tmp_path / "other" / "toy.csv"
+    other.parent.mkdir()
+    rows = pd.read_csv(table)
+    rows.assign(timestamp=rows["timestamp"] + 1).to_csv(other, index=False)
+    with pytest.raises(ValueError, match="was recorded with data_sha256"):
+        stems(names, other, folder, one_rate)
+
+
+def test_a_field_that_an_older_result_lacks_had_its_default(table: Path, tmp_path: Path) -> None:
+    one_rate = replace(TINY, learning_rates=(0.01,), seeds=1)
+    record(["CpRec"], table, tmp_path, one_rate)
+    (path,) = tmp_path.glob("*.json")
+    older = read_result(path)
+    del older["train_config"]["patience"]
+    write_result(path, older)
+    assert stems(["CpRec"], table, tmp_path, one_rate) == []
+
+
+def test_a_damaged_result_is_named(table: Path, tmp_path: Path) -> None:
+    record(["popularity"], table, tmp_path)
+    path = tmp_path / "popularity.json"
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(ValueError, match=r"popularity\.json .*delete it"):
+        stems(["popularity"], table, tmp_path)
+
+
+def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: Path) -> None:
+    folder, work = tmp_path / "toy-w8-d0", tmp_path / "work"
+    slow = replace(TINY, learning_rates=(0.01,), seeds=1, epochs=3)
+
+    def stages(budget: float) -> list[tuple[str, bool]]:
+        found = reproduce(["CpRec"], str(table), slow, folder, work, budget, "cpu")
+        return [(experiment.stem, result is not None) for experiment, result in found]
+
+    assert stages(0) == [("cprec-lr0.01-s0", False)]
+    assert not folder.exists()
+    assert stages(600) == [("cprec-lr0.01-s0", True)]
+    assert stages(600) == []
+    assert read_result(folder / "cprec-lr0.01-s0.json")["epochs"] == 3
+
+
+# ---- Latency ----
+
+
+def test_latency_has_early_stopping_where_the_softmax_has_it() -> None:
+    contexts = SequentialRecommender(nextitnet(30, 8)).embedding.weight.new_ones(70, 5).long()
+    exact = {"exact, 1", "exact, 64"}
+    plain = latency(SequentialRecommender(nextitnet(30, 8)), contexts, repeats=1)
+    assert {*plain} == exact
+    tree = latency(SequentialRecommender(cprec(30, 8, (12, 20))), contexts, repeats=1)
+    assert {*tree} == exact | {"early stopping, 1", "early stopping, 64"}
+    assert all(value > 0 for value in tree.values())
+
+
+def test_an_experiment_describes_itself_as_json() -> None:
+    config, training = nextitnet(30, 8), TINY.training(0.01, 3)
+    experiment = Experiment("CpRec, cut 5 / 20 %", "ml-100k", config, training, 50, "by_user")
+    assert experiment.stem == "cprec-cut-5-20-lr0.01-s3"
+    assert json.loads(json.dumps(experiment.describe()))["train_config"]["seed"] == 3

@@ -1,0 +1,130 @@
+"""Recorded runs: one small JSON file each, sealed with a checksum, read back by model and seed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cprec_lib.evaluation import Ranks
+from cprec_lib.files import make_folder, write_text
+from cprec_lib.partition import cutoffs_from_shares
+from cprec_lib.sequences import SequenceData
+
+SEAL = "sha256"
+Result = dict[str, Any]
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result with its seal. Raises OSError if it cannot be written."""
+    make_folder(path.parent)
+    write_text(path, json.dumps({**result, SEAL: digest(result)}) + "\n")
+
+
+def read_result(path: Path) -> Result:
+    """Read a result whose seal is whole.
+
+    Raises ValueError, which names the file, if it was cut short or edited.
+    """
+    try:
+        result = dict(json.loads(path.read_text(encoding="utf-8")))
+        seal = result.pop(SEAL, "none")
+    except ValueError as error:
+        raise ValueError(f"{path} is no result file ({error}); {_AGAIN}") from error
+    if seal != digest(result):
+        raise ValueError(f"{path} was edited or cut short: its seal does not fit; {_AGAIN}")
+    return result
+
+
+_AGAIN = "delete it, and `cprec reproduce` runs it again"
+
+
+def digest(values: Any) -> str:
+    """SHA-256 of any JSON value, whatever the order of its keys."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pack_ranks(ranks: np.ndarray) -> str:
+    """Ranks [U] as text: int32, little-endian, deflated, base64."""
+    return base64.b64encode(zlib.compress(ranks.astype("<i4").tobytes(), 9)).decode()
+
+
+def unpack_ranks(text: str) -> Ranks:
+    """The ranks that `pack_ranks` packed."""
+    return Ranks(np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i4"))
+
+
+def read_all(folder: Path) -> dict[str, list[Result]]:
+    """Every recorded run in a folder, by model.
+
+    Raises FileNotFoundError if there is none, ValueError as `read_result` does.
+    """
+    results: dict[str, list[Result]] = {}
+    for path in sorted(folder.glob("*.json")):
+        result = read_result(path)
+        results.setdefault(result["model"], []).append(result)
+    if not results:
+        raise FileNotFoundError(f"no results in {folder.name}; `cprec reproduce` makes them")
+    return results
+
+
+def tuned(runs: Sequence[Result]) -> list[Result]:
+    """The runs, one a seed, at the learning rate with the best validation NDCG@10 of seed 0."""
+    best = max(
+        (run for run in runs if run["seed"] == 0), key=lambda run: float(run["valid"]["ndcg@10"])
+    )
+    same = (run for run in runs if _rate(run) == _rate(best))
+    return sorted(same, key=lambda run: int(run["seed"]))
+
+
+def read_results(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Result]]:
+    """Recorded runs by model, each at its tuned learning rate, one a seed.
+
+    `names` choose and order the models; left out, all of them by name. Raises FileNotFoundError for
+    a model that is not there, and as `read_all` does.
+    """
+    results = read_all(folder)
+    for name in names:
+        if name not in results:
+            raise FileNotFoundError(
+                f"no results of {name!r} in {folder.name}; `cprec reproduce` makes them"
+            )
+    return {name: tuned(results[name]) for name in names or results}
+
+
+def values(runs: Iterable[Result], metric: str = "ndcg@10") -> np.ndarray:
+    """A metric for each user [U], averaged over the runs (seeds)."""
+    each = [unpack_ranks(run["test_ranks"]).values(metric) for run in runs]
+    mean: np.ndarray = np.stack(each).mean(axis=0)
+    return mean
+
+
+def by_popularity(
+    ranks: Ranks, data: SequenceData, shares: Sequence[float] = (0.1, 0.33)
+) -> list[dict[str, float | None]]:
+    """NDCG@10 of the users whose target lies in the head, in the middle and in the far tail.
+
+    One entry a part, the most popular first: the share of the items where it ends, its users, and
+    their mean NDCG@10, None without users.
+    """
+    ends = (*cutoffs_from_shares(data.n_items, shares), data.n_items)
+    part = np.searchsorted(ends, data.test.targets.numpy())
+    ndcg = ranks.values("ndcg@10")
+    inside = [ndcg[part == p] for p in range(len(ends))]
+    return [
+        {"end": end, "users": len(own), "ndcg@10": float(own.mean()) if len(own) else None}
+        for end, own in zip((*shares, 1.0), inside, strict=True)
+    ]
+
+
+def _rate(run: Result) -> float | None:
+    """The learning rate of a run; None for a model that only counts."""
+    training = run["train_config"]
+    return training["learning_rate"] if training else None
