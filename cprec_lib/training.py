@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ class TrainConfig:
     """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
 
     `batch_size` counts windows. `weight_decay` is AdamW's, on every parameter. `seed` orders the
-    windows and drops units; a model's initial weights have their own seed.
+    windows and drops units; a model's initial weights have their own seed. Raises ValueError for a
+    number that trains nothing.
     """
 
     epochs: int = 20
@@ -50,16 +52,25 @@ class TrainConfig:
             object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+                usual = getattr(TrainConfig, name)
+                raise ValueError(f"{name} {getattr(self, name)} is below 1; {usual} is usual")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate {self.learning_rate} is not a positive number")
+            raise ValueError(
+                f"learning_rate {self.learning_rate} is not a positive number; 0.003 is usual"
+            )
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay {self.weight_decay} is negative or not a number")
+            raise ValueError(
+                f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
+            )
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training windows: mean loss (nats), seconds of training, validation."""
+    """One pass over the training windows: loss (nats), seconds of training, validation metrics.
+
+    The loss is the mean over the batches of each batch's mean over its positions, taken while the
+    weights change. A batch with fewer positions counts as much as another.
+    """
 
     epoch: int
     loss: float
@@ -73,24 +84,29 @@ class OutOfTime(Exception):
 
 @dataclass
 class History:
-    """The epochs of a run so far."""
+    """The epochs of a run so far. Without any, all but `epochs` raises ValueError."""
 
     epochs: list[Epoch] = field(default_factory=list)
 
     @property
     def best(self) -> Epoch:
         """The first epoch with the highest validation NDCG@10, whose weights `fit` keeps."""
-        return max(self.epochs, key=lambda epoch: epoch.valid["ndcg@10"])
+        return max(self._some(), key=lambda epoch: epoch.valid["ndcg@10"])
 
     @property
     def seconds_per_epoch(self) -> float:
         """Median training seconds of an epoch, validation left out."""
-        return float(pd.Series([epoch.seconds for epoch in self.epochs]).median())
+        return statistics.median(epoch.seconds for epoch in self._some())
 
     def to_frame(self) -> pd.DataFrame:
         """One row an epoch: loss, seconds and the validation metrics."""
-        rows = [{**asdict(e), **e.valid} for e in self.epochs]
+        rows = [{**asdict(e), **e.valid} for e in self._some()]
         return pd.DataFrame(rows).drop(columns="valid").set_index("epoch")
+
+    def _some(self) -> list[Epoch]:
+        if not self.epochs:
+            raise ValueError("this history has no epochs; take the one that fit returns")
+        return self.epochs
 
 
 def fit(
@@ -111,9 +127,9 @@ def fit(
     `progress` prints a bar to standard output. `deadline`, in seconds of `time.time()`, is not
     overrun by more than the first epoch: later ones start only if one like the last still fits.
 
-    Raises OutOfTime at the deadline, ValueError if the catalogues differ, or if the folder holds a checkpoint that is
-    corrupt, of another run, or that `resume` was not asked to use; FloatingPointError if the loss
-    is no longer finite.
+    Raises OutOfTime at the deadline, ValueError if the catalogues differ, or if the folder holds a
+    checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
+    FloatingPointError if the loss is no longer finite.
     """
     config = config or TrainConfig()
     _check_catalogue(model, data)
@@ -235,8 +251,13 @@ class _Run:
 
 
 def _describe_data(data: SequenceData) -> dict[str, Any]:
-    """What a run must find again to go on: how the table was cut, and a hash of all windows."""
-    digest = hashlib.sha256(data.train.cpu().numpy().tobytes())
+    """What a run must find again to go on: how the table was cut, and a hash of what it reads.
+
+    That is the training windows, and the validation part, which chooses the best epoch.
+    """
+    digest = hashlib.sha256()
+    for part in (data.train, data.valid.contexts, data.valid.targets):
+        digest.update(part.cpu().numpy().tobytes())
     return {"max_len": data.max_len, "split": data.split, "data's sha256": digest.hexdigest()}
 
 
@@ -270,7 +291,7 @@ def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
     model, config = run.model, run.config
     model.train()
     total = windows.new_zeros((), dtype=torch.float32)
-    with _seeded(config.seed, number):
+    with _seeded(config.seed, number, windows.device):
         batches = torch.randperm(len(windows)).to(windows.device).split(config.batch_size)
         for batch in batches:
             loss = model.loss(windows[batch])
@@ -288,10 +309,18 @@ def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
 
 
 @contextmanager
-def _seeded(seed: int, epoch: int) -> Iterator[None]:
-    """Seed torch's generators for one epoch and put the caller's state back afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed * 1_000_003 + epoch)
+def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators for one epoch and put the caller's state back afterwards.
+
+    Those of the CPU, which orders the windows, and of a CUDA device, which drops units there. No
+    other GPU is touched, as `torch.manual_seed` would do for good.
+    """
+    mixed = seed * 1_000_003 + epoch
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(mixed)
+        for gpu in gpus:
+            torch.cuda.default_generators[gpu.index].manual_seed(mixed)
         yield
 
 

@@ -156,6 +156,30 @@ def test_the_callers_random_state_is_neither_read_nor_changed(data):
     assert numbers(fit(new_model(), data, SHORT, progress=False)) == numbers(first)
 
 
+def test_on_a_cpu_no_other_device_is_seeded(data, monkeypatch):
+    """torch.manual_seed would reseed every GPU; forking without devices would start them all."""
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("reseeds every device"))
+    forked = []
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(
+        torch.random, "fork_rng", lambda devices: forked.append(devices) or fork(devices)
+    )
+    fit(new_model(), data, replace(SHORT, epochs=1), progress=False)
+    assert forked and not any(forked)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_dropout_follows_the_seed_and_the_callers_state_comes_back(data):
+    torch.cuda.manual_seed_all(3)
+    before = torch.cuda.get_rng_state()
+    losses = [
+        [e.loss for e in fit(new_model().cuda(), data, SHORT, progress=False).epochs]
+        for _ in range(2)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
 # --- early stopping ------------------------------------------------------------------------------
 
 
@@ -461,6 +485,21 @@ def test_a_checkpoint_of_another_model_or_other_data_is_refused(checkpoint, data
         fit(new_model(), fewer, SHORT, checkpoint.parent, resume=True, progress=False)
 
 
+@pytest.mark.parametrize("part", ["contexts", "targets"])
+def test_a_checkpoint_is_refused_if_the_validation_part_differs(checkpoint, data, part):
+    """It chooses the best epoch, so a run that went on with another would be a mixture of two."""
+    changed = getattr(data.valid, part).clone()
+    changed.view(-1)[-1] = changed.view(-1)[-1] % 25 + 1
+    other = replace(data, valid=replace(data.valid, **{part: changed}))
+    refuse(checkpoint, other, "of another run: its data's sha256")
+
+
+def test_a_checkpoint_goes_on_if_the_test_part_alone_differs(checkpoint, data):
+    other = replace(data, test=data.valid)
+    history = fit(new_model(), other, SHORT, checkpoint.parent, resume=True, progress=False)
+    assert len(history.epochs) == 4
+
+
 # --- what cannot be trained ----------------------------------------------------------------------
 
 
@@ -500,22 +539,22 @@ def test_data_without_a_transition_is_refused(data):
 
 def test_a_folder_that_cannot_be_made_is_named_before_training(data, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"cannot make the folder .*file; choose another|file: "):
+    with pytest.raises(OSError, match=r"cannot make the folder .*file: .*; choose another one"):
         fit(new_model(), data, SHORT, tmp_path / "file", progress=False)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs 0 is below 1"),
-        ({"batch_size": -1}, "batch_size -1 is below 1"),
-        ({"patience": 0}, "patience 0 is below 1"),
+        ({"epochs": 0}, "epochs 0 is below 1; 20 is usual"),
+        ({"batch_size": -1}, "batch_size -1 is below 1; 32 is usual"),
+        ({"patience": 0}, "patience 0 is below 1; 3 is usual"),
         ({"epochs": 2.5}, r"epochs 2\.5 is no whole number"),
         ({"seed": "7"}, "seed '7' is no whole number"),
-        ({"learning_rate": 0}, r"learning_rate 0\.0 is not a positive number"),
+        ({"learning_rate": 0}, r"learning_rate 0\.0 is not a positive number; 0.003 is"),
         ({"learning_rate": float("nan")}, "learning_rate nan is not"),
         ({"learning_rate": float("inf")}, "learning_rate inf is not"),
-        ({"weight_decay": -0.1}, r"weight_decay -0\.1 is negative"),
+        ({"weight_decay": -0.1}, r"weight_decay -0\.1 is negative .*; 0.01 is usual"),
         ({"weight_decay": float("nan")}, "weight_decay nan is negative or not a number"),
     ],
 )
@@ -548,6 +587,19 @@ def test_a_history_as_a_frame():
     assert frame["ndcg@10"].tolist() == [0.2, 0.2, 0.1]
     assert history.best is epochs[0]
     assert history.seconds_per_epoch == 4
+
+
+@pytest.mark.parametrize(
+    "use", [lambda h: h.best, lambda h: h.seconds_per_epoch, lambda h: h.to_frame()]
+)
+def test_a_history_without_epochs_says_so(use):
+    with pytest.raises(ValueError, match="this history has no epochs; take the one that fit retur"):
+        use(History())
+
+
+def test_the_seconds_of_an_even_number_of_epochs_lie_between_the_middle_two():
+    history = History([Epoch(n, 1.0, s, {}) for n, s in enumerate((5.0, 1.0, 2.0, 9.0), start=1)])
+    assert history.seconds_per_epoch == 3.5
 
 
 def test_progress_goes_to_standard_output_or_nowhere(data, capfd):
