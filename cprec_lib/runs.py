@@ -55,6 +55,7 @@ def train(
 ) -> dict[str, Any]:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
+    `dataset` is a name of the registry, or the path of a table; metrics.json takes it as text.
     `architecture` holds options of the preset, whose cutoffs may be shares; `sequences` those of
     `SequenceData.from_interactions`. The seed of `training` also draws the initial weights and the
     split by user. The folder receives config.json and model.safetensors (the best epoch),
@@ -62,10 +63,9 @@ def train(
     a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
     out, over all epochs of the run, resumed ones included; its `train_loss` is the best epoch's.
 
-    `dataset` is a name of the registry or a path. Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
+    Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched or the folder not be written, FloatingPointError as `fit` does.
     """
-    # metrics.json takes the data set as text.
     folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
     chosen = choose_device(device)
     _check_preset(preset)

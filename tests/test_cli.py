@@ -155,7 +155,8 @@ def test_train_writes_an_epoch_a_line(trained: Path) -> None:
     epochs = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4]
     assert metrics["seconds"] == sum(epoch["seconds"] for epoch in epochs)
-    assert metrics["valid"] == epochs[metrics["best_epoch"] - 1]["valid"]
+    best = epochs[metrics["best_epoch"] - 1]
+    assert (metrics["valid"], metrics["train_loss"]) == (best["valid"], best["loss"])
 
 
 def test_train_writes_the_catalogue(trained: Path, tiny: Path) -> None:
@@ -341,6 +342,34 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(
+    ("preset", "device", "message"),
+    [
+        ("NextItNet", "cpu", "unknown preset 'NextItNet'; choose one of nextitnet, cprec"),
+        ("cprec", "gpu", "unknown device 'gpu'; choose one of auto, cuda, mps, cpu"),
+    ],
+)
+def test_unknown_presets_and_devices_are_refused_before_the_data(
+    preset: str, device: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        runs.train(tmp_path / "run", "ml-100k", preset, device=device)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preset_is_known_by_its_exact_name() -> None:
+    assert runs.build_config("cprec", 100, {"cutoffs": (0.1, 0.5)}).cutoffs == (10, 50)
+    with pytest.raises(ValueError, match="unknown preset 'CpRec'"):
+        runs.build_config("CpRec", 100, {})
+
+
+def test_the_library_takes_a_path_for_a_data_set(tiny: Path, tmp_path: Path) -> None:
+    settings = TrainConfig(epochs=1)
+    metrics = runs.train(tmp_path, tiny, "nextitnet", training=settings, progress=False)
+    assert metrics["dataset"] == read_metrics(tmp_path)["dataset"] == str(tiny)
+
+
+@pytest.mark.usefixtures("no_data")
 def test_train_never_overwrites_a_run(trained: Path) -> None:
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
     message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", trained)
@@ -486,6 +515,7 @@ def test_recommend_refuses_wrong_options(trained: Path) -> None:
         ("config.json", b"{", "does not describe a model"),
         ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
         ("metrics.json", b"[]", "is no metrics file"),
+        ("metrics.json", b"{}", "KeyError('dataset'); repeat its command with --resume"),
     ],
 )
 def test_damaged_runs_are_refused(
