@@ -88,11 +88,19 @@ def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] =
 
 
 def _ranks(
-    model: Scorer, n_items: int, contexts: Tensor, targets: Tensor, cells: int = 2**22
+    model: Scorer,
+    n_items: int,
+    contexts: Tensor,
+    targets: Tensor,
+    cells: int = 2**22,
+    users: int = 1024,
 ) -> np.ndarray:
-    """Ranks [U], computed for so many users at once that a score matrix has about `cells` cells."""
+    """Ranks [U], computed for so many users at once that a score matrix has about `cells` cells,
+    and for at most `users`."""
     ranks = []
-    size = max(1, cells // n_items)
+    # A small catalogue would let in so many users that the hidden vectors of their contexts, not
+    # the scores, fill the memory: 1024 contexts of 50 positions at width 512 take 100 MB a layer.
+    size = max(1, min(users, cells // n_items))
     for some, target in zip(contexts.split(size), targets.split(size), strict=True):
         scores = model.scores(some)
         if scores.shape[1] != n_items:

@@ -104,6 +104,16 @@ def test_users_in_chunks_have_the_same_ranks(data):
     found = evaluation._ranks(in_chunks, data.n_items, contexts, targets, cells=100)
     assert len(at_once.chunks) == 1 and in_chunks.chunks == [4] * 10
     assert found.tolist() == expected.tolist()
+    few_users = Fixed(scores)
+    found = evaluation._ranks(few_users, data.n_items, contexts, targets, users=15)
+    assert few_users.chunks == [15, 15, 10]
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_small_catalogue_does_not_let_all_users_in_at_once():
+    model, contexts = Fixed(torch.zeros(3000, 2)), torch.ones(3000, 5, dtype=torch.long)
+    evaluation._ranks(model, 2, contexts, torch.ones(3000, dtype=torch.long))
+    assert model.chunks == [1024, 1024, 952]
 
 
 @pytest.mark.parametrize("mode", [True, False])
