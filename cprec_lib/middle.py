@@ -92,19 +92,25 @@ class DilatedCNN(nn.Module):
     def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
         """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
 
-        `real` [B, L] is False at padding, wherever it lies: a padded position stays zero and so
-        acts as the zeros that a causal convolution sees before the start of a sequence.
+        `real` [B, L] is False at padding, wherever it lies: a padded position is zero, whatever
+        `hidden` holds there, and so acts as the zeros that a causal convolution sees before the
+        start of a sequence.
         """
         if real is None:
             real = hidden.new_ones(hidden.shape[:2], dtype=torch.bool)
         mask = real.unsqueeze(-1).to(hidden.dtype)
+        hidden = hidden * mask
         for block in self.blocks:
             hidden = block(hidden, mask)
         return hidden
 
 
 def receptive_field(dilations: Sequence[int], kernel_size: int = 3) -> int:
-    """Number of positions, its own included, that can reach a prediction of a `DilatedCNN`."""
+    """Number of positions, its own included, that can reach a prediction of a `DilatedCNN`.
+
+    1 + 3 (k - 1) (l_1 + ... + l_B): block b, whose convolutions have the dilations l_b and 2 l_b,
+    looks 3 (k - 1) l_b positions further back.
+    """
     return 1 + (kernel_size - 1) * sum(3 * dilation for dilation in dilations)
 
 

@@ -149,6 +149,16 @@ def test_padding_stays_zero_wherever_it_lies():
     assert hidden[real].any(-1).all()
 
 
+@pytest.mark.parametrize("dilations", [(), (1, 2)])
+def test_what_stands_at_padding_does_not_matter(dilations):
+    middle = randomise(DilatedCNN(4, dilations))
+    real = torch.tensor([[False, False, True, False, True, True]])
+    x = torch.randn(1, 6, 4, dtype=torch.float64)
+    hidden = middle(x, real)
+    assert not hidden[~real].any()
+    torch.testing.assert_close(hidden, middle(x * real.unsqueeze(-1), real), rtol=0, atol=0)
+
+
 def test_without_blocks_the_middle_passes_everything_through():
     x = torch.randn(2, 5, 4)
     assert torch.equal(DilatedCNN(4, ())(x), x)
