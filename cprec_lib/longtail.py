@@ -18,8 +18,20 @@ def sorted_counts(counts: np.ndarray) -> np.ndarray:
     counts = np.sort(np.asarray(counts))[::-1]
     # Sorting leaves a NaN in front.
     if len(counts) == 0 or counts[-1] < 0 or not 0 < counts[0] < np.inf:
-        raise ValueError("counts must be finite, non-negative and not all zero")
+        found = f"they run from {counts[-1]} to {counts[0]}" if len(counts) else "there are none"
+        raise ValueError(
+            f"counts must be finite, non-negative and not all zero; {found}. Count the "
+            "interactions of each item"
+        )
     return counts
+
+
+def log_spaced_ranks(n_items: int, points: int = 50) -> np.ndarray:
+    """Up to `points` different ranks from 1 to n_items, evenly spread on a logarithmic axis.
+
+    Fewer where several round to the same whole rank, as at the start of the axis.
+    """
+    return np.unique(np.geomspace(1, n_items, points).round().astype(int))
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ def fit_zipf(counts: np.ndarray, points: int = 50) -> ZipfFit:
     counts = counts[counts > 0]
     if len(counts) < 3:
         raise ValueError(f"{len(counts)} items with interactions are too few to fit a line; need 3")
-    ranks = np.unique(np.geomspace(1, len(counts), points).round().astype(int))
+    ranks = log_spaced_ranks(len(counts), points)
     x, y = np.log(ranks), np.log(counts[ranks - 1])
     slope, intercept = np.polyfit(x, y, 1)
     spread = ((y - y.mean()) ** 2).sum()
@@ -89,15 +101,22 @@ def block_table(counts: np.ndarray, partition: BlockPartition) -> pd.DataFrame:
 
     `full` is what the block's items cost in an uncompressed table, `decomposed` what they cost at
     the block's own width (projection included for tail blocks), `full_per_interaction` the
-    uncompressed parameters spent on each training interaction.
+    uncompressed parameters spent on each training interaction, infinite in a block without any.
+    Raises ValueError if there is not one count for each item of the partition.
     """
     counts = sorted_counts(counts)
     if len(counts) != partition.n_items:
-        raise ValueError(f"{len(counts)} counts for a partition of {partition.n_items} items")
+        raise ValueError(
+            f"{len(counts)} counts for a partition of {partition.n_items} items; "
+            f"build the partition with n_items={len(counts)}"
+        )
     sizes, widths = np.array(partition.sizes), np.array(partition.widths)
     interactions = np.add.reduceat(counts, [start for start, _ in partition.bounds])
     projections = widths * partition.width
     projections[0] = 0
+    full = sizes * partition.width
+    per_interaction = np.full(len(sizes), np.inf)
+    np.divide(full, interactions, out=per_interaction, where=interactions > 0)
     return pd.DataFrame(
         {
             "items": sizes,
@@ -105,9 +124,9 @@ def block_table(counts: np.ndarray, partition: BlockPartition) -> pd.DataFrame:
             "interactions": interactions,
             "share_of_interactions": interactions / counts.sum(),
             "width": widths,
-            "full": sizes * partition.width,
+            "full": full,
             "decomposed": sizes * widths + projections,
-            "full_per_interaction": sizes * partition.width / np.maximum(interactions, 1),
+            "full_per_interaction": per_interaction,
         },
         index=pd.RangeIndex(1, partition.n_blocks + 1, name="block"),
     )

@@ -10,6 +10,7 @@ from cprec_lib.longtail import (
     block_table,
     fit_zipf,
     gini,
+    log_spaced_ranks,
     lorenz_curve,
     sorted_counts,
     top_share,
@@ -28,6 +29,32 @@ def test_counts_are_put_in_falling_order(counts):
 def test_counts_that_make_no_curve_are_refused(function, counts):
     with pytest.raises(ValueError, match="counts must be finite, non-negative and not all zero"):
         function(np.array(counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ([], "there are none"),
+        ([3, -1], "they run from -1 to 3"),
+        ([3, np.nan], "they run from 3.0 to nan"),
+        ([0, 0], "they run from 0 to 0"),
+    ],
+)
+def test_what_makes_no_curve_is_named(counts, found):
+    with pytest.raises(ValueError, match=f"; {found}. Count the interactions of each item"):
+        sorted_counts(np.array(counts))
+
+
+@given(st.integers(1, 10_000), st.integers(2, 80))
+def test_log_spaced_ranks_rise_from_the_first_to_the_last(n_items, points):
+    ranks = log_spaced_ranks(n_items, points)
+    assert ranks[0] == 1 and ranks[-1] == n_items and len(ranks) <= points
+    assert (np.diff(ranks) > 0).all()
+
+
+def test_log_spaced_ranks_by_hand():
+    assert log_spaced_ranks(1000, 4).tolist() == [1, 10, 100, 1000]
+    assert log_spaced_ranks(8, 50).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.7])
@@ -123,11 +150,11 @@ def test_a_block_table_adds_up_to_the_ledgers_embedding(data):
     assert table["interactions"].sum() == data.catalogue.counts.sum()
 
 
-def test_a_block_without_interactions_does_not_divide_by_zero():
+def test_a_block_without_interactions_spends_infinitely_many_parameters_on_each():
     table = block_table(np.array([3, 2, 0, 0]), BlockPartition(4, (2,), (4, 1)))
-    assert table["full_per_interaction"].tolist() == pytest.approx([8 / 5, 8])
+    assert table["full_per_interaction"].tolist() == [8 / 5, np.inf]
 
 
 def test_counts_of_another_catalogue_are_refused():
-    with pytest.raises(ValueError, match="3 counts for a partition of 6 items"):
+    with pytest.raises(ValueError, match="3 counts for a partition of 6 items; .* n_items=3"):
         block_table(np.array([3, 2, 1]), BlockPartition(6, (1, 3), (4, 2, 1)))

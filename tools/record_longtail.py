@@ -18,7 +18,7 @@ import pandas as pd
 
 from cprec_lib import load_interactions
 from cprec_lib.files import make_folder, write_text
-from cprec_lib.longtail import fit_zipf, gini, sorted_counts, top_share
+from cprec_lib.longtail import fit_zipf, gini, log_spaced_ranks, sorted_counts, top_share
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP_SHARES = (0.01, 0.05, 0.2)
@@ -75,7 +75,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """Sizes, concentration and rank-frequency curve of a whole table of interactions."""
     counts = sorted_counts(table["item"].value_counts().to_numpy())
     fit = fit_zipf(counts)
-    ranks = np.unique(np.geomspace(1, len(counts), POINTS).round().astype(int))
+    ranks = log_spaced_ranks(len(counts), POINTS)
     return {
         "users": table["user"].nunique(),
         "items": len(counts),
