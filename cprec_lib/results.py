@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,22 @@ def values(runs: Iterable[Result], metric: str = "ndcg@10") -> np.ndarray:
     each = [unpack_ranks(run["test_ranks"]).values(metric) for run in runs]
     mean: np.ndarray = np.stack(each).mean(axis=0)
     return mean
+
+
+def provenance(results: Mapping[str, Sequence[Result]]) -> str:
+    """One sentence on where and when runs were made."""
+    runs = [run for group in results.values() for run in group]
+
+    def each(*keys: str) -> str:
+        found: list[Any] = runs
+        for key in keys:
+            found = [value[key] for value in found]
+        return ", ".join(sorted({str(value) for value in found}))
+
+    return (
+        f"{len(runs)} runs of {each('dataset')}, recorded {each('date')} on {each('device')} "
+        f"({each('hardware')}, threads: {each('threads')}) with torch {each('versions', 'torch')}."
+    )
 
 
 def by_popularity(

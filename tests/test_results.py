@@ -16,6 +16,7 @@ from cprec_lib.results import (
     by_popularity,
     digest,
     pack_ranks,
+    provenance,
     read_result,
     read_results,
     unpack_ranks,
@@ -107,6 +108,18 @@ def test_values_are_means_over_the_runs_for_each_user() -> None:
     runs = [result("CpRec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
     assert values(runs).tolist() == [0.5, 0.25]
     assert values(runs, "hr@10").tolist() == [0.5, 0.5]
+
+
+def test_provenance_names_each_machine_once() -> None:
+    run = {
+        "dataset": "toy", "date": "2026-01-02", "device": "cpu", "hardware": "x86_64",
+        "threads": 1, "versions": {"torch": "2.13.0"},
+    }  # fmt: skip
+    text = provenance({"a": [run, {**run, "date": "2026-01-01"}], "b": [run]})
+    assert text == (
+        "3 runs of toy, recorded 2026-01-01, 2026-01-02 on cpu (x86_64, threads: 1) "
+        "with torch 2.13.0."
+    )
 
 
 def ten_items() -> SequenceData:
