@@ -326,6 +326,25 @@ def _list_runs(names: list[str], missing: list[Any]) -> None:
 
 
 @app.command()
+def claims(
+    results: Annotated[Path, typer.Option(help="Folder of the recorded results.")] = Path(
+        "results"
+    ),
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/claims.md"),
+) -> None:
+    """Judge the paper's claims by the recorded results, and write the page."""
+    from cprec_lib.claims import read_ledger, to_markdown
+    from cprec_lib.files import make_folder, write_text
+
+    entries = read_ledger(results)
+    make_folder(out.parent)
+    write_text(out, to_markdown(entries))
+    for entry in entries:
+        typer.echo(f"{entry.claim}  {entry.verdict:18}{entry.says}")
+    typer.echo(f"Written to {out}")
+
+
+@app.command()
 def workbook(
     out: Annotated[Path, typer.Option(help="Folder that receives the copies.")] = Path("my_work"),
 ) -> None:

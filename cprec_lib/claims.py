@@ -1,0 +1,384 @@
+"""The claims ledger: each claim of the paper, what the recorded results say of it, the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cprec_lib.evaluation import Interval, interval
+from cprec_lib.experiments import BASELINE, COMPRESSED, NARROW
+from cprec_lib.ledger import count_parameters
+from cprec_lib.recommender import cprec, nextitnet
+from cprec_lib.results import Result, read_results, values
+
+Judgement = Literal["worse", "as good", "not decided"]
+MARGIN = 0.05
+"""A model is as good as another if the interval rules out a loss of this share."""
+Verdict = Literal["holds", "holds in part", "does not hold", "open", "not testable here"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One measurement: on which data, what was compared, what came out, how it was made."""
+
+    where: str
+    what: str
+    found: str
+    made: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim of the paper, judged."""
+
+    claim: str
+    says: str
+    verdict: Verdict
+    because: str
+    evidence: tuple[Evidence, ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The recorded runs of one folder, by model, each at its tuned learning rate."""
+
+    folder: str
+    by_model: dict[str, list[Result]]
+
+    def has(self, *names: str) -> bool:
+        """Whether all these models are recorded."""
+        return {*names} <= {*self.by_model}
+
+    def difference(self, name: str, other: str) -> Interval:
+        """NDCG@10 of one model minus another's, users paired, over the seeds that both have."""
+        pairs = zip(self.by_model[name], self.by_model[other], strict=False)
+        runs, others = zip(*pairs, strict=True)
+        return interval(values(runs) - values(others))
+
+    def judge(self, name: str, other: str) -> Judgement:
+        """Worse if the interval lies below zero, as good if it rules out a loss of MARGIN."""
+        gap = self.difference(name, other)
+        if gap.high < 0:
+            return "worse"
+        return "as good" if gap.low > -MARGIN * self.mean(other) else "not decided"
+
+    def mean(self, name: str, metric: str = "ndcg@10") -> float:
+        """A test metric, averaged over the seeds."""
+        return float(np.mean([run["test"][metric] for run in self.by_model[name]]))
+
+    def compared(self, name: str, other: str) -> Evidence:
+        """The paired difference as evidence."""
+        gap = self.difference(name, other)
+        share = gap.estimate / self.mean(other)
+        found = f"{share:+.0%}: {gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+        return self.evidence(f"test NDCG@10 of {name} against {other}", found, name, other)
+
+    def evidence(self, what: str, found: str, name: str, other: str) -> Evidence:
+        """Evidence on two models, with what made it."""
+        first = self.by_model[name][0]
+        seeds = min(len(self.by_model[name]), len(self.by_model[other]))
+        width = first["model_config"]["width"] if first["model_config"] else "-"
+        where = f"{first['dataset']}, width {width}"
+        plural = "s" if seeds > 1 else ""
+        made = f"{seeds} seed{plural}, {first['n_users']:,} users, {first['device']}"
+        return Evidence(where, what, found, made)
+
+
+def read_ledger(results: Path) -> list[Entry]:
+    """Judge every claim by what `results` holds.
+
+    Raises ValueError if a result file is damaged.
+    """
+    folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
+    recorded = [Runs(path.name, read_results(path)) for path in folders]
+    return [
+        _long_tail(results / "longtail.json"),
+        _width(recorded),
+        _size(),
+        _accuracy(recorded),
+        _training_time(recorded),
+        _inference_time(recorded),
+        _flat(recorded),
+        _sharing(recorded),
+        _generic(),
+    ]
+
+
+def to_markdown(entries: Sequence[Entry]) -> str:
+    """The ledger as a page: a table of verdicts, then each claim with its evidence."""
+    lines = [
+        "# Which of the paper's claims hold",
+        "",
+        "Written by `cprec claims` from `results/`; a test refuses a page that differs from them.",
+        "Intervals are 95 % bootstrap intervals over users, paired where two models are compared.",
+        "Seconds come from shared machines; only ratios within one line mean something.",
+        "",
+        "| claim | the paper says | verdict |",
+        "|---|---|---|",
+        *(f"| [{e.claim}](#{e.claim.lower()}) | {e.says} | **{e.verdict}** |" for e in entries),
+    ]
+    for entry in entries:
+        lines += ["", f"## {entry.claim}", "", f"*{entry.says}*", ""]
+        lines.append(f"**{entry.verdict[0].upper()}{entry.verdict[1:]}.** {entry.because}")
+        if entry.evidence:
+            lines += ["", "| data | compared | measured | from |", "|---|---|---|---|"]
+            lines += [f"| {e.where} | {e.what} | {e.found} | {e.made} |" for e in entry.evidence]
+        if entry.command:
+            lines += ["", f"To repeat: `{entry.command}`"]
+    return "\n".join(lines) + "\n"
+
+
+# ---- One function a claim ----
+
+
+def _long_tail(path: Path) -> Entry:
+    logs = json.loads(path.read_text(encoding="utf-8"))["data_sets"].values()
+    tails = {log["title"]: 1 - log["top_shares"]["0.2"] for log in logs}
+    evidence = [
+        Evidence(
+            log["title"],
+            "interactions of the least popular 80 % of the items",
+            f"{tails[log['title']]:.0%}",
+            f"all {log['interactions']:,} interactions",
+        )
+        for log in logs
+    ]
+    worst = max(tails.values())
+    holds = worst < 0.8 and max(log["median_count"] for log in logs) < 10
+    return Entry(
+        "C1",
+        "Item popularity is long-tailed, so most embedding parameters serve few interactions.",
+        "holds" if holds else "holds in part",
+        f"Four fifths of the rows serve {min(tails.values()):.0%} to {worst:.0%} of the "
+        "interactions: fewer than their share everywhere, but about a third in most logs. Whether "
+        "a row sees few interactions depends on the log.",
+        tuple(evidence),
+        "python -m tools.record_longtail",
+    )
+
+
+def _width(recorded: Sequence[Runs]) -> Entry:
+    narrow, wide = "NextItNet, width 16", "NextItNet, width 128"
+    evidence = [
+        runs.compared(name, narrow)
+        for runs in recorded
+        if runs.has(narrow)
+        for name in ("NextItNet, width 32", BASELINE, wide)
+        if runs.has(name)
+    ]
+    return Entry(
+        "C2",
+        "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
+        "open",
+        "Widths up to 512 on the paper's larger data need a GPU and are not recorded."
+        + (" What is recorded, at small widths, is below." if evidence else ""),
+        tuple(evidence),
+        "cprec reproduce width depth",
+    )
+
+
+def _size() -> Entry:
+    cases = (
+        ("the authors' cutoffs", (7000, 15_000), "none"),
+        ("the authors' cutoffs", (7000, 15_000), "cross-block"),
+        ("cut at 5 and 20 %", (0.05, 0.2), "none"),
+        ("cut at 5 and 20 %", (0.05, 0.2), "adjacent-block"),
+        ("cut at 5 and 20 %", (0.05, 0.2), "cross-block"),
+    )
+    n_items, width = 26_744, 512
+    full = count_parameters(nextitnet(n_items, width)).total
+    times = [
+        full / count_parameters(cprec(n_items, width, cut, sharing)).total
+        for _, cut, sharing in cases
+    ]
+    evidence = [
+        Evidence(
+            "26,744 items, width 512",
+            f"{name}, sharing {sharing}",
+            f"{ratio:.1f} times smaller",
+            "closed form",
+        )
+        for (name, _, sharing), ratio in zip(cases, times, strict=True)
+    ]
+    return Entry(
+        "C3",
+        "CpRec is 4 to 8 times smaller than NextItNet.",
+        "holds in part",
+        "It takes a small head and, where the filling is a large part of the model, sharing. With "
+        f"the cutoffs in the authors' code a model of MovieLens-20M's size is {times[0]:.1f} to "
+        f"{times[1]:.1f} times smaller.",
+        tuple(evidence),
+        "notebooks/05_cprec.ipynb",
+    )
+
+
+def _accuracy(recorded: Sequence[Runs]) -> Entry:
+    both = [runs for runs in recorded if runs.has(BASELINE, COMPRESSED)]
+    evidence = [runs.compared(COMPRESSED, BASELINE) for runs in both]
+    evidence += [runs.compared(NARROW, COMPRESSED) for runs in both if runs.has(NARROW)]
+    judged = [runs.judge(COMPRESSED, BASELINE) for runs in both]
+    return Entry(
+        "C4",
+        "In most cases CpRec is at least as accurate as the uncompressed model.",
+        _majority(judged),
+        f"CpRec is {_tally(judged)}, of {len(judged)} settings. What it loses on MovieLens-1M sits "
+        "in the rarer films. A plainly narrower NextItNet of the same size is the rival to beat.",
+        tuple(evidence),
+        "cprec reproduce overall rival",
+    )
+
+
+def _training_time(recorded: Sequence[Runs]) -> Entry:
+    found = list(_ratios(recorded, "an epoch", lambda run: run["seconds_per_epoch"]))
+    return Entry(
+        "C5",
+        "CpRec trains faster.",
+        _faster([ratio for ratio, _ in found]),
+        "Seconds an epoch, NextItNet's over CpRec's. The saving is in the softmax, so it grows "
+        "with the catalogue.",
+        tuple(evidence for _, evidence in found),
+        "cprec reproduce overall",
+    )
+
+
+def _inference_time(recorded: Sequence[Runs]) -> Entry:
+    timed = [
+        runs
+        for runs in recorded
+        if runs.has(BASELINE, COMPRESSED)
+        and all(
+            "latency_ms" in run for run in (runs.by_model[BASELINE] + runs.by_model[COMPRESSED])
+        )
+    ]
+    found = []
+    for runs in timed:
+        for users in (1, 64):
+            for search in ("exact", "early stopping"):
+                seconds = partial(_latency, search=search, users=users)
+                found.append(_ratio(runs, f"top 10 of {users}, {search}", seconds))
+    return Entry(
+        "C6",
+        "CpRec infers faster, and faster still with the early-stopping top-N.",
+        _faster([ratio for ratio, _ in found]),
+        "Time to the ten best items, NextItNet's over CpRec's. On catalogues of a few thousand "
+        "items the middle layers take most of the time, and the early-stopping rule is not exact.",
+        tuple(evidence for _, evidence in found),
+        "cprec reproduce overall",
+    )
+
+
+def _flat(recorded: Sequence[Runs]) -> Entry:
+    flat, tree = "flat low-rank softmax", "softmax only"
+    all_three = [runs for runs in recorded if runs.has(BASELINE, flat, tree)]
+    pairs = ((flat, BASELINE), (tree, BASELINE), (flat, tree))
+    evidence = [runs.compared(*pair) for runs in all_three for pair in pairs]
+    of_flat, of_tree = ([runs.judge(name, BASELINE) for runs in all_three] for name in (flat, tree))
+    if "worse" in of_tree:
+        verdict: Verdict = "does not hold"
+    elif "worse" in of_flat and {*of_tree} == {"as good"}:
+        verdict = "holds"
+    else:
+        verdict = "open"
+    return Entry(
+        "C7",
+        "Flat low-rank logits hurt accuracy; the two-level tree does not.",
+        verdict,
+        f"Against the full softmax the flat one is {_tally(of_flat)}, the tree {_tally(of_tree)}. "
+        "Both have the same cutoffs and widths, and everything else is uncompressed.",
+        tuple(evidence),
+        "cprec reproduce decomposition",
+    )
+
+
+def _sharing(recorded: Sequence[Runs]) -> Entry:
+    rival = "sharing cross-layer"
+    schemes = ("sharing cross-block", "sharing adjacent-layer", "sharing adjacent-block")
+    shared = [runs for runs in recorded if runs.has(BASELINE, rival, *schemes)]
+    pairs = [(scheme, other) for other in (BASELINE, rival) for scheme in schemes]
+    evidence = [runs.compared(*pair) for runs in shared for pair in pairs]
+    kept = [runs.judge(scheme, BASELINE) for runs in shared for scheme in schemes]
+    gaps = [runs.difference(scheme, rival) for runs in shared for scheme in schemes]
+    beaten, lost = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
+    if kept and {*kept} == {"as good"} and beaten == len(gaps):
+        verdict: Verdict = "holds"
+    elif kept and (_majority(kept) == "does not hold" or lost > beaten):
+        verdict = "does not hold"
+    else:
+        verdict = "open"
+    return Entry(
+        "C8",
+        "The three sharing schemes keep accuracy, and beat sharing every layer.",
+        verdict,
+        f"Against no sharing the three schemes are {_tally(kept)}. Of {len(gaps)} comparisons with "
+        f"sharing every layer they win {beaten} and lose {lost}.",
+        tuple(evidence),
+        "cprec reproduce sharing",
+    )
+
+
+def _generic() -> Entry:
+    return Entry(
+        "C9",
+        "The framework is generic: it fits other middle layers.",
+        "open",
+        "No other middle layer is recorded yet.",
+    )
+
+
+# ---- Verdicts ----
+
+
+def _majority(judged: Sequence[Judgement]) -> Verdict:
+    """What single settings say together of a claim to be as good."""
+    worse, good = judged.count("worse"), judged.count("as good")
+    if 2 * good > len(judged):
+        return "holds" if not worse else "holds in part"
+    return "does not hold" if worse and 2 * worse >= len(judged) else "open"
+
+
+def _tally(judged: Sequence[Judgement]) -> str:
+    """Judgements counted, as in "worse in 1 and not decided in 2"."""
+    counts = [f"{kind} in {judged.count(kind)}" for kind in dict.fromkeys(judged)]
+    return " and ".join(counts) or "not recorded"
+
+
+# ---- Ratios ----
+
+
+def _latency(run: Result, search: str, users: int) -> float:
+    """Milliseconds of a search; the uncompressed model has the exact one only."""
+    latency = run["latency_ms"]
+    return float(latency.get(f"{search}, {users}", latency[f"exact, {users}"]))
+
+
+def _ratios(
+    recorded: Sequence[Runs], what: str, seconds: Callable[[Result], float]
+) -> Iterator[tuple[float, Evidence]]:
+    for runs in recorded:
+        if runs.has(BASELINE, COMPRESSED):
+            yield _ratio(runs, what, seconds)
+
+
+def _ratio(runs: Runs, what: str, seconds: Callable[[Result], float]) -> tuple[float, Evidence]:
+    """Time of NextItNet over that of CpRec, medians over the seeds."""
+    times = [
+        float(np.median([seconds(run) for run in runs.by_model[name]]))
+        for name in (BASELINE, COMPRESSED)
+    ]
+    ratio = times[0] / times[1]
+    return ratio, runs.evidence(what, f"{ratio:.1f} times faster", BASELINE, COMPRESSED)
+
+
+def _faster(ratios: Sequence[float]) -> Verdict:
+    if not ratios:
+        return "open"
+    if min(ratios) > 1.1:
+        return "holds"
+    return "holds in part" if max(ratios) > 1.1 else "does not hold"

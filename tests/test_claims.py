@@ -1,0 +1,143 @@
+"""The claims ledger: verdicts follow from results, and the page follows from the ledger."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cprec_lib.claims import Entry, read_ledger, to_markdown
+from cprec_lib.evaluation import Ranks
+from cprec_lib.results import pack_ranks, write_result
+
+ROOT = Path(__file__).resolve().parents[1]
+CLAIMS = [f"C{number}" for number in range(1, 10)]
+LONG_TAIL = (ROOT / "results" / "longtail.json").read_text(encoding="utf-8")
+GOOD, MIDDLING, BAD = 1, 5, 99
+
+
+def write_run(results: Path, model: str, rank: int, folder: str = "a", **more: Any) -> None:
+    """A result in which most of 200 users' targets have one rank."""
+    ranks = np.full(200, rank)
+    ranks[::7] = MIDDLING  # so that an interval has a width
+    result = {
+        "model": model,
+        "seed": 0,
+        "dataset": folder,
+        "device": "cpu",
+        "n_users": len(ranks),
+        "model_config": {"width": 8},
+        "train_config": {"learning_rate": 0.01},
+        "valid": {"ndcg@10": 0.1},
+        "test": Ranks(ranks).metrics(),
+        "test_ranks": pack_ranks(ranks),
+        "seconds_per_epoch": 2.0,
+        **more,
+    }
+    write_result(results / "runs" / folder / f"{model.replace(' ', '-')}.json", result)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    (tmp_path / "longtail.json").write_text(LONG_TAIL, encoding="utf-8")
+    return tmp_path
+
+
+def judged(results: Path) -> dict[str, Entry]:
+    entries = read_ledger(results)
+    assert [entry.claim for entry in entries] == CLAIMS
+    return {entry.claim: entry for entry in entries}
+
+
+def test_without_runs_a_claim_is_open(results: Path) -> None:
+    entries = judged(results)
+    assert {entries[claim].verdict for claim in ("C2", "C4", "C5", "C6", "C7", "C8")} == {"open"}
+    assert entries["C3"].verdict == "holds in part"
+
+
+@pytest.mark.parametrize(
+    ("compressed", "verdict"),
+    [(BAD, "does not hold"), (GOOD, "holds"), (MIDDLING, "holds")],
+)
+def test_accuracy(compressed: int, verdict: str, results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    write_run(results, "CpRec", compressed)
+    entry = judged(results)["C4"]
+    assert entry.verdict == verdict
+    assert entry.evidence[0].made == "1 seed, 200 users, cpu"
+
+
+def test_what_the_interval_leaves_open_is_not_called_as_good(results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    noisy = np.where(np.arange(200) % 5 < 2, 1, 99)  # its mean is close, users differ widely
+    write_run(
+        results,
+        "CpRec",
+        MIDDLING,
+        test_ranks=pack_ranks(noisy),
+        test=Ranks(noisy).metrics(),
+    )
+    entry = judged(results)["C4"]
+    assert entry.verdict == "open"
+    assert "not decided in 1" in entry.because
+
+
+def test_one_loss_in_three_settings_holds_in_part(results: Path) -> None:
+    for folder, rank in (("a", GOOD), ("b", GOOD), ("c", BAD)):
+        write_run(results, "NextItNet", MIDDLING, folder)
+        write_run(results, "CpRec", rank, folder)
+    assert judged(results)["C4"].verdict == "holds in part"
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(1.0, "holds"), (2.0, "does not hold")])
+def test_training_time(seconds: float, verdict: str, results: Path) -> None:
+    write_run(results, "NextItNet", GOOD)
+    write_run(results, "CpRec", GOOD, seconds_per_epoch=seconds)
+    entry = judged(results)["C5"]
+    assert entry.verdict == verdict
+    assert entry.evidence[0].found == f"{2 / seconds:.1f} times faster"
+
+
+def test_inference_time_compares_the_rule_with_the_full_search(results: Path) -> None:
+    write_run(results, "NextItNet", GOOD, latency_ms={"exact, 1": 4.0, "exact, 64": 9.0})
+    fast = {"exact, 1": 2.0, "exact, 64": 9.0, "early stopping, 1": 1.0, "early stopping, 64": 3.0}
+    write_run(results, "CpRec", GOOD, latency_ms=fast)
+    entry = judged(results)["C6"]
+    assert [line.found.split()[0] for line in entry.evidence] == ["2.0", "4.0", "1.0", "3.0"]
+    assert entry.verdict == "holds in part"
+
+
+@pytest.mark.parametrize(
+    ("flat", "tree", "verdict"),
+    [(BAD, MIDDLING, "holds"), (BAD, BAD, "does not hold"), (MIDDLING, MIDDLING, "open")],
+)
+def test_flat_against_tree(flat: int, tree: int, verdict: str, results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    write_run(results, "flat low-rank softmax", flat)
+    write_run(results, "softmax only", tree)
+    assert judged(results)["C7"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("every_layer", "schemes", "verdict"),
+    [(BAD, MIDDLING, "holds"), (MIDDLING, BAD, "does not hold"), (MIDDLING, MIDDLING, "open")],
+)
+def test_sharing(every_layer: int, schemes: int, verdict: str, results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    write_run(results, "sharing cross-layer", every_layer)
+    for scheme in ("cross-block", "adjacent-layer", "adjacent-block"):
+        write_run(results, f"sharing {scheme}", schemes)
+    assert judged(results)["C8"].verdict == verdict
+
+
+def test_a_damaged_result_is_refused(results: Path) -> None:
+    write_run(results, "NextItNet", GOOD)
+    (path,) = results.glob("runs/a/*.json")
+    path.write_text(path.read_text().replace("2.0", "9.0"))
+    with pytest.raises(ValueError, match="edited or cut short"):
+        read_ledger(results)
+
+
+def test_the_committed_page_is_what_the_results_say() -> None:
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert page == to_markdown(read_ledger(ROOT / "results")), "run `cprec claims`"
