@@ -33,9 +33,16 @@ from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
 class ModelConfig:
     """Everything that fixes a model's architecture; checks itself and says what is wrong.
 
+    `dilations` has one entry l a residual block, whose two convolutions of `kernel_size` taps have
+    the dilations l and 2 l. `sharing` is one of `SHARING`. `dropout` is the share of units dropped
+    from what a block adds.
+
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
     low-rank logits. Tail widths fall by `factor` unless `widths`, one a block, are given.
+
+    Raises ValueError for a number below its range or not whole, cutoffs or widths that make no
+    `BlockPartition`, decomposition without cutoffs, and an unknown sharing scheme.
     """
 
     n_items: int
@@ -44,18 +51,20 @@ class ModelConfig:
     kernel_size: int = 3
     cutoffs: tuple[int, ...] = ()
     factor: float = 4
-    widths: tuple[int, ...] | None = None
     block_input: bool = False
     block_softmax: bool = False
-    tree: bool = True
     sharing: str = "none"
+    widths: tuple[int, ...] | None = None
+    tree: bool = True
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         self._normalise()
         for name in ("n_items", "width", "kernel_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is below 1; give a whole number of at least 1"
+                )
         if any(dilation < 1 for dilation in self.dilations):
             raise ValueError(f"dilations {self.dilations}: each must be at least 1")
         if not 0 <= self.dropout < 1:
@@ -91,7 +100,11 @@ class ModelConfig:
 
 
 def nextitnet(n_items: int, width: int = 64, **options: Any) -> ModelConfig:
-    """The uncompressed baseline NextItNet; `options` are further fields of `ModelConfig`."""
+    """The uncompressed baseline NextItNet; `options` are further fields of `ModelConfig`.
+
+    Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation", WSDM
+    2019. Raises ValueError as `ModelConfig` does, TypeError for an unknown field.
+    """
     return ModelConfig(n_items, width, **options)
 
 
@@ -104,7 +117,9 @@ def cprec(
 ) -> ModelConfig:
     """CpRec: input and softmax decomposed, layers shared. `options`: fields of `ModelConfig`.
 
-    `cutoffs` are item counts, or cumulative shares of the catalogue if all lie below 1.
+    `cutoffs` are item counts, or cumulative shares of the catalogue if all lie below 1. Sun et
+    al., "A Generic Network Compression Framework for Sequential Recommender Systems", SIGIR 2020.
+    Raises ValueError as `resolve_cutoffs` and `ModelConfig` do, TypeError for an unknown field.
     """
     counts = resolve_cutoffs(n_items, cutoffs)
     options = {"block_input": True, "block_softmax": True, **options}
@@ -150,32 +165,44 @@ class SequentialRecommender(nn.Module):
         self.softmax = _build_softmax(config)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t."""
+        """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t.
+
+        Raises ValueError if the ids are no 64-bit integers or, on a CPU, outside 0..N.
+        """
         hidden: Tensor = self.middle(self.embedding(ids), ids > 0)
         return hidden
 
     def loss(self, ids: Tensor) -> Tensor:
         """Mean negative log-likelihood (nats) of each next item in windows ids [B, L + 1].
 
-        Padding (0) is neither a target nor a context to predict from. Raises ValueError if no
-        window holds two items in a row.
+        Padding (0) is neither a target nor a context to predict from. Raises ValueError as
+        `forward` does, and if no window holds two items in a row.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
         predicted = (inputs > 0) & (targets > 0)
         hidden = self(inputs)[predicted]
         if len(hidden) == 0:
-            raise ValueError("no window holds two items in a row, so there is nothing to predict")
+            raise ValueError(
+                "no window holds two items in a row, so there is nothing to predict; give windows "
+                "[B, L + 1] with two items in a row"
+            )
         nll: Tensor = self.softmax.nll(hidden, targets[predicted])
         return nll.mean()
 
     def last_hidden(self, contexts: Tensor) -> Tensor:
-        """Hidden vectors [U, d] after the last item of left-padded contexts [U, L]."""
+        """Hidden vectors [U, d] after the last item of left-padded contexts [U, L].
+
+        Raises ValueError as `forward` does.
+        """
         hidden: Tensor = self(contexts)[:, -1]
         return hidden
 
     @torch.no_grad()
     def scores(self, contexts: Tensor) -> Tensor:
-        """Log-probabilities [U, N] of the item that follows left-padded contexts [U, L]."""
+        """Log-probabilities [U, N] of the item that follows left-padded contexts [U, L].
+
+        Raises ValueError as `forward` does.
+        """
         log_prob: Tensor = self.softmax.log_prob(self.last_hidden(contexts))
         return log_prob
 
@@ -185,7 +212,8 @@ class SequentialRecommender(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The k most probable next items after each history (item ids, oldest first).
 
-        Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue;
+        Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue. The whole
+        history is used, also if it is longer than the windows of the training (`max_len`);
         `exclude_seen` leaves out the items of the history itself. The model's training mode is
         put back afterwards. Raises ValueError for an empty history, an id outside 1..N, or if
         fewer than k items remain.
@@ -224,7 +252,10 @@ class SequentialRecommender(nn.Module):
         return torch.from_numpy(ids.astype(np.int64))
 
     def save(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors into `folder`, each whole or not at all."""
+        """Write config.json and model.safetensors into `folder`, each whole or not at all.
+
+        Raises OSError if the folder cannot be made or written.
+        """
         folder = make_folder(Path(folder))
         save_tensors(folder / "model.safetensors", dict(self.named_parameters()))
         write_text(folder / "config.json", json.dumps(asdict(self.config), indent=2) + "\n")
@@ -291,11 +322,13 @@ def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> 
 def check_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
     """Raise ValueError naming `source` if names or shapes are not exactly the model's."""
     parameters = dict(model.named_parameters())
+    way_out = "load it with its own config.json"
     for name in sorted(set(tensors) ^ set(parameters)):
-        raise ValueError(f"{source} belongs to another model: {name} is not in both")
+        lacking = "its weights lack" if name in parameters else "the model lacks"
+        raise ValueError(f"{source} belongs to another model: {lacking} {name}; {way_out}")
     for name, parameter in parameters.items():
         if tensors[name].shape != parameter.shape:
             raise ValueError(
                 f"{source} belongs to another model: {name} has shape "
-                f"{tuple(tensors[name].shape)}, the model's is {tuple(parameter.shape)}"
+                f"{tuple(tensors[name].shape)}, the model's is {tuple(parameter.shape)}; {way_out}"
             )

@@ -119,8 +119,8 @@ def test_cutoffs_that_mix_shares_and_counts_are_refused(cutoffs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_items": 0}, "n_items 0 is below 1"),
-        ({"width": 0}, "width 0 is below 1"),
+        ({"n_items": 0}, "n_items 0 is below 1; give a whole number of at least 1"),
+        ({"width": 0}, "width 0 is below 1; give a whole number of at least 1"),
         ({"width": -1}, "width -1 is below 1"),
         ({"width": 2.5}, r"width 2\.5 is no whole number"),
         ({"width": "8"}, "width '8' is no whole number"),
@@ -149,6 +149,12 @@ def test_a_config_says_what_is_wrong_with_it(options, message):
     ModelConfig(**good)
     with pytest.raises(ValueError, match=message):
         ModelConfig(**{**good, **options})
+
+
+def test_the_fields_of_a_config_stand_in_the_order_of_the_contract():
+    found = ModelConfig(1000, 64, (1, 4), 3, (50, 200), 4, True, True, "none")
+    options = {"block_input": True, "block_softmax": True, "sharing": "none"}
+    assert found == ModelConfig(1000, 64, (1, 4), cutoffs=(50, 200), factor=4, **options)
 
 
 def test_cutoffs_are_checked_also_where_no_part_is_decomposed():
@@ -218,7 +224,7 @@ def test_padding_is_no_context_and_no_target(model):
 
 @pytest.mark.parametrize("ids", [[[0, 0, 3]], [[0, 0, 0]], [[3, 0, 2]], [[3]]])
 def test_windows_without_two_items_in_a_row_are_refused(model, ids):
-    with pytest.raises(ValueError, match="no window holds two items in a row"):
+    with pytest.raises(ValueError, match=r"no window holds .*; give windows \[B, L \+ 1\]"):
         model.loss(torch.tensor(ids))
 
 
@@ -404,11 +410,15 @@ def test_a_pickle_is_refused_and_never_run(saved, tmp_path_factory):
 def test_weights_of_another_model_are_refused(saved):
     path = saved / "model.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match=r"belongs to another model: .* is not in both"):
+    with pytest.raises(ValueError, match=r"its weights lack embedding.* with its own config\.json"):
+        SequentialRecommender.load(saved)
+    SequentialRecommender(nextitnet(12, 4, dilations=(1, 2))).save(saved)
+    (saved / "config.json").write_text(json.dumps(asdict(nextitnet(12, 4, dilations=(1,)))))
+    with pytest.raises(ValueError, match=r"the model lacks middle\.blocks\.1.*; load it with its"):
         SequentialRecommender.load(saved)
     SequentialRecommender(cprec(13, width=4, cutoffs=(3, 7), dilations=(1, 2))).save(saved)
     (saved / "config.json").write_text(json.dumps(asdict(SMALL)))
-    with pytest.raises(ValueError, match=r"has shape \(6, 1\), the model's is \(5, 1\)"):
+    with pytest.raises(ValueError, match=r"has shape \(6, 1\), the model's is \(5, 1\); load it"):
         SequentialRecommender.load(saved)
 
 
