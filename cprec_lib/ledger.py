@@ -14,7 +14,8 @@ from cprec_lib.sharing import distinct_convolutions
 class Entry:
     """One component: its part of the model, its parameters, its multiply-adds for one position.
 
-    The multiply-adds are those of scoring the whole catalogue after one more item.
+    The multiply-adds are those of scoring the whole catalogue after one more item. Tail blocks are
+    numbered as blocks are: the head is block 1.
     """
 
     part: str
@@ -36,7 +37,11 @@ class Ledger:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one step: one more item in, scores for the whole catalogue out."""
+        """Multiply-adds of one step: one more item in, scores for the whole catalogue out.
+
+        A look-up costs none. The embedding counts every block's projection, because
+        `BlockEmbedding` computes all blocks at each position and keeps the item's own.
+        """
         return sum(entry.multiply_adds for entry in self.entries)
 
     @property
@@ -96,10 +101,10 @@ def _blocks(part: str, config: ModelConfig) -> list[Entry]:
     head, *tails = zip(config.partition.sizes, config.partition.widths, strict=True)
     scored = part == "softmax"
     entries = [Entry(part, "head", head[0] * config.width, scored * head[0] * config.width)]
-    for number, (size, width) in enumerate(tails, start=1):
+    for number, (size, width) in enumerate(tails, start=2):
         table, projection = size * width, width * config.width
         entries += [
-            Entry(part, f"tail {number} table", table, scored * table),
-            Entry(part, f"tail {number} projection", projection, projection),
+            Entry(part, f"block {number} table", table, scored * table),
+            Entry(part, f"block {number} projection", projection, projection),
         ]
     return entries

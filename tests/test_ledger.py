@@ -58,15 +58,15 @@ def test_every_component_is_a_parameter_or_more_of_the_model(config):
     if config.block_input:
         tables = model.embedding.tables
         assert parameters["embedding", "head"] == counted(tables[0])
-        for j, table in enumerate(tables[1:], start=1):
-            assert parameters["embedding", f"tail {j} table"] == counted(table)
-            projection = model.embedding.projections[j]
-            assert parameters["embedding", f"tail {j} projection"] == counted(projection)
+        for j, table in enumerate(tables[1:], start=2):
+            assert parameters["embedding", f"block {j} table"] == counted(table)
+            projection = model.embedding.projections[j - 1]
+            assert parameters["embedding", f"block {j} projection"] == counted(projection)
     if config.block_softmax:
-        for j, table in enumerate(model.softmax.tail_tables, start=1):
-            assert parameters["softmax", f"tail {j} table"] == counted(table)
-            projection = model.softmax.tail_projections[j - 1]
-            assert parameters["softmax", f"tail {j} projection"] == counted(projection)
+        for j, table in enumerate(model.softmax.tail_tables, start=2):
+            assert parameters["softmax", f"block {j} table"] == counted(table)
+            projection = model.softmax.tail_projections[j - 2]
+            assert parameters["softmax", f"block {j} projection"] == counted(projection)
 
 
 @given(
@@ -125,6 +125,9 @@ def test_sharing_saves_parameters_but_no_multiply_adds(config):
 def test_the_frame_lists_each_component_with_its_share():
     ledger = count_parameters(cprec(40, 8, cutoffs=(5, 12), dilations=(1, 2)))
     frame = ledger.to_frame()
+    tails = [f"block {j} {part}" for j in (2, 3) for part in ("table", "projection")]
+    assert frame.loc["embedding"].index.tolist() == ["head", *tails]
+    assert frame.loc["softmax"].index.tolist() == ["head", "block tokens", *tails]
     assert frame.index.names == ["part", "component"]
     assert frame["parameters"].sum() == ledger.total
     assert frame["multiply_adds"].sum() == ledger.multiply_adds
