@@ -50,7 +50,9 @@ class Catalogue:
         ids = [int(i) for i in ids]
         for i in ids:
             if not 1 <= i <= self.n_items:
-                raise ValueError(f"item id {i} is outside 1..{self.n_items}")
+                raise ValueError(
+                    f"item id {i} is outside 1..{self.n_items}; 0 is padding and has no original"
+                )
         return [self.items[i - 1] for i in ids]
 
 
@@ -167,7 +169,10 @@ def _order(
         )
     table = table[long_enough]
     if table.empty:
-        raise ValueError(f"no user has the {shortest} interactions that the split needs")
+        raise ValueError(
+            f"no user has the {shortest} interactions that the split needs; the longest history "
+            f"has {length.max()}"
+        )
     codes, items = pd.factorize(table["item"], sort=True)
     first = np.flatnonzero(~table["user"].duplicated())
     return np.asarray(items), codes, first, np.append(first[1:], len(table)), dropped
@@ -182,7 +187,10 @@ def _split(
     users = np.random.default_rng(seed).permutation(len(starts))
     held_out = len(users) // 10
     if held_out == 0:
-        raise ValueError(f"{len(users)} users are too few to split by user; it needs at least 10")
+        raise ValueError(
+            f"{len(users)} users are too few to split by user, which needs at least 10; use "
+            "split='leave_one_out'"
+        )
     parts = np.split(users, [len(users) - 2 * held_out, len(users) - held_out])
     names = ("train", "valid", "test")
     return {

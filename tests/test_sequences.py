@@ -253,7 +253,7 @@ def test_the_seed_draws_the_users():
 
 
 def test_too_few_users_to_split_by_user_are_refused():
-    with pytest.raises(ValueError, match="9 users are too few to split by user; it needs at least"):
+    with pytest.raises(ValueError, match=r"9 users .* at least 10; use split='leave_one_out'"):
         SequenceData.from_interactions(distinct_items([4] * 9), split="by_user")
 
 
@@ -274,7 +274,7 @@ def test_users_too_short_to_split_are_dropped_and_counted(split, shortest):
 def test_only_short_users_are_refused():
     with (
         pytest.warns(UserWarning, match="2 of 2 users"),
-        pytest.raises(ValueError, match="no user has the 3 interactions that the split needs"),
+        pytest.raises(ValueError, match=r"no user has the 3 .*; the longest history has 2"),
     ):
         SequenceData.from_interactions(frame([1, 2], [3]))
 
@@ -358,5 +358,5 @@ def test_an_unknown_item_is_refused_with_the_nearest_ones():
 
 @pytest.mark.parametrize("wrong", [0, -1, 26])
 def test_an_id_outside_the_catalogue_is_refused(data, wrong):
-    with pytest.raises(ValueError, match=rf"item id {wrong} is outside 1\.\.25"):
+    with pytest.raises(ValueError, match=rf"item id {wrong} is outside 1\.\.25; 0 is padding and"):
         data.catalogue.originals([1, wrong])
