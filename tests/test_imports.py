@@ -1,10 +1,36 @@
 """What `import cprec_lib` brings, and what it does not."""
 
+import ast
+import inspect
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 import cprec_lib
+from cprec_lib import (
+    BlockEmbedding,
+    BlockPartition,
+    BlockSoftmax,
+    DilatedCNN,
+    FullEmbedding,
+    FullSoftmax,
+    LowRankSoftmax,
+    ModelConfig,
+    Ranks,
+    SequenceData,
+    SequentialRecommender,
+    compare,
+    count_parameters,
+    cprec,
+    evaluate,
+    fit,
+    load_interactions,
+    load_titles,
+    nextitnet,
+)
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
@@ -31,3 +57,91 @@ def test_the_names_of_the_contract_are_there():
     SequentialRecommender TrainConfig compare count_parameters cprec evaluate fit nextitnet"""
     assert set(names.split()) <= set(cprec_lib.__all__)
     assert all(hasattr(cprec_lib, name) for name in cprec_lib.__all__)
+
+
+CONFIG = "n_items width dilations kernel_size cutoffs factor block_input block_softmax sharing"
+SIGNATURES: list[tuple[Callable[..., object], str]] = [
+    (load_interactions, "name_or_path data_dir"),
+    (load_titles, "name data_dir"),
+    (SequenceData.from_interactions, "table max_len split seed"),
+    (BlockPartition, "n_items cutoffs widths"),
+    (BlockPartition.decaying, "n_items cutoffs width factor"),
+    (FullEmbedding, "n_items width"),
+    (BlockEmbedding, "partition"),
+    (FullEmbedding.forward, "self ids"),
+    (BlockEmbedding.forward, "self ids"),
+    (DilatedCNN, "width dilations kernel_size sharing"),
+    (FullSoftmax, "width n_items"),
+    (BlockSoftmax, "partition"),
+    (LowRankSoftmax, "partition"),
+    *((kind.nll, "self hidden targets") for kind in (FullSoftmax, BlockSoftmax, LowRankSoftmax)),
+    *((kind.log_prob, "self hidden") for kind in (FullSoftmax, BlockSoftmax, LowRankSoftmax)),
+    *(
+        (kind.top_k, "self hidden k exclude")
+        for kind in (FullSoftmax, BlockSoftmax, LowRankSoftmax)
+    ),
+    (ModelConfig, CONFIG),
+    (nextitnet, "n_items"),
+    (cprec, "n_items"),
+    (SequentialRecommender, "config"),
+    (SequentialRecommender.forward, "self ids"),
+    (SequentialRecommender.loss, "self ids"),
+    (SequentialRecommender.recommend, "self histories k exclude_seen"),
+    (SequentialRecommender.save, "self folder"),
+    (SequentialRecommender.load, "folder"),
+    (count_parameters, "config"),
+    (fit, "model data config"),
+    (evaluate, "model data part"),
+    (Ranks.metrics, "self k"),
+    (compare, "ranks_a ranks_b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "names"), [pytest.param(f, names, id=f.__qualname__) for f, names in SIGNATURES]
+)
+def test_the_contract_can_be_called_by_place_and_by_name(function, names):
+    """The parameters in their order; others may follow, if they have defaults."""
+    parameters = list(inspect.signature(function).parameters.values())
+    expected = names.split()
+    assert [parameter.name for parameter in parameters][: len(expected)] == expected
+    for parameter in parameters[: len(expected)]:
+        assert parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    for parameter in parameters[len(expected) :]:
+        assert parameter.default is not parameter.empty or parameter.kind is parameter.VAR_KEYWORD
+
+
+# Each module imports only modules that stand before it.
+ORDER = (
+    *("files", "tables", "datasets", "sequences", "partition", "longtail", "embedding", "sharing"),
+    *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "training", "runs"),
+    *("results", "experiments", "claims", "plots", "doctor", "workbook", "cli"),
+)
+
+
+def imported(source: str) -> Iterator[str]:
+    """Names of the modules of cprec_lib that a module imports, inside functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for package, module, *_ in (f"{name}..".split(".") for name in names):
+            if package == "cprec_lib" and module:
+                yield module
+
+
+def test_a_module_imports_only_modules_above_it():
+    files = {path.stem: path for path in (ROOT / "cprec_lib").glob("[a-z]*.py")}
+    assert set(files) <= set(ORDER), "give each new module its place in ORDER"
+    for name, path in files.items():
+        above = ORDER[: ORDER.index(name)]
+        assert set(imported(path.read_text(encoding="utf-8"))) <= set(above), name
+
+
+def test_imports_are_found_in_every_form():
+    source = "import cprec_lib.a\nfrom cprec_lib import b\ndef f():\n    from cprec_lib.c import d"
+    assert list(imported(source)) == ["a", "b", "c"]
+    assert list(imported("import cprec_lib, numpy.linalg\nfrom pathlib import Path")) == []
