@@ -156,5 +156,5 @@ def test_a_block_without_interactions_spends_infinitely_many_parameters_on_each(
 
 
 def test_counts_of_another_catalogue_are_refused():
-    with pytest.raises(ValueError, match="3 counts for a partition of 6 items; .* n_items=3"):
+    with pytest.raises(ValueError, match=r"3 counts for a partition of 6 items; .* n_items=3"):
         block_table(np.array([3, 2, 1]), BlockPartition(6, (1, 3), (4, 2, 1)))
