@@ -725,6 +725,7 @@ def search_by_blocks(
         axis.set(xscale="log", xlabel="tail blocks", ylabel="share", title=title)
         axis.set_xticks(list(n_blocks), [str(number) for number in n_blocks], minor=False)
         axis.minorticks_off()
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        small = max(map(max, lines.values())) < 0.2
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=int(small)))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
