@@ -4,18 +4,22 @@ Sun et al., "A Generic Network Compression Framework for Sequential Recommender 
 SIGIR 2020, arXiv 2004.13139.
 """
 
-from cprec_lib.baselines import Bigram, Popularity
-from cprec_lib.datasets import load_interactions, load_titles
-from cprec_lib.embedding import BlockEmbedding, FullEmbedding
-from cprec_lib.evaluation import Interval, Ranks, compare, evaluate
-from cprec_lib.ledger import Ledger, count_parameters
-from cprec_lib.middle import DilatedCNN
-from cprec_lib.partition import BlockPartition
-from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
-from cprec_lib.sequences import Catalogue, SequenceData
-from cprec_lib.sharing import SHARING
-from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
-from cprec_lib.training import History, TrainConfig, fit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cprec_lib.baselines import Bigram, Popularity
+    from cprec_lib.datasets import load_interactions, load_titles
+    from cprec_lib.embedding import BlockEmbedding, FullEmbedding
+    from cprec_lib.evaluation import Interval, Ranks, compare, evaluate
+    from cprec_lib.ledger import Ledger, count_parameters
+    from cprec_lib.middle import DilatedCNN
+    from cprec_lib.partition import BlockPartition
+    from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
+    from cprec_lib.sequences import Catalogue, SequenceData
+    from cprec_lib.sharing import SHARING
+    from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
+    from cprec_lib.training import History, TrainConfig, fit
 
 __version__ = "0.1.0"
 
@@ -48,3 +52,47 @@ __all__ = [
     "load_titles",
     "nextitnet",
 ]
+
+_HOMES = {
+    "Bigram": "baselines",
+    "BlockEmbedding": "embedding",
+    "BlockPartition": "partition",
+    "BlockSoftmax": "softmax",
+    "Catalogue": "sequences",
+    "DilatedCNN": "middle",
+    "FullEmbedding": "embedding",
+    "FullSoftmax": "softmax",
+    "History": "training",
+    "Interval": "evaluation",
+    "Ledger": "ledger",
+    "LowRankSoftmax": "softmax",
+    "ModelConfig": "recommender",
+    "Popularity": "baselines",
+    "Ranks": "evaluation",
+    "SHARING": "sharing",
+    "SequenceData": "sequences",
+    "SequentialRecommender": "recommender",
+    "TrainConfig": "training",
+    "compare": "evaluation",
+    "count_parameters": "ledger",
+    "cprec": "recommender",
+    "evaluate": "evaluation",
+    "fit": "training",
+    "load_interactions": "datasets",
+    "load_titles": "datasets",
+    "nextitnet": "recommender",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for (PEP 562).
+
+    So `cprec --help` does not wait for torch, and `cprec doctor` can report a torch that is broken.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

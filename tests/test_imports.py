@@ -46,9 +46,23 @@ HEAVY = (
 
 
 def test_importing_the_library_loads_no_plotting_widgets_or_downloads():
-    code = f"import sys, cprec_lib; print([m for m in {HEAVY} if m in sys.modules])"
+    code = f"import sys; from cprec_lib import *; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_a_broken_torch_leaves_help_and_doctor_working():
+    code = (
+        "import sys; sys.modules['torch'] = None; from cprec_lib.cli import app; app(sys.argv[1:])"
+    )
+    for verb, status, expected in (
+        ("--help", 0, "recommend"),
+        ("doctor", 1, "fault torch does not load (ModuleNotFoundError)"),
+    ):
+        command = [sys.executable, "-c", code, verb]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert expected in done.stdout
 
 
 def test_the_names_of_the_contract_are_there():
@@ -57,6 +71,9 @@ def test_the_names_of_the_contract_are_there():
     SequentialRecommender TrainConfig compare count_parameters cprec evaluate fit nextitnet"""
     assert set(names.split()) <= set(cprec_lib.__all__)
     assert all(hasattr(cprec_lib, name) for name in cprec_lib.__all__)
+    assert set(cprec_lib.__all__) <= set(dir(cprec_lib))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        cprec_lib.nothing  # noqa: B018
 
 
 CONFIG = "n_items width dilations kernel_size cutoffs factor block_input block_softmax sharing"
