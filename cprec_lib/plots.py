@@ -396,6 +396,62 @@ def trade_off(
     return estimates(rows, metric, title)
 
 
+def front(parameters: Mapping[str, int], accuracy: Mapping[str, float], title: str) -> Figure:
+    """Accuracy against size: one dot a model, and the Pareto front as a line.
+
+    A model stands on the front, and is named, if no other is both smaller and more accurate.
+    """
+    figure, [axes] = canvas(width=9, height=4.6)
+    by_size = sorted(accuracy, key=lambda name: (parameters[name], -accuracy[name]))
+    best, on_front = -np.inf, []
+    for name in by_size:
+        if accuracy[name] > best:
+            best = accuracy[name]
+            on_front.append(name)
+    axes.scatter(
+        [parameters[name] for name in by_size],
+        [accuracy[name] for name in by_size],
+        color="0.55",
+        label="dominated",
+    )
+    line = [[parameters[name], accuracy[name]] for name in on_front]
+    axes.plot(*np.transpose(line), "o-", color=colours(3)[0], label="Pareto front")
+    for name, place in zip(on_front, line, strict=True):
+        axes.annotate(
+            name, place, (0, 8), textcoords="offset points", ha="center", fontsize="small"
+        )
+    axes.set(xlabel="parameters", ylabel="test NDCG@10", title=title)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.margins(x=0.15, y=0.15)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def growth(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    levels: Mapping[str, float],
+    ylabel: str,
+    title: str,
+) -> Figure:
+    """How a cost grows with the catalogue, on log axes: computed lines, measured points, and
+    horizontal levels to compare with. Each line or point series is (items, costs)."""
+    figure, [axes] = canvas(width=8.5, height=4.4)
+    for name, (items, costs), style in styled(lines):
+        axes.plot(items, costs, style.line, color=style.colour, linewidth=2.5, label=name)
+    for name, (items, costs), style in styled(points):
+        axes.plot(items, costs, style.marker, color=style.colour, ms=7, label=name)
+    for name, level in levels.items():
+        axes.axhline(level, color="black", linewidth=1)
+        axes.text(
+            1, level, f"{name} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom"
+        )
+    axes.set(xscale="log", yscale="log", xlabel="items in the catalogue", ylabel=ylabel)
+    axes.set(title=title)
+    axes.legend(loc="upper left")
+    return figure
+
+
 def sandwich(history: Sequence[str], n_items: int, width: int) -> Figure:
     """The model between a history of titles, oldest first, and the question of what is next."""
     figure, [axes] = canvas(height=4.8)

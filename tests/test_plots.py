@@ -120,6 +120,24 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: plots.estimates(models(1), "NDCG@10", "One"),
         lambda: plots.estimates(models(12), "NDCG@10", "Many", reference=0.1),
     ),
+    "front": (
+        lambda: plots.front({"one": 10}, {"one": 0.1}, "One"),
+        lambda: plots.front(
+            {name: 1000 * n for n, name in enumerate(names(12), 1)},
+            {name: 0.1 + 0.01 * (n * 7 % 12) for n, name in enumerate(names(12))},
+            "Many",
+        ),
+    ),
+    "growth": (
+        lambda: plots.growth({"one": ([1, 10], [1, 10])}, {}, {}, "bytes", "One"),
+        lambda: plots.growth(
+            {name: ([10, 1e8], [n, 1e8]) for n, name in enumerate(names(6), 1)},
+            {name: ([10, 100], [n, 100]) for n, name in enumerate(names(2), 1)},
+            {"a limit": 1e6, "another": 1e7},
+            "bytes",
+            "Many",
+        ),
+    ),
     "influence": (
         lambda: plots.influence({"one": causal(1)}),
         lambda: plots.influence({name: causal(12) for name in names(3)}),
@@ -487,3 +505,10 @@ def test_show_writes_nothing_without_a_prefix(shown, monkeypatch, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     plots.show(plots.parameter_bars(ledgers(1)), "bars", alt="A bar.", caption="Size.")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_front_names_the_models_that_no_other_beats():
+    sizes = {"small": 10, "level": 10, "large, worse": 30, "medium": 20, "large": 40}
+    scores = {"small": 0.2, "level": 0.1, "large, worse": 0.25, "medium": 0.3, "large": 0.4}
+    axes = plots.front(sizes, scores, "Front").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["small", "medium", "large"]
