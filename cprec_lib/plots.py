@@ -414,7 +414,7 @@ def front(parameters: Mapping[str, int], accuracy: Mapping[str, float], title: s
         color="0.55",
         label="dominated",
     )
-    line = [[parameters[name], accuracy[name]] for name in on_front]
+    line = [(parameters[name], accuracy[name]) for name in on_front]
     axes.plot(*np.transpose(line), "o-", color=colours(3)[0], label="Pareto front")
     for name, place in zip(on_front, line, strict=True):
         axes.annotate(
