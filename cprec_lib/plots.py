@@ -443,12 +443,11 @@ def growth(
         axes.plot(items, costs, style.marker, color=style.colour, ms=7, label=name)
     for name, level in levels.items():
         axes.axhline(level, color="black", linewidth=1)
-        axes.text(
-            1, level, f"{name} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom"
-        )
+        transform = axes.get_yaxis_transform()
+        axes.text(0, level, f" {name}", transform=transform, va="bottom")
     axes.set(xscale="log", yscale="log", xlabel="items in the catalogue", ylabel=ylabel)
     axes.set(title=title)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return figure
 
 
