@@ -209,7 +209,7 @@ def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"unknown model {name!r}; choose from {', '.join(dict.fromkeys(known))}"
+                f"unknown model {name!r}; choose from {'; '.join(dict.fromkeys(known))}"
             )
     chosen = names or [name for group in groups or GROUPS for name in GROUPS[group]]
     return list(dict.fromkeys(chosen))

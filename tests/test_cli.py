@@ -626,3 +626,41 @@ def test_help_names_every_verb() -> None:
     output = succeed("--help")
     for verb in ("doctor", "data", "train", "evaluate", "recommend", "workbook"):
         assert f" {verb} " in output
+
+
+# ---- reproduce and claims ----
+
+
+def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path) -> None:
+    results, work = tmp_path / "results", tmp_path / "work"
+    command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
+    command += ["--model", "bigram", "--model", "NextItNet", "--width", "8", "--epochs", "1"]
+    command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
+    assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-s0" in succeed(*command, "--list")
+    assert not results.exists()
+    message = succeed(*command, "--budget", "0")
+    assert "The budget is spent in the middle of nextitnet-lr0.01-s0" in message
+    assert "1 new results" in message
+    assert "1 new results" in succeed(*command)
+    assert "0 new results" in succeed(*command)
+    assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
+
+    (results / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
+    page = tmp_path / "docs" / "claims.md"
+    assert "C4  open" in succeed("claims", "--results", results, "--out", page)
+    assert page.read_text().startswith("# Which of the paper's claims hold")
+
+
+def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
+    assert "unknown group 'speed'; choose from overall" in fail("reproduce", "speed")
+    assert "unknown model 'CpReq'" in fail("reproduce", "--model", "CpReq")
+    assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")
+
+
+def test_claims_refuses_an_edited_result(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "a" / "x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"model": "CpRec", "sha256": "0"}')
+    (tmp_path / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
+    message = fail("claims", "--results", tmp_path, "--out", tmp_path / "claims.md")
+    assert "x.json was edited or cut short" in message
