@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cprec_lib.embedding import BlockEmbedding, FullEmbedding
     from cprec_lib.evaluation import Interval, Ranks, compare, evaluate
     from cprec_lib.ledger import Ledger, count_parameters
-    from cprec_lib.middle import DilatedCNN
+    from cprec_lib.middle import GRU, DilatedCNN, SelfAttention
     from cprec_lib.partition import BlockPartition
     from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
     from cprec_lib.sequences import Catalogue, SequenceData
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRU",
     "SHARING",
     "Bigram",
     "BlockEmbedding",
@@ -40,6 +41,7 @@ __all__ = [
     "ModelConfig",
     "Popularity",
     "Ranks",
+    "SelfAttention",
     "SequenceData",
     "SequentialRecommender",
     "TrainConfig",
@@ -62,6 +64,7 @@ _HOMES = {
     "DilatedCNN": "middle",
     "FullEmbedding": "embedding",
     "FullSoftmax": "softmax",
+    "GRU": "middle",
     "History": "training",
     "Interval": "evaluation",
     "Ledger": "ledger",
@@ -70,6 +73,7 @@ _HOMES = {
     "Popularity": "baselines",
     "Ranks": "evaluation",
     "SHARING": "sharing",
+    "SelfAttention": "middle",
     "SequenceData": "sequences",
     "SequentialRecommender": "recommender",
     "TrainConfig": "training",
