@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from cprec_lib.ledger import Ledger, count_parameters
     from cprec_lib.middle import GRU, DilatedCNN, SelfAttention
     from cprec_lib.partition import BlockPartition
-    from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
+    from cprec_lib.recommender import (
+        ModelConfig,
+        SequentialRecommender,
+        cprec,
+        gru4rec,
+        nextitnet,
+        sasrec,
+    )
     from cprec_lib.sequences import Catalogue, SequenceData
     from cprec_lib.sharing import SHARING
     from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
@@ -50,9 +57,11 @@ __all__ = [
     "cprec",
     "evaluate",
     "fit",
+    "gru4rec",
     "load_interactions",
     "load_titles",
     "nextitnet",
+    "sasrec",
 ]
 
 _HOMES = {
@@ -82,9 +91,11 @@ _HOMES = {
     "cprec": "recommender",
     "evaluate": "evaluation",
     "fit": "training",
+    "gru4rec": "recommender",
     "load_interactions": "datasets",
     "load_titles": "datasets",
     "nextitnet": "recommender",
+    "sasrec": "recommender",
 }
 
 
