@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from cprec_lib.embedding import BlockEmbedding, FullEmbedding
     from cprec_lib.evaluation import Interval, Ranks, compare, evaluate
     from cprec_lib.ledger import Ledger, count_parameters
-    from cprec_lib.middle import DilatedCNN
+    from cprec_lib.middle import GRU, DilatedCNN, SelfAttention
     from cprec_lib.partition import BlockPartition
-    from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
+    from cprec_lib.recommender import (
+        ModelConfig,
+        SequentialRecommender,
+        cprec,
+        gru4rec,
+        nextitnet,
+        sasrec,
+    )
     from cprec_lib.sequences import Catalogue, SequenceData
     from cprec_lib.sharing import SHARING
     from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRU",
     "SHARING",
     "Bigram",
     "BlockEmbedding",
@@ -40,6 +48,7 @@ __all__ = [
     "ModelConfig",
     "Popularity",
     "Ranks",
+    "SelfAttention",
     "SequenceData",
     "SequentialRecommender",
     "TrainConfig",
@@ -48,9 +57,11 @@ __all__ = [
     "cprec",
     "evaluate",
     "fit",
+    "gru4rec",
     "load_interactions",
     "load_titles",
     "nextitnet",
+    "sasrec",
 ]
 
 _HOMES = {
@@ -62,6 +73,7 @@ _HOMES = {
     "DilatedCNN": "middle",
     "FullEmbedding": "embedding",
     "FullSoftmax": "softmax",
+    "GRU": "middle",
     "History": "training",
     "Interval": "evaluation",
     "Ledger": "ledger",
@@ -70,6 +82,7 @@ _HOMES = {
     "Popularity": "baselines",
     "Ranks": "evaluation",
     "SHARING": "sharing",
+    "SelfAttention": "middle",
     "SequenceData": "sequences",
     "SequentialRecommender": "recommender",
     "TrainConfig": "training",
@@ -78,9 +91,11 @@ _HOMES = {
     "cprec": "recommender",
     "evaluate": "evaluation",
     "fit": "training",
+    "gru4rec": "recommender",
     "load_interactions": "datasets",
     "load_titles": "datasets",
     "nextitnet": "recommender",
+    "sasrec": "recommender",
 }
 
 

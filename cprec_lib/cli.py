@@ -91,7 +91,8 @@ def data(
 def train(
     dataset: Dataset,
     model: Annotated[
-        Literal["nextitnet", "cprec"], typer.Option(help="The baseline, or the compressed model.")
+        Literal["nextitnet", "cprec", "gru4rec", "sasrec"],
+        typer.Option(help="The baseline, the compressed model, or one with another filling."),
     ],
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")],
     resume: Annotated[
@@ -109,6 +110,8 @@ def train(
         float | None, typer.Option(help="By which widths fall from block to block.")
     ] = None,
     sharing: Annotated[str | None, typer.Option(help=f"One of {', '.join(SHARING)}.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers of gru4rec or sasrec.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Heads of sasrec's attention.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
     block_input: Annotated[
         bool | None,
@@ -143,8 +146,8 @@ def train(
 ) -> None:
     """Train a model and write the run into a folder.
 
-    Options that are left out keep the library's defaults: those of nextitnet() or cprec(), of
-    SequenceData.from_interactions and of TrainConfig.
+    Options that are left out keep the library's defaults: those of nextitnet(), cprec(), gru4rec()
+    or sasrec(), of SequenceData.from_interactions and of TrainConfig.
     """
     architecture = _given(
         width=width,
@@ -153,6 +156,8 @@ def train(
         cutoffs=_numbers("--cutoffs", cutoffs, _share_or_count),
         factor=factor,
         sharing=sharing,
+        layers=layers,
+        heads=heads,
         dropout=dropout,
         block_input=block_input,
         block_softmax=block_softmax,
@@ -381,14 +386,31 @@ def _numbers(
         ) from error
 
 
+# Options that only some models have.
+_CNN, _OTHERS = ("nextitnet", "cprec"), ("gru4rec", "sasrec")
+_OWNERS = {
+    "dilations": _CNN,
+    "kernel_size": _CNN,
+    "sharing": _CNN,
+    "layers": _OTHERS,
+    "heads": ("sasrec",),
+}
+
+
 def _refuse_unused(model: str, architecture: dict[str, Any]) -> None:
-    """Raise if an option of the blocks is given to a model that has none."""
+    """Raise if an option of another filling, or of blocks that there are none of, is given."""
+    for name, owners in _OWNERS.items():
+        if name in architecture and model not in owners:
+            raise typer.BadParameter(
+                f"{model} has none; this is an option of {' and '.join(owners)}",
+                param_hint=f"--{name.replace('_', '-')}",
+            )
     if model == "cprec" or architecture.get("block_input") or architecture.get("block_softmax"):
         return
     for name in ("cutoffs", "factor", "tree"):
         if name in architecture:
             raise typer.BadParameter(
-                "nextitnet is not cut into blocks; add --block-input or --block-softmax, "
+                f"{model} is not cut into blocks; add --block-input or --block-softmax, "
                 "or choose --model cprec",
                 param_hint=f"--{name}",
             )

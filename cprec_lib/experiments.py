@@ -22,7 +22,14 @@ from cprec_lib.baselines import Bigram, Popularity
 from cprec_lib.datasets import load_interactions
 from cprec_lib.evaluation import Scorer, evaluate
 from cprec_lib.ledger import count_parameters
-from cprec_lib.recommender import ModelConfig, SequentialRecommender, cprec, nextitnet
+from cprec_lib.recommender import (
+    ModelConfig,
+    SequentialRecommender,
+    cprec,
+    gru4rec,
+    nextitnet,
+    sasrec,
+)
 from cprec_lib.results import (
     Result,
     by_popularity,
@@ -49,6 +56,8 @@ from cprec_lib.training import OutOfTime, TrainConfig, fit
 BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
 COUNTING = {"popularity": Popularity, "bigram": Bigram}
 WIDER_TAIL = "CpRec, factor 2"
+# Other fillings, and the same in CpRec's bread.
+IN_BREAD = {name: f"{name}, compressed bread" for name in ("GRU4Rec", "SASRec")}
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "overall": (
@@ -56,6 +65,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         COMPRESSED,
         "CpRec, cross-block",
         "CpRec, adjacent-layer",
+        *IN_BREAD,
         *COUNTING,
     ),
     "decomposition": (
@@ -68,6 +78,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
     "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
     "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", "CpRec, cut 5 / 20 %"),
+    "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
     "width": tuple(f"NextItNet, width {width}" for width in (16, 32, 128)),
     "depth": tuple(f"NextItNet, {depth} blocks" for depth in (0, 2, 8)),
 }
@@ -147,7 +158,8 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
     """Every trained model by name; most differ from NextItNet or from CpRec in one respect.
 
     A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
-    CpRec.
+    CpRec. The other fillings have two layers, which at the same width have about half the
+    parameters of NextItNet's four blocks.
     """
     full = nextitnet(n_items, setting.width, dropout=setting.dropout)
     whole = cprec(n_items, setting.width, setting.cutoffs, dropout=setting.dropout)
@@ -177,11 +189,25 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         name: cprec(n_items, setting.width, cut, dropout=setting.dropout)
         for name, cut in cuts.items()
     }
+    found |= _other_fillings(n_items, setting, whole.cutoffs)
     for name in GROUPS["width"]:
         found[name] = replace(full, width=int(name.split()[-1]))
     for name in GROUPS["depth"]:
         found[name] = replace(full, dilations=((1, 4) * 4)[: int(name.split()[1])])
     return found
+
+
+def _other_fillings(
+    n_items: int, setting: Setting, cutoffs: tuple[int, ...]
+) -> dict[str, ModelConfig]:
+    """GRU4Rec and SASRec, whole and in CpRec's bread."""
+    common: dict[str, Any] = {"layers": 2, "dropout": setting.dropout}
+    fillings = {
+        "GRU4Rec": gru4rec(n_items, setting.width, **common),
+        "SASRec": sasrec(n_items, setting.width, max_positions=setting.max_len, **common),
+    }
+    bread: dict[str, Any] = {"cutoffs": cutoffs, "block_input": True, "block_softmax": True}
+    return fillings | {IN_BREAD[name]: replace(fillings[name], **bread) for name in fillings}
 
 
 def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig:

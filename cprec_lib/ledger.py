@@ -14,8 +14,10 @@ from cprec_lib.sharing import distinct_convolutions
 class Entry:
     """One component: its part of the model, its parameters, its multiply-adds for one position.
 
-    The multiply-adds are those of scoring the whole catalogue after one more item. Tail blocks are
-    numbered as blocks are: the head is block 1.
+    The multiply-adds are those of scoring the whole catalogue after one more item, what earlier
+    ones left (a GRU's state, the keys and values of an attention) being kept. For attention that
+    item is the last of `max_positions`, the dearest. Tail blocks are numbered as blocks are: the
+    head is block 1.
     """
 
     part: str
@@ -75,12 +77,35 @@ def _embedding(config: ModelConfig) -> list[Entry]:
 
 
 def _middle(config: ModelConfig) -> list[Entry]:
+    return {"cnn": _cnn, "gru": _gru, "attention": _attention}[config.middle](config)
+
+
+def _cnn(config: ModelConfig) -> list[Entry]:
     blocks, width = len(config.dilations), config.width
     convolution = config.kernel_size * width * width
     distinct = distinct_convolutions(config.sharing, blocks)
     return [
         Entry("middle", "convolutions", distinct * (convolution + width), 2 * blocks * convolution),
         Entry("middle", "layer norms", 2 * blocks * 2 * width, 2 * blocks * width),
+    ]
+
+
+def _gru(config: ModelConfig) -> list[Entry]:
+    """Three gates of two matrices each; three products of vectors mix them and the state."""
+    width, layers = config.width, config.layers
+    gates = 6 * width * width
+    return [Entry("middle", "gates", layers * gates, layers * (gates + 3 * width))]
+
+
+def _attention(config: ModelConfig) -> list[Entry]:
+    """Each layer: W_Q, W_K and W_V; one query with n keys, n weights with n values; W_1 and W_2."""
+    width, layers, n = config.width, config.layers, config.max_positions
+    matrix, norms = width * width, 2 * layers + 1
+    return [
+        Entry("middle", "positions", n * width, width),
+        Entry("middle", "attention", layers * 3 * matrix, layers * (3 * matrix + 2 * n * width)),
+        Entry("middle", "feed-forward", layers * 2 * (matrix + width), layers * 2 * matrix),
+        Entry("middle", "layer norms", norms * 2 * width, norms * width),
     ]
 
 

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cprec_lib.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.files import make_folder, save_tensors, write_text
-from cprec_lib.middle import DilatedCNN
+from cprec_lib.middle import GRU, DilatedCNN, SelfAttention, check_heads
 from cprec_lib.partition import (
     BlockPartition,
     cutoffs_from_shares,
@@ -28,21 +28,29 @@ from cprec_lib.partition import (
 from cprec_lib.sharing import sharing_table
 from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
 
+MIDDLES = ("cnn", "gru", "attention")
+"""Names of the fillings: `DilatedCNN`, `GRU` and `SelfAttention`."""
+
+_WHOLE = ("n_items", "width", "kernel_size", "layers", "heads", "max_positions")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that fixes a model's architecture; checks itself and says what is wrong.
 
-    `dilations` has one entry l a residual block, whose two convolutions of `kernel_size` taps have
-    the dilations l and 2 l. `sharing` is one of `SHARING`. `dropout` is the share of units dropped
-    from what a block adds.
+    `middle` is one of `MIDDLES`. Of a "cnn", `dilations` has one entry l a residual block, whose
+    two convolutions of `kernel_size` taps have the dilations l and 2 l, and `sharing` is one of
+    `SHARING`. The others have `layers`; "attention" has `heads`, and sees the last `max_positions`
+    items. What a filling does not have is not looked at. `dropout` is the share of units dropped
+    from what a block adds, or from what a layer puts out.
 
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
     low-rank logits. Tail widths fall by `factor` unless `widths`, one a block, are given.
 
     Raises ValueError for a number below its range or not whole, cutoffs or widths that make no
-    `BlockPartition`, decomposition without cutoffs, and an unknown sharing scheme.
+    `BlockPartition`, decomposition without cutoffs, an unknown middle or sharing scheme, sharing in
+    a middle that has no convolutions, and heads that do not divide the width.
     """
 
     n_items: int
@@ -57,10 +65,14 @@ class ModelConfig:
     widths: tuple[int, ...] | None = None
     tree: bool = True
     dropout: float = 0.0
+    middle: str = "cnn"
+    layers: int = 1
+    heads: int = 1
+    max_positions: int = 50
 
     def __post_init__(self) -> None:
         self._normalise()
-        for name in ("n_items", "width", "kernel_size"):
+        for name in _WHOLE:
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} {getattr(self, name)} is below 1; give a whole number of at least 1"
@@ -71,13 +83,25 @@ class ModelConfig:
             raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
         if self.widths is not None and self.widths[:1] != (self.width,):
             raise ValueError(f"widths {self.widths} must start with the model's width {self.width}")
-        sharing_table(self.sharing, len(self.dilations))
+        self._check_middle()
         if self.decomposed or self.cutoffs:
             self.partition  # noqa: B018 - building it checks cutoffs and widths
 
+    def _check_middle(self) -> None:
+        if self.middle not in MIDDLES:
+            raise ValueError(f"unknown middle {self.middle!r}; choose one of {', '.join(MIDDLES)}")
+        sharing_table(self.sharing, len(self.dilations))
+        if self.middle != "cnn" and self.sharing != "none":
+            raise ValueError(
+                f"sharing {self.sharing!r} is for convolutions, and the middle {self.middle!r} has "
+                "none; leave sharing at 'none', or choose the middle 'cnn'"
+            )
+        if self.middle == "attention":
+            check_heads(self.width, self.heads)
+
     def _normalise(self) -> None:
         """Make the numbers plain ints and the sequences tuples, as JSON and equality need them."""
-        for name in ("n_items", "width", "kernel_size"):
+        for name in _WHOLE:
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         for name in ("dilations", "cutoffs", "widths"):
             if name != "widths" or self.widths is not None:
@@ -126,6 +150,36 @@ def cprec(
     return ModelConfig(n_items, width, cutoffs=counts, sharing=sharing, **options)
 
 
+def gru4rec(
+    n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
+) -> ModelConfig:
+    """GRU4Rec: a recurrent filling; with `block_input` and `block_softmax` in CpRec's bread.
+
+    Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, who
+    rank against a few sampled items; here every model has the same loss. `cutoffs` and `options` as
+    in `cprec`. Raises ValueError as `resolve_cutoffs` and `ModelConfig` do, TypeError for an
+    unknown field.
+    """
+    counts = resolve_cutoffs(n_items, cutoffs)
+    return ModelConfig(n_items, width, cutoffs=counts, **{"middle": "gru", **options})
+
+
+def sasrec(
+    n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
+) -> ModelConfig:
+    """SASRec: a filling of self-attention; with `block_input` and `block_softmax` in CpRec's bread.
+
+    Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who train against one
+    sampled item and score by the table of the input; here every model has the same loss and a
+    softmax of its own. `cutoffs` and `options` as in `cprec`; `max_positions` must not be below the
+    windows' length. Raises ValueError as `resolve_cutoffs` and `ModelConfig` do, TypeError for an
+    unknown field.
+    """
+    counts = resolve_cutoffs(n_items, cutoffs)
+    options = {"middle": "attention", "layers": 2, **options}
+    return ModelConfig(n_items, width, cutoffs=counts, **options)
+
+
 def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
     """Cutoffs as item counts, given as counts or, if all lie in (0, 1), as shares.
 
@@ -159,15 +213,14 @@ class SequentialRecommender(nn.Module):
             if config.block_input
             else FullEmbedding(config.n_items, config.width)
         )
-        self.middle = DilatedCNN(
-            config.width, config.dilations, config.kernel_size, config.sharing, config.dropout
-        )
+        self.middle = _build_middle(config)
         self.softmax = _build_softmax(config)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t.
 
-        Raises ValueError if the ids are no 64-bit integers or, on a CPU, outside 0..N.
+        Raises ValueError if the ids are no 64-bit integers or, on a CPU, outside 0..N, and if L is
+        more than the positions that an attention knows.
         """
         hidden: Tensor = self.middle(self.embedding(ids), ids > 0)
         return hidden
@@ -192,8 +245,10 @@ class SequentialRecommender(nn.Module):
     def last_hidden(self, contexts: Tensor) -> Tensor:
         """Hidden vectors [U, d] after the last item of left-padded contexts [U, L].
 
-        Raises ValueError as `forward` does.
+        Attention sees the last `max_positions` of them. Raises ValueError for ids as `forward`.
         """
+        if self.config.middle == "attention":
+            contexts = contexts[:, -self.config.max_positions :]
         hidden: Tensor = self(contexts)[:, -1]
         return hidden
 
@@ -213,10 +268,10 @@ class SequentialRecommender(nn.Module):
         """The k most probable next items after each history (item ids, oldest first).
 
         Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue. The whole
-        history is used, also if it is longer than the windows of the training (`max_len`);
-        `exclude_seen` leaves out the items of the history itself. The model's training mode is
-        put back afterwards. Raises ValueError for an empty history, an id outside 1..N, or if
-        fewer than k items remain.
+        history is used, also if it is longer than the windows of the training (`max_len`); only
+        attention is limited to its last `max_positions` items. `exclude_seen` leaves out the items
+        of the history itself. The model's training mode is put back afterwards. Raises ValueError
+        for an empty history, an id outside 1..N, or if fewer than k items remain.
         """
         contexts = self._pad(histories)
         training = self.training
@@ -271,6 +326,15 @@ class SequentialRecommender(nn.Module):
         model = cls(_read_config(folder / "config.json"))
         copy_tensors(_read_tensors(folder / "model.safetensors"), model, folder)
         return model
+
+
+def _build_middle(config: ModelConfig) -> DilatedCNN | GRU | SelfAttention:
+    width, layers, dropout = config.width, config.layers, config.dropout
+    if config.middle == "gru":
+        return GRU(width, layers, dropout)
+    if config.middle == "attention":
+        return SelfAttention(width, layers, config.heads, config.max_positions, dropout)
+    return DilatedCNN(width, config.dilations, config.kernel_size, config.sharing, dropout)
 
 
 def _build_softmax(config: ModelConfig) -> FullSoftmax | BlockSoftmax | LowRankSoftmax:

@@ -26,16 +26,23 @@ from cprec_lib.recommender import (
     ModelConfig,
     SequentialRecommender,
     cprec,
+    gru4rec,
     nextitnet,
     resolve_cutoffs,
+    sasrec,
 )
 from cprec_lib.sequences import Catalogue, SequenceData
 from cprec_lib.training import CHECKPOINT, History, TrainConfig, fit
 
-Preset = Literal["nextitnet", "cprec"]
+Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-PRESETS: dict[str, Callable[..., ModelConfig]] = {"nextitnet": nextitnet, "cprec": cprec}
+PRESETS: dict[str, Callable[..., ModelConfig]] = {
+    "nextitnet": nextitnet,
+    "cprec": cprec,
+    "gru4rec": gru4rec,
+    "sasrec": sasrec,
+}
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
@@ -57,7 +64,8 @@ def train(
 
     `dataset` is a name of the registry, or the path of a table; metrics.json takes it as text.
     `architecture` holds options of the preset, whose cutoffs may be shares; `sequences` those of
-    `SequenceData.from_interactions`. The seed of `training` also draws the initial weights and the
+    `SequenceData.from_interactions`. Attention gets as many positions as the sequences have, unless
+    `architecture` says otherwise. The seed of `training` also draws the initial weights and the
     split by user. The folder receives config.json and model.safetensors (the best epoch),
     items.csv (item, original id, training count, title where there is one), history.jsonl (an epoch
     a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
@@ -72,7 +80,8 @@ def train(
     _claim(folder, resume)
     table = load_interactions(dataset)
     data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
-    config = build_config(preset, data.n_items, architecture or {})
+    positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
+    config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
     items = _items(data.catalogue, dataset)
     model = SequentialRecommender(config, training.seed).to(chosen)
     history = fit(model, data, training, folder, resume, progress)

@@ -23,7 +23,12 @@ from tqdm import tqdm
 from cprec_lib.evaluation import evaluate
 from cprec_lib.files import make_folder, save_tensors
 from cprec_lib.partition import whole_number
-from cprec_lib.recommender import SequentialRecommender, check_tensors, copy_tensors
+from cprec_lib.recommender import (
+    ModelConfig,
+    SequentialRecommender,
+    check_tensors,
+    copy_tensors,
+)
 from cprec_lib.sequences import SequenceData
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -229,6 +234,8 @@ class _Run:
     def _load(self, path: Path) -> None:
         groups, run = _read_checkpoint(path)
         ours = self._describe()
+        # A field that the library got since the checkpoint was written had its default.
+        run["model"] = {**asdict(ModelConfig(n_items=1)), **run.get("model", {})}
         # More epochs than before is how one goes on; every other setting must be the same.
         for part, values in ours.items():
             for name, value in values.items():

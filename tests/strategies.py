@@ -4,6 +4,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from cprec_lib import SHARING, BlockPartition, ModelConfig
+from cprec_lib.recommender import MIDDLES
 
 
 @st.composite
@@ -18,8 +19,11 @@ def partitions(draw: st.DrawFn, max_items: int = 30, max_width: int = 6) -> Bloc
 
 @st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
-    """Every kind of model: either side decomposed or not, tree or flat, each sharing scheme."""
+    """Every kind of model: either side decomposed or not, tree or flat, each middle, each sharing
+    scheme."""
     partition = draw(partitions())
+    middle = draw(st.sampled_from(MIDDLES))
+    heads = [n for n in range(1, partition.width + 1) if partition.width % n == 0]
     return ModelConfig(
         partition.n_items,
         partition.width,
@@ -31,7 +35,11 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         block_input=draw(st.booleans()),
         block_softmax=draw(st.booleans()),
         tree=draw(st.booleans()),
-        sharing=draw(st.sampled_from(SHARING)),
+        sharing=draw(st.sampled_from(SHARING)) if middle == "cnn" else "none",
+        middle=middle,
+        layers=draw(st.integers(1, 3)),
+        heads=draw(st.sampled_from(heads)),
+        max_positions=draw(st.integers(8, 12)),
     )
 
 

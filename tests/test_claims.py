@@ -51,7 +51,9 @@ def judged(results: Path) -> dict[str, Entry]:
 
 def test_without_runs_a_claim_is_open(results: Path) -> None:
     entries = judged(results)
-    assert {entries[claim].verdict for claim in ("C2", "C4", "C5", "C6", "C7", "C8")} == {"open"}
+    assert {entries[claim].verdict for claim in ("C2", "C4", "C5", "C6", "C7", "C8", "C9")} == {
+        "open"
+    }
     assert entries["C3"].verdict == "holds in part"
 
 
@@ -128,6 +130,29 @@ def test_sharing(every_layer: int, schemes: int, verdict: str, results: Path) ->
     for scheme in ("cross-block", "adjacent-layer", "adjacent-block"):
         write_run(results, f"sharing {scheme}", schemes)
     assert judged(results)["C8"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gru", "attention", "verdict"),
+    [
+        (GOOD, MIDDLING, "holds"),
+        (BAD, BAD, "does not hold"),
+        (BAD, GOOD, "does not hold"),
+        (GOOD, None, "open"),
+        (None, None, "open"),
+    ],
+)
+def test_other_fillings(
+    gru: int | None, attention: int | None, verdict: str, results: Path
+) -> None:
+    for name, rank in (("GRU4Rec", gru), ("SASRec", attention)):
+        write_run(results, name, MIDDLING)
+        if rank is not None:
+            write_run(results, f"{name}, compressed bread", rank)
+    entry = judged(results)["C9"]
+    assert entry.verdict == verdict
+    assert len(entry.evidence) == (gru is not None) + (attention is not None)
+    assert ("No other middle layer" in entry.because) == (gru is None)
 
 
 def test_a_damaged_result_is_refused(results: Path) -> None:

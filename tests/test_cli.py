@@ -28,7 +28,9 @@ from cprec_lib import (
     datasets,
     evaluate,
     files,
+    gru4rec,
     runs,
+    sasrec,
     training,
 )
 from cprec_lib.cli import app
@@ -199,6 +201,10 @@ def test_train_hands_every_option_on(tiny: Path, tmp_path: Path) -> None:
         "tree": False,
         "sharing": "cross-layer",
         "dropout": 0.1,
+        "middle": "cnn",
+        "layers": 1,
+        "heads": 1,
+        "max_positions": 50,
     }
     assert metrics["train_config"] == {
         "epochs": 1,
@@ -220,11 +226,50 @@ def test_train_decomposes_the_baseline_where_asked(tiny: Path, tmp_path: Path) -
     assert (config["block_input"], config["block_softmax"]) == (False, True)
 
 
+@pytest.mark.parametrize("model", ["gru4rec", "sasrec"])
+def test_train_knows_other_fillings(model: str, tiny: Path, tmp_path: Path) -> None:
+    options = "--layers 3 --width 8 --max-len 60 --epochs 1 --block-input --cutoffs 0.2,0.5"
+    heads = ["--heads", "2"] if model == "sasrec" else []
+    command = ["train", "--dataset", tiny, "--model", model, "--out", tmp_path]
+    succeed(*command, *options.split(), *heads)
+    preset = {"gru4rec": gru4rec, "sasrec": sasrec}[model]
+    own = {"heads": 2, "max_positions": 60} if model == "sasrec" else {}
+    expected = preset(N_ITEMS, 8, (0.2, 0.5), layers=3, block_input=True, **own)
+    assert SequentialRecommender.load(tmp_path).config == expected
+    assert read_metrics(tmp_path)["model"] == model
+    assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10
+    assert len(succeed("recommend", "--model", tmp_path, "103", "104").splitlines()) == 10
+
+
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(
+    ("model", "option", "owners"),
+    [
+        ("gru4rec", "--dilations 1,2", "nextitnet and cprec"),
+        ("sasrec", "--kernel-size 3", "nextitnet and cprec"),
+        ("sasrec", "--sharing none", "nextitnet and cprec"),
+        ("cprec", "--layers 2", "gru4rec and sasrec"),
+        ("nextitnet", "--heads 2", "sasrec"),
+        ("gru4rec", "--heads 2", "sasrec"),
+    ],
+)
+def test_options_of_another_filling_are_refused(
+    model: str, option: str, owners: str, tmp_path: Path
+) -> None:
+    command = ["train", "--dataset", "ml-100k", "--model", model, "--out", tmp_path / "run"]
+    message = fail(*command, *option.split(), status=2)
+    assert f"{option.split()[0]}: {model} has none; this is an option of {owners}" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("model", ["nextitnet", "gru4rec", "sasrec"])
 @pytest.mark.parametrize("option", [("--cutoffs", "0.2"), ("--factor", "2"), ("--no-tree",)])
-def test_options_of_blocks_need_blocks(option: tuple[str, ...], tiny: Path, tmp_path: Path) -> None:
-    command = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path / "run"]
+def test_options_of_blocks_need_blocks(
+    model: str, option: tuple[str, ...], tiny: Path, tmp_path: Path
+) -> None:
+    command = ["train", "--dataset", tiny, "--model", model, "--out", tmp_path / "run"]
     message = fail(*command, *option, status=2)
-    assert "not cut into blocks; add --block-input or --block-softmax" in message
+    assert f"{model} is not cut into blocks; add --block-input or --block-softmax" in message
     assert not (tmp_path / "run").exists()
 
 
@@ -345,7 +390,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("preset", "device", "message"),
     [
-        ("NextItNet", "cpu", "unknown preset 'NextItNet'; choose one of nextitnet, cprec"),
+        ("SASRec", "cpu", "unknown preset 'SASRec'; choose one of nextitnet, cprec, gru4rec, sasr"),
         ("cprec", "gpu", "unknown device 'gpu'; choose one of auto, cuda, mps, cpu"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cprec_lib import SequentialRecommender, count_parameters, cprec, nextitnet
+from cprec_lib import SequentialRecommender, count_parameters, cprec, nextitnet, sasrec
 from cprec_lib.experiments import (
     GROUPS,
     SETTINGS,
@@ -70,6 +70,19 @@ def test_parts_differ_from_the_baseline_in_one_respect() -> None:
         if name.startswith("CpRec"):
             assert all(differs) and config.tree, name
     assert not configs["flat low-rank softmax"].tree
+
+
+def test_other_fillings_differ_in_the_bread_alone() -> None:
+    setting = replace(Setting(), max_len=30)
+    configs = models(1000, setting)
+    for name, whole, middle in (("GRU4Rec", 49_152, "gru"), ("SASRec", 43_776, "attention")):
+        config, compressed = configs[name], configs[f"{name}, compressed bread"]
+        assert config.middle == middle and not config.decomposed
+        bread = {"block_input": True, "block_softmax": True, "cutoffs": (100, 330)}
+        assert compressed == replace(config, **bread)
+        assert compressed.partition == configs["CpRec"].partition
+        assert count_parameters(config).by_part()["middle"] == whole
+    assert configs["SASRec"].max_positions == 30
 
 
 @pytest.mark.parametrize(
@@ -139,6 +152,16 @@ def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
     assert result["train_loss"] > 0
 
 
+@pytest.mark.parametrize("name", GROUPS["generic"])
+def test_other_fillings_run(name: str, table: Path, tmp_path: Path) -> None:
+    experiment = missing([name], str(table), TINY, tmp_path)[0]
+    assert experiment.stem.startswith(name.lower().replace(", ", "-").replace(" ", "-"))
+    result = run(experiment, tmp_path / "work")
+    assert result and result["model"] == name
+    write_result(tmp_path / f"{experiment.stem}.json", result)
+    assert experiment.stem not in stems([name], table, tmp_path)
+
+
 def test_counting_needs_no_training(table: Path, tmp_path: Path) -> None:
     (experiment,) = missing(["popularity"], str(table), TINY, tmp_path)
     result = run(experiment, tmp_path / "work")
@@ -205,6 +228,8 @@ def test_latency_has_early_stopping_where_the_softmax_has_it() -> None:
     plain = latency(SequentialRecommender(nextitnet(30, 8)), contexts, repeats=1)
     assert {*plain} == exact
     tree = latency(SequentialRecommender(cprec(30, 8, (12, 20))), contexts, repeats=1)
+    attentive = latency(SequentialRecommender(sasrec(30, 8)), contexts, repeats=1)
+    assert {*attentive} == exact
     assert {*tree} == exact | {"early stopping, 1", "early stopping, 64"}
     assert all(value > 0 for value in tree.values())
 

@@ -67,8 +67,9 @@ def test_a_broken_torch_leaves_help_and_doctor_working():
 
 def test_the_names_of_the_contract_are_there():
     names = """SHARING Bigram BlockEmbedding BlockPartition BlockSoftmax DilatedCNN FullEmbedding
-    FullSoftmax Ledger LowRankSoftmax ModelConfig Popularity Ranks SequenceData
-    SequentialRecommender TrainConfig compare count_parameters cprec evaluate fit nextitnet"""
+    FullSoftmax GRU Ledger LowRankSoftmax ModelConfig Popularity Ranks SelfAttention SequenceData
+    SequentialRecommender TrainConfig compare count_parameters cprec evaluate fit gru4rec nextitnet
+    sasrec"""
     assert set(names.split()) <= set(cprec_lib.__all__)
     assert all(hasattr(cprec_lib, name) for name in cprec_lib.__all__)
     assert set(cprec_lib.__all__) <= set(dir(cprec_lib))

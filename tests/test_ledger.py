@@ -12,7 +12,9 @@ from cprec_lib import (
     SequentialRecommender,
     count_parameters,
     cprec,
+    gru4rec,
     nextitnet,
+    sasrec,
 )
 
 PARTS = ("embedding", "middle", "softmax")
@@ -54,7 +56,13 @@ def test_every_component_is_a_parameter_or_more_of_the_model(config):
     model, frame = SequentialRecommender(config), count_parameters(config).to_frame()
     parameters = frame["parameters"].to_dict()
     norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
-    assert parameters["middle", "layer norms"] == sum(counted(norm) for norm in norms)
+    assert parameters.get(("middle", "layer norms"), 0) == sum(counted(norm) for norm in norms)
+    if config.middle == "attention":
+        blocks = model.middle.blocks
+        assert parameters["middle", "positions"] == model.middle.positions.numel()
+        for component, name in (("attention", "projection"), ("feed-forward", "feed_forward")):
+            layers = sum(counted(getattr(block, name)) for block in blocks)
+            assert parameters["middle", component] == layers
     if config.block_input:
         tables = model.embedding.tables
         assert parameters["embedding", "head"] == counted(tables[0])
@@ -113,6 +121,25 @@ def test_multiply_adds_by_hand():
     assert ledger.multiply_adds == embedding + middle + softmax
     full = count_parameters(nextitnet(10, 4, dilations=(1,)))
     assert full.multiply_adds == middle + 10 * 4
+
+
+def test_multiply_adds_of_the_other_middles_by_hand():
+    """Width 4; two layers; an attention to 10 positions."""
+    softmax = 9 * 4
+    gru = 2 * (3 * (4 * 4 + 4 * 4) + 3 * 4)
+    assert count_parameters(gru4rec(9, 4, layers=2)).multiply_adds == gru + softmax
+    scores, mixture = 10 * 4, 10 * 4
+    block = 3 * 4 * 4 + scores + mixture + 2 * 4 * 4 + 2 * 4
+    attention = count_parameters(sasrec(9, 4, heads=2, max_positions=10))
+    assert attention.multiply_adds == 4 + 2 * block + 4 + softmax
+
+
+@pytest.mark.parametrize("preset", [gru4rec, sasrec])
+def test_the_bread_of_cprec_is_counted_alike_around_every_middle(preset):
+    bread = {"cutoffs": (5, 12), "block_input": True, "block_softmax": True}
+    parts = count_parameters(preset(40, 8, **bread)).by_part()
+    compressed = count_parameters(cprec(40, 8, (5, 12))).by_part()
+    assert {**parts, "middle": 0} == {**compressed, "middle": 0}
 
 
 @given(configs())

@@ -15,6 +15,7 @@ from strategies import configs
 from torch import Tensor
 
 from cprec_lib import (
+    GRU,
     BlockEmbedding,
     BlockPartition,
     BlockSoftmax,
@@ -23,9 +24,12 @@ from cprec_lib import (
     FullSoftmax,
     LowRankSoftmax,
     ModelConfig,
+    SelfAttention,
     SequentialRecommender,
     cprec,
+    gru4rec,
     nextitnet,
+    sasrec,
 )
 from cprec_lib.recommender import resolve_cutoffs
 
@@ -80,6 +84,38 @@ def test_the_ablations_of_cprec():
     softmax_only = SequentialRecommender(cprec(100, 16, block_input=False))
     assert isinstance(softmax_only.embedding, FullEmbedding)
     assert isinstance(softmax_only.softmax, BlockSoftmax)
+
+
+def test_gru4rec_and_sasrec_are_other_fillings():
+    recurrent = SequentialRecommender(gru4rec(100, 16, layers=3, dropout=0.25))
+    assert isinstance(recurrent.middle, GRU)
+    assert len(recurrent.middle.layers) == 3
+    config = sasrec(100, 16, heads=4, max_positions=30, dropout=0.25)
+    attentive = SequentialRecommender(config)
+    assert isinstance(attentive.middle, SelfAttention)
+    assert [block.heads for block in attentive.middle.blocks] == [4, 4]
+    assert attentive.middle.positions.shape == (30, 16)
+    for model in (recurrent, attentive):
+        assert isinstance(model.embedding, FullEmbedding)
+        assert isinstance(model.softmax, FullSoftmax)
+        assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+
+
+@pytest.mark.parametrize("preset", [gru4rec, sasrec])
+@pytest.mark.parametrize("cutoffs", [(5, 20), (0.05, 0.2)])
+def test_the_bread_of_cprec_fits_around_other_fillings(preset, cutoffs):
+    config = preset(100, 16, cutoffs, block_input=True, block_softmax=True)
+    assert config.partition == cprec(100, 16, cutoffs).partition
+    model = SequentialRecommender(config)
+    assert isinstance(model.embedding, BlockEmbedding)
+    assert isinstance(model.softmax, BlockSoftmax)
+
+
+def test_the_fields_of_other_fillings_do_not_change_a_cnn():
+    config = nextitnet(12, 4)
+    assert (config.middle, config.layers, config.heads, config.max_positions) == ("cnn", 1, 1, 50)
+    models = SequentialRecommender(config), SequentialRecommender(nextitnet(12, 4, heads=3))
+    assert all(map(torch.equal, *(model.parameters() for model in models)))
 
 
 def test_options_reach_the_layers():
@@ -142,6 +178,17 @@ def test_cutoffs_that_mix_shares_and_counts_are_refused(cutoffs):
         ({"widths": (8, 2, 0)}, "each must be at least 1"),
         ({"block_input": "no"}, "block_input 'no' is neither True nor False"),
         ({"tree": None}, "tree None is neither"),
+        ({"middle": "lstm"}, "unknown middle 'lstm'; choose one of cnn, gru, attention"),
+        ({"layers": 0}, "layers 0 is below 1"),
+        ({"layers": 1.5}, r"layers 1\.5 is no whole number"),
+        ({"heads": 0}, "heads 0 is below 1"),
+        ({"max_positions": 0}, "max_positions 0 is below 1"),
+        ({"middle": "attention", "heads": 3}, "3 heads do not divide the width 8"),
+        (
+            {"middle": "gru", "sharing": "cross-block"},
+            "sharing 'cross-block' is for convolutions, and the middle 'gru' has none; leave",
+        ),
+        ({"middle": "attention", "sharing": "adjacent-layer"}, "and the middle 'attention' has"),
     ],
 )
 def test_a_config_says_what_is_wrong_with_it(options, message):
@@ -253,7 +300,14 @@ def test_building_a_model_does_not_reseed_the_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "config", [SMALL, nextitnet(12, 4), cprec(12, 4, cutoffs=(3, 7), tree=False)]
+    "config",
+    [
+        SMALL,
+        nextitnet(12, 4),
+        cprec(12, 4, cutoffs=(3, 7), tree=False),
+        gru4rec(12, 4),
+        sasrec(12, 4, max_positions=9),
+    ],
 )
 def test_recommend_is_the_sorted_scores_of_each_history_alone(config):
     model = SequentialRecommender(config).double()
@@ -264,6 +318,19 @@ def test_recommend_is_the_sorted_scores_of_each_history_alone(config):
         expected, columns = scores.sort(descending=True, stable=True)
         assert torch.equal(items[row], columns[:5] + 1)
         torch.testing.assert_close(values[row], expected[:5])
+
+
+def test_attention_sees_the_last_of_a_long_history():
+    model = SequentialRecommender(sasrec(12, 4, max_positions=5)).double()
+    history = [3, 1, 4, 1, 5, 9, 2, 6]
+    torch.testing.assert_close(model.recommend([history], 4), model.recommend([history[-5:]], 4))
+    other, changed = [7, *history[1:]], [*history[:-5], 8, *history[-4:]]
+    assert torch.equal(model.recommend([other], 4)[0], model.recommend([history], 4)[0])
+    assert not torch.equal(model.recommend([changed], 4)[0], model.recommend([history], 4)[0])
+    # What lies before its positions is still seen by the one who chose it.
+    assert not {3, 1, 4} & {*model.recommend([history], 5, exclude_seen=True)[1][0].tolist()}
+    with pytest.raises(ValueError, match="window of 8 positions, but this attention knows 5"):
+        model.loss(torch.tensor([[*history, 1]]))
 
 
 def test_recommend_may_leave_out_what_was_seen(model):
@@ -451,6 +518,12 @@ def test_weights_of_another_model_are_refused(saved):
         {"dropout": "0"},
         {"dropout": 2},
         {"dropout": float("nan")},
+        {"middle": ["cnn"]},
+        {"middle": None},
+        {"middle": "gru"},  # with the sharing that the file has
+        {"layers": "1"},
+        {"heads": True},
+        {"max_positions": 1.5},
     ],
 )
 def test_a_config_file_of_nonsense_is_refused(saved, change):

@@ -28,6 +28,8 @@ from cprec_lib import (
     cprec,
     evaluate,
     fit,
+    gru4rec,
+    sasrec,
     training,
 )
 from cprec_lib.training import CHECKPOINT, Epoch
@@ -66,6 +68,29 @@ def test_the_loss_falls_and_the_model_learns_to_walk_the_circle(data):
     assert losses[-1] < losses[len(losses) // 2] < losses[0]
     found, popular = evaluate(model, data).metrics(), evaluate(Popularity(data), data).metrics()
     assert found["hr@5"] > popular["hr@5"] + 0.2
+
+
+@pytest.mark.parametrize("preset", [gru4rec, sasrec])
+@pytest.mark.parametrize("bread", [{}, {"block_input": True, "block_softmax": True}])
+def test_the_other_fillings_learn_to_walk_the_circle(data, preset, bread):
+    config = preset(25, 8, (5, 12), dropout=0.1, **bread)
+    model = new_model(config)
+    history = fit(model, data, TrainConfig(15, 16, 0.03, patience=15), progress=False)
+    losses = [epoch.loss for epoch in history.epochs]
+    assert losses[-1] < losses[len(losses) // 2] < losses[0]
+    found, popular = evaluate(model, data).metrics(), evaluate(Popularity(data), data).metrics()
+    assert found["hr@5"] > popular["hr@5"] + 0.2
+
+
+@pytest.mark.parametrize("preset", [gru4rec, sasrec])
+def test_another_filling_goes_on_bit_for_bit(data, preset, tmp_path):
+    config = preset(25, 8, dropout=0.2)
+    whole, again = new_model(config), new_model(config)
+    history = fit(whole, data, SHORT, progress=False)
+    fit(new_model(config), data, replace(SHORT, epochs=2), tmp_path, progress=False)
+    resumed = fit(again, data, SHORT, tmp_path, resume=True, progress=False)
+    assert numbers(resumed) == numbers(history)
+    assert_same(weights(again), weights(whole))
 
 
 def test_one_step_is_adamw_on_the_mean_loss_of_all_windows(data):
@@ -470,6 +495,19 @@ def test_a_checkpoint_of_other_settings_is_refused(checkpoint, data, change, mes
     config = replace(SHORT, **change)
     with pytest.raises(ValueError, match=message):
         fit(new_model(), data, config, checkpoint.parent, resume=True, progress=False)
+
+
+def test_a_field_that_an_older_checkpoint_lacks_had_its_default(checkpoint, data):
+    with safe_open(checkpoint, "pt") as file:
+        run = json.loads(file.metadata()["run"])
+    for name in ("middle", "layers", "heads", "max_positions"):
+        del run["model"][name]
+    rewrite(checkpoint, run=json.dumps(run))
+    history = fit(new_model(), data, SHORT, checkpoint.parent, resume=True, progress=False)
+    assert len(history.epochs) == SHORT.epochs
+    run["model"]["dilations"] = [2, 2]
+    rewrite(checkpoint, run=json.dumps(run))
+    refuse(checkpoint, data, r"of another run: its dilations is \[2, 2\]")
 
 
 def test_a_checkpoint_of_another_model_or_other_data_is_refused(checkpoint, data, table):
