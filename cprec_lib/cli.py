@@ -250,7 +250,8 @@ def recommend(
 @app.command()
 def reproduce(
     groups: Annotated[
-        list[str] | None, typer.Argument(help="Groups of runs, see --list; else all of them.")
+        list[str] | None,
+        typer.Argument(help="Groups of runs, see --list, or time; else all the runs."),
     ] = None,
     dataset: Dataset = "ml-100k",
     budget: Annotated[
@@ -298,9 +299,16 @@ def reproduce(
         split=split,
         seeds=seeds,
     )
-    names = experiments.choose(groups or (), model or ())
     setting = replace(experiments.SETTINGS.get(Path(dataset).stem, experiments.Setting()), **given)
-    folder = results / "runs" / experiments.label(dataset, setting)
+    label = experiments.label(dataset, setting)
+    if groups == ["time"]:
+        path = results / "time" / f"{label}.json"
+        if not path.exists():
+            experiments.time_models(dataset, setting, path, device=device)
+        typer.echo(f"The times are in {path}")
+        return
+    names = experiments.choose(groups or (), model or ())
+    folder = results / "runs" / label
     if show:
         _list_runs(names, experiments.missing(names, dataset, setting, folder))
         return

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cprec_lib.baselines import Bigram, Popularity
 from cprec_lib.datasets import load_interactions
@@ -50,7 +48,7 @@ from cprec_lib.runs import (
 )
 from cprec_lib.sequences import SequenceData, Split
 from cprec_lib.sharing import SHARING
-from cprec_lib.softmax import BlockSoftmax
+from cprec_lib.timing import latency, race
 from cprec_lib.training import OutOfTime, TrainConfig, fit
 
 BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
@@ -400,35 +398,30 @@ def _trained(
     }
 
 
-@torch.no_grad()
-def latency(
-    model: SequentialRecommender, contexts: Tensor, k: int = 10, repeats: int = 30
-) -> dict[str, float]:
-    """Milliseconds, median, from contexts [U, L] to the k best items, for 1 and for 64 users.
-
-    Exact, and by the early-stopping rule where the softmax has it.
-    """
-    device = next(model.parameters()).device
-    searches = {"exact": model.softmax.top_k}
-    if isinstance(model.softmax, BlockSoftmax):
-        searches["early stopping"] = model.softmax.early_stopping_top_k
-    model.eval()
-    medians = {}
-    for users in (1, 64):
-        batch = contexts[:users].to(device)
-        for name, search in searches.items():
-            seconds = [_timed(model, batch, search, k) for _ in range(repeats)]
-            medians[f"{name}, {users}"] = 1e3 * statistics.median(seconds)
-    return medians
-
-
-def _timed(
-    model: SequentialRecommender, contexts: Tensor, search: Callable[..., Any], k: int
-) -> float:
-    started = time.perf_counter()
-    values, _ = search(model.last_hidden(contexts), k)
-    values.sum().item()  # waits for a GPU
-    return time.perf_counter() - started
+def time_models(
+    dataset: str,
+    setting: Setting,
+    path: Path,
+    names: Sequence[str] = GROUPS["rival"],
+    device: Device = "auto",
+) -> None:
+    """Race untrained models of one data set and write the result `path`: see `race`."""
+    chosen = choose_device(device)
+    table = load_interactions(dataset)
+    data = SequenceData.from_interactions(table, setting.max_len, setting.split)
+    configs = models(data.n_items, setting)
+    built = {name: SequentialRecommender(configs[name]).to(chosen) for name in names}
+    result = {
+        "dataset": Path(dataset).stem,
+        "width": setting.width,
+        "batch_size": setting.batch_size,
+        "milliseconds": race(built, data, setting.batch_size),
+        **describe_data(table, data),
+        **describe_machine(chosen),
+        "commit": _commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    write_result(path, result)
 
 
 def _peak_bytes(device: torch.device) -> int | None:

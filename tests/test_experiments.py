@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cprec_lib import SequentialRecommender, count_parameters, cprec, nextitnet, sasrec
+from cprec_lib import count_parameters, nextitnet
 from cprec_lib.experiments import (
     GROUPS,
     SETTINGS,
@@ -16,7 +16,6 @@ from cprec_lib.experiments import (
     Setting,
     choose,
     label,
-    latency,
     missing,
     models,
     reproduce,
@@ -217,21 +216,6 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
     assert stages(600) == [("cprec-lr0.01-s0", True)]
     assert stages(600) == []
     assert read_result(folder / "cprec-lr0.01-s0.json")["epochs"] == 3
-
-
-# ---- Latency ----
-
-
-def test_latency_has_early_stopping_where_the_softmax_has_it() -> None:
-    contexts = SequentialRecommender(nextitnet(30, 8)).embedding.weight.new_ones(70, 5).long()
-    exact = {"exact, 1", "exact, 64"}
-    plain = latency(SequentialRecommender(nextitnet(30, 8)), contexts, repeats=1)
-    assert {*plain} == exact
-    tree = latency(SequentialRecommender(cprec(30, 8, (12, 20))), contexts, repeats=1)
-    attentive = latency(SequentialRecommender(sasrec(30, 8)), contexts, repeats=1)
-    assert {*attentive} == exact
-    assert {*tree} == exact | {"early stopping, 1", "early stopping, 64"}
-    assert all(value > 0 for value in tree.values())
 
 
 def test_an_experiment_describes_itself_as_json() -> None:

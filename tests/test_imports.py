@@ -133,7 +133,7 @@ def test_the_contract_can_be_called_by_place_and_by_name(function, names):
 ORDER = (
     *("files", "tables", "datasets", "sequences", "partition", "longtail", "embedding", "sharing"),
     *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "training", "runs"),
-    *("results", "experiments", "claims", "plots", "doctor", "workbook", "cli"),
+    *("results", "timing", "experiments", "claims", "plots", "doctor", "workbook", "cli"),
 )
 
 
