@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -338,8 +340,20 @@ def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool
 def _in_fresh_process(*arguments: Any) -> Result | None:
     """`run` in a process of its own, whose peak memory is then that of this run alone."""
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
+    with ProcessPoolExecutor(1, mp_context=fresh, initializer=_end_with_parent) as pool:
         return pool.submit(run, *arguments).result()
+
+
+def _end_with_parent() -> None:
+    """Else a run whose command was killed would train on, unseen."""
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def run(

@@ -1,11 +1,15 @@
 """Experiments: what is planned, run, recorded, refused and left for later."""
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from cprec_lib import count_parameters, nextitnet
@@ -223,3 +227,18 @@ def test_an_experiment_describes_itself_as_json() -> None:
     experiment = Experiment("CpRec, cut 5 / 20 %", "ml-100k", config, training, 50, "by_user")
     assert experiment.stem == "cprec-cut-5-20-lr0.01-s3"
     assert json.loads(json.dumps(experiment.describe()))["train_config"]["seed"] == 3
+
+
+def test_a_run_ends_with_the_command_that_was_killed(table: Path, tmp_path: Path) -> None:
+    options = ["--model", "NextItNet", "--epochs", "100000", "--patience", "100000", "--width", "8"]
+    options += ["--results", str(tmp_path / "results"), "--work", str(tmp_path / "work")]
+    command = [sys.executable, "-m", "cprec_lib", "reproduce", "--dataset", str(table), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as started:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("work/*/*/checkpoint.safetensors")):
+            assert started.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        children = psutil.Process(started.pid).children(recursive=True)
+        started.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert children and not alive
