@@ -19,9 +19,9 @@ import torch
 
 import cprec_lib
 from cprec_lib.datasets import DATASETS, find_item, load_interactions, load_titles
-from cprec_lib.evaluation import evaluate
 from cprec_lib.files import check_writable, make_folder, write_text
 from cprec_lib.ledger import count_parameters
+from cprec_lib.processes import Processes
 from cprec_lib.recommender import (
     ModelConfig,
     SequentialRecommender,
@@ -30,7 +30,7 @@ from cprec_lib.recommender import (
     resolve_cutoffs,
 )
 from cprec_lib.sequences import Catalogue, SequenceData
-from cprec_lib.training import CHECKPOINT, History, TrainConfig, fit
+from cprec_lib.training import CHECKPOINT, History, TrainConfig, evaluate_together, fit
 
 Preset = Literal["nextitnet", "cprec"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -63,14 +63,18 @@ def train(
     a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
     out, over all epochs of the run, resumed ones included; its `train_loss` is the best epoch's.
 
+    Several processes (see `Processes`) train together; the main one writes, all get the metrics.
+
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched or the folder not be written, FloatingPointError as `fit` does.
     """
     folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
-    chosen = choose_device(device)
+    processes = Processes()
+    chosen = processes.device(choose_device(device))
     _check_preset(preset)
-    _claim(folder, resume)
-    table = load_interactions(dataset)
+    processes.on_main(lambda: _claim(folder, resume))
+    with processes.main_first():
+        table = load_interactions(dataset)
     data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
     config = build_config(preset, data.n_items, architecture or {})
     items = _items(data.catalogue, dataset)
@@ -81,14 +85,25 @@ def train(
         "model": preset,
         "parameters": count_parameters(config).total,
         "valid": history.best.valid,
-        "test": evaluate(model, data, "test").metrics(),
+        "test": evaluate_together(processes, model, data, "test").metrics(),
         **describe_training(history),
         **describe_data(table, data),
         **describe_machine(chosen),
+        "processes": processes.count,
         "seed": training.seed,
         "model_config": asdict(config),
         "train_config": asdict(training),
     }
+    return processes.on_main(lambda: _write(folder, model, items, history, metrics))
+
+
+def _write(
+    folder: Path,
+    model: SequentialRecommender,
+    items: pd.DataFrame,
+    history: History,
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
     model.save(folder)
     _write_table(folder / ITEMS, items)
     lines = [json.dumps(asdict(epoch)) + "\n" for epoch in history.epochs]

@@ -10,32 +10,37 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cprec_lib.evaluation import evaluate
+from cprec_lib.evaluation import Ranks, evaluate
 from cprec_lib.files import make_folder, save_tensors
 from cprec_lib.partition import whole_number
+from cprec_lib.processes import Processes
 from cprec_lib.recommender import SequentialRecommender, check_tensors, copy_tensors
-from cprec_lib.sequences import SequenceData
+from cprec_lib.sequences import HeldOut, SequenceData
 
 CHECKPOINT = "checkpoint.safetensors"
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
 
-    `batch_size` counts windows. `weight_decay` is AdamW's, on every parameter. `seed` orders the
-    windows and drops units; a model's initial weights have their own seed. Raises ValueError for a
-    number that trains nothing.
+    `batch_size` counts windows, over all processes. `weight_decay` is AdamW's, on every parameter.
+    `seed` orders the windows and drops units; a model's initial weights have their own seed.
+    `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
+    sums, the loss and the evaluation stay float32. `compile` gives the embedding and the middle to
+    torch.compile. Raises ValueError for a number that trains nothing or an unknown precision.
     """
 
     epochs: int = 20
@@ -44,6 +49,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     patience: int = 3
     seed: int = 0
+    precision: str = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience", "seed"):
@@ -62,6 +69,12 @@ class TrainConfig:
             raise ValueError(
                 f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
             )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
+            )
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"compile {self.compile!r} is neither True nor False")
 
 
 @dataclass(frozen=True)
@@ -127,20 +140,32 @@ def fit(
     `progress` prints a bar to standard output. `deadline`, in seconds of `time.time()`, is not
     overrun by more than the first epoch: later ones start only if one like the last still fits.
 
-    Raises OutOfTime at the deadline, ValueError if the catalogues differ, or if the folder holds a
-    checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
-    FloatingPointError if the loss is no longer finite.
+    Several processes (see `Processes`) call it with the same arguments. Each moves the model to its
+    device and takes its part of each batch and of the evaluation; the main one writes and prints.
+    Their losses are those of one process up to rounding, but for dropout, which each process draws
+    for itself. A run may be resumed with another number of them.
+
+    Raises OutOfTime at the deadline, ValueError if the catalogues differ, if the launcher wants
+    another precision than `config`, or if the folder holds a checkpoint that is corrupt, of another
+    run, or that `resume` was not asked to use; FloatingPointError if the loss is no longer finite.
     """
     config = config or TrainConfig()
     _check_catalogue(model, data)
-    run = _Run(model, data, config, Path(folder) if folder else None)
+    processes = Processes()
+    _check_precision(config, processes)
+    model.to(processes.device(next(model.parameters()).device))
+    run = _Run(model, data, config, Path(folder) if folder else None, processes)
     run.open(resume)
-    windows = data.train.to(next(model.parameters()).device)
+    objective = processes.wrap(_Objective(model, config))
+    batches = _Batches(data.train, model, config, processes)
     try:
-        with _bar(config, run.history, progress) as bar:
+        with (
+            _compiled(model, config.compile),
+            _bar(config, run.history, progress and processes.main) as bar,
+        ):
             while not run.finished:
                 run.check_time(deadline)
-                epoch = _one_epoch(run, data, windows)
+                epoch = _one_epoch(run, data, objective, batches)
                 run.close_epoch(epoch)
                 bar.set_postfix_str(
                     f"loss {epoch.loss:.3f}, valid NDCG@10 {epoch.valid['ndcg@10']:.4f}"
@@ -160,8 +185,9 @@ class _Run:
         data: SequenceData,
         config: TrainConfig,
         folder: Path | None,
+        processes: Processes,
     ) -> None:
-        self.model, self.config, self.folder = model, config, folder
+        self.model, self.config, self.folder, self.processes = model, config, folder, processes
         self.data = _describe_data(data)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
@@ -181,9 +207,13 @@ class _Run:
 
     def check_time(self, deadline: float | None) -> None:
         """Raise OutOfTime if no further epoch fits."""
+        if deadline is not None:
+            self.processes.on_main(lambda: self._check_time(deadline))
+
+    def _check_time(self, deadline: float) -> None:
         epochs = self.history.epochs
         next_takes = epochs[-1].seconds if epochs else 0.0
-        if deadline is not None and time.time() + next_takes > deadline:
+        if time.time() + next_takes > deadline:
             raise OutOfTime(f"no time for epoch {len(epochs) + 1} of {self.config.epochs}")
 
     def close_epoch(self, epoch: Epoch) -> None:
@@ -191,7 +221,8 @@ class _Run:
         if self.history.best is epoch:
             self.best = _copy(self.model)
         if self.folder:
-            self._save(self.folder / CHECKPOINT)
+            path = self.folder / CHECKPOINT
+            self.processes.on_main(lambda: self._save(path))
 
     def restore_best(self) -> None:
         copy_tensors(self.best, self.model, Path(CHECKPOINT))
@@ -200,13 +231,10 @@ class _Run:
         """Make the folder, and go on from its checkpoint if there is one."""
         if self.folder is None:
             return
-        path = make_folder(self.folder) / CHECKPOINT
-        if path.exists() and not resume:
-            raise ValueError(
-                f"{self.folder} already holds a run; resume it, or choose another folder"
-            )
-        if path.exists():
-            self._load(path)
+        folder, path = self.folder, self.folder / CHECKPOINT
+        found = self.processes.on_main(lambda: _find_checkpoint(folder, resume))
+        if found:
+            self._load(path, *found)
 
     def _describe(self) -> dict[str, Any]:
         description = {
@@ -226,9 +254,10 @@ class _Run:
         metadata = json.dumps({**self._describe(), "history": history})
         save_tensors(path, tensors, {"run": metadata})
 
-    def _load(self, path: Path) -> None:
-        groups, run = _read_checkpoint(path)
+    def _load(self, path: Path, groups: _Groups, run: dict[str, Any]) -> None:
         ours = self._describe()
+        # A setting that the library got since then had its default.
+        run["training"] = {**asdict(TrainConfig()), **run.get("training", {})}
         # More epochs than before is how one goes on; every other setting must be the same.
         for part, values in ours.items():
             for name, value in values.items():
@@ -261,9 +290,22 @@ def _describe_data(data: SequenceData) -> dict[str, Any]:
     return {"max_len": data.max_len, "split": data.split, "data's sha256": digest.hexdigest()}
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+_Groups = dict[str, dict[str, Tensor]]
+
+
+def _find_checkpoint(folder: Path, resume: bool) -> tuple[_Groups, dict[str, Any]] | None:
+    """Make the folder, and read its checkpoint if there is one."""
+    path = make_folder(folder) / CHECKPOINT
+    if not path.exists():
+        return None
+    if not resume:
+        raise ValueError(f"{folder} already holds a run; resume it, or choose another folder")
+    return _read_checkpoint(path)
+
+
+def _read_checkpoint(path: Path) -> tuple[_Groups, dict[str, Any]]:
     """Tensors by group (model, best, adamw) and the description of the run."""
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adamw": {}}
+    groups: _Groups = {"model": {}, "best": {}, "adamw": {}}
     try:
         with safe_open(path, "pt") as file:
             run = dict(json.loads(file.metadata()["run"]))
@@ -278,28 +320,79 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str
     return groups, run
 
 
-def _one_epoch(run: _Run, data: SequenceData, windows: Tensor) -> Epoch:
+class _Objective(nn.Module):
+    """The model's loss as a forward pass, which is all that several processes see of a module."""
+
+    def __init__(self, model: SequentialRecommender, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.bf16 = model, config.precision == "bfloat16"
+
+    def forward(self, windows: Tensor) -> Tensor:
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.model.loss(windows)
+
+
+class _Batches:
+    """Training windows [W, L + 1], of which this process takes its part of each batch."""
+
+    def __init__(
+        self, windows: Tensor, model: nn.Module, config: TrainConfig, processes: Processes
+    ) -> None:
+        self.size, self.processes = config.batch_size, processes
+        self.positions = ((windows[:, :-1] > 0) & (windows[:, 1:] > 0)).sum(1)
+        self.device = next(model.parameters()).device
+        self.windows = windows.to(self.device)
+
+    def parts(self, order: Tensor) -> Iterator[tuple[Tensor, float]]:
+        """The windows [B, L + 1] of each part, and the weight of their mean loss.
+
+        The mean over the processes of loss times weight is the mean over all positions of the
+        batch, whatever the number of positions in each part.
+        """
+        for batch in order.split(self.size):
+            part, weight = self._part(batch)
+            yield self.windows[part.to(self.device)], weight
+
+    def _part(self, batch: Tensor) -> tuple[Tensor, float]:
+        count, index = self.processes.count, self.processes.index
+        if count == 1:
+            return batch, 1.0
+        part = batch.tensor_split(count)[index]
+        positions = self.positions[batch]
+        here, everywhere = int(self.positions[part].sum()), int(positions.sum())
+        if here == 0 and everywhere > 0:
+            # The others wait for this process's gradients, so it takes any window, and weight 0.
+            return batch[positions.argmax()].unsqueeze(0), 0.0
+        return part, count * here / max(1, everywhere)
+
+
+def _one_epoch(run: _Run, data: SequenceData, objective: nn.Module, batches: _Batches) -> Epoch:
     number = len(run.history.epochs) + 1
     started = time.perf_counter()
-    loss = _train_epoch(run, windows, number)
+    loss = _train_epoch(run, objective, batches, number)
     seconds = time.perf_counter() - started
-    return Epoch(number, loss, seconds, evaluate(run.model, data, "valid").metrics())
+    valid = evaluate_together(run.processes, run.model, data, "valid").metrics()
+    return Epoch(number, loss, seconds, valid)
 
 
-def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
+def _train_epoch(run: _Run, objective: nn.Module, batches: _Batches, number: int) -> float:
     """One pass over the windows in an order that the seed and the epoch's number fix."""
-    model, config = run.model, run.config
-    model.train()
-    total = windows.new_zeros((), dtype=torch.float32)
-    with _seeded(config.seed, number, windows.device):
-        batches = torch.randperm(len(windows)).to(windows.device).split(config.batch_size)
-        for batch in batches:
-            loss = model.loss(windows[batch])
+    config, processes, device = run.config, run.processes, batches.device
+    run.model.train()
+    total, steps = torch.zeros((), device=device), 0
+    seed = config.seed * 1_000_003 + number
+    with _seeded(seed, device):
+        order = torch.randperm(len(batches.positions))
+        if processes.index > 0:
+            _seed(seed + (processes.index << 32), device)  # other units drop
+        for windows, weight in batches.parts(order):
+            loss = objective(windows) * weight
             run.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             run.optimizer.step()
             total += loss.detach()
-    mean = float(total) / len(batches)
+            steps += 1
+    mean = float(processes.mean(total)) / steps
     if not math.isfinite(mean):
         raise FloatingPointError(
             f"the loss of epoch {number} is {mean}; try a learning rate below "
@@ -308,20 +401,54 @@ def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
     return mean
 
 
+def evaluate_together(
+    processes: Processes,
+    model: SequentialRecommender,
+    data: SequenceData,
+    part: Literal["valid", "test"],
+) -> Ranks:
+    """`evaluate`, of whose users each process ranks a part. Raises ValueError as it does."""
+    if processes.count == 1:
+        return evaluate(model, data, part)
+    held_out = data.valid if part == "valid" else data.test
+    split = (t.tensor_split(processes.count) for t in (held_out.contexts, held_out.targets))
+    own = HeldOut(*(parts[processes.index] for parts in split))
+    mine = replace(data, valid=own) if part == "valid" else replace(data, test=own)
+    ranks = evaluate(model, mine, part).ranks
+    return Ranks(np.concatenate(processes.gather([ranks])))
+
+
 @contextmanager
-def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+def _compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Give the model's forward pass, embedding and middle, to torch.compile for a while.
+
+    The softmax stays as it is: how many rows its blocks get differs from batch to batch.
+    """
+    if wanted:
+        setattr(model, "forward", torch.compile(model.forward))  # noqa: B010 - mypy's wish
+    try:
+        yield
+    finally:
+        if wanted:
+            del model.forward
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's generators for one epoch and put the caller's state back afterwards.
 
     Those of the CPU, which orders the windows, and of a CUDA device, which drops units there. No
     other GPU is touched, as `torch.manual_seed` would do for good.
     """
-    mixed = seed * 1_000_003 + epoch
-    gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(mixed)
-        for gpu in gpus:
-            torch.cuda.default_generators[gpu.index].manual_seed(mixed)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _seed(seed, device)
         yield
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
 def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
@@ -329,6 +456,15 @@ def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
         raise ValueError(
             f"the model knows {model.config.n_items} items, the data {data.n_items}; "
             "build the model with n_items=data.n_items"
+        )
+
+
+def _check_precision(config: TrainConfig, processes: Processes) -> None:
+    launched = {"no": "float32", "bf16": "bfloat16"}.get(asked := processes.mixed_precision, asked)
+    if launched not in ("float32", config.precision):
+        raise ValueError(
+            f"accelerate was launched with mixed precision {asked}, but TrainConfig's precision is "
+            f"{config.precision}, which is what will be recorded; leave it to TrainConfig alone"
         )
 
 

@@ -178,12 +178,16 @@ def test_train_leaves_defaults_to_the_library(tiny: Path, tmp_path: Path) -> Non
     assert (metrics["max_len"], metrics["split"]) == (50, "leave_one_out")
 
 
-def test_train_hands_every_option_on(tiny: Path, tmp_path: Path) -> None:
+def test_train_hands_every_option_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = (
         "--width 6 --dilations 2 --kernel-size 2 --cutoffs 4,9 --factor 2 --sharing cross-layer "
         "--dropout 0.1 --no-block-input --no-tree --max-len 5 --split by_user --epochs 1 "
-        "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu"
+        "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu "
+        "--precision bfloat16 --compile"
     )
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
     succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
     metrics = read_metrics(tmp_path)
     assert metrics["model_config"] == {
@@ -207,6 +211,8 @@ def test_train_hands_every_option_on(tiny: Path, tmp_path: Path) -> None:
         "weight_decay": 0.2,
         "patience": 9,
         "seed": 3,
+        "precision": "bfloat16",
+        "compile": True,
     }
     assert (metrics["max_len"], metrics["split"]) == (5, "by_user")
     assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10

@@ -131,7 +131,17 @@ def test_the_contract_can_be_called_by_place_and_by_name(function, names):
 # Each module imports only modules that stand before it.
 ORDER = (
     *("files", "tables", "datasets", "sequences", "partition", "longtail", "embedding", "sharing"),
-    *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "training", "runs"),
+    *(
+        "middle",
+        "softmax",
+        "recommender",
+        "ledger",
+        "baselines",
+        "evaluation",
+        "processes",
+        "training",
+        "runs",
+    ),
     *("results", "experiments", "claims", "plots", "doctor", "workbook", "cli"),
 )
 

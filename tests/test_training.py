@@ -180,6 +180,31 @@ def test_on_a_gpu_dropout_follows_the_seed_and_the_callers_state_comes_back(data
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
+# --- precision and compilation --------------------------------------------------------------------
+
+
+def test_bfloat16_trains_about_as_well_and_leaves_float32_weights(data):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        model = new_model(replace(CONFIG, dropout=0.0))
+        history = fit(model, data, replace(SHORT, precision=precision), progress=False)
+        losses[precision] = [epoch.loss for epoch in history.epochs]
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+def test_compile_gives_the_forward_pass_away_for_the_training_alone(data, monkeypatch):
+    compiled, model = [], new_model()
+    monkeypatch.setattr(torch, "compile", lambda f: lambda ids: compiled.append(len(ids)) or f(ids))
+    found = fit(model, data, replace(SHORT, compile=True, epochs=2), progress=False)
+    assert len(compiled) > 2 * len(data.train) / 16
+    compiled.clear()
+    assert numbers(found) == numbers(fit(new_model(), data, replace(SHORT, epochs=2)))
+    evaluate(model, data)
+    assert not compiled
+
+
 # --- early stopping ------------------------------------------------------------------------------
 
 
@@ -472,6 +497,19 @@ def test_a_checkpoint_of_other_settings_is_refused(checkpoint, data, change, mes
         fit(new_model(), data, config, checkpoint.parent, resume=True, progress=False)
 
 
+def test_a_checkpoint_from_before_a_setting_existed_had_its_default(checkpoint, data):
+    with safe_open(checkpoint, "pt") as file:
+        run = json.loads(file.metadata()["run"])
+    del run["training"]["precision"], run["training"]["compile"]
+    rewrite(checkpoint, run=json.dumps(run))
+    refuse_other = pytest.raises(ValueError, match="its precision is float32, this run's is bfloat")
+    with refuse_other:
+        other = replace(SHORT, precision="bfloat16")
+        fit(new_model(), data, other, checkpoint.parent, resume=True, progress=False)
+    history = fit(new_model(), data, SHORT, checkpoint.parent, resume=True, progress=False)
+    assert len(history.epochs) == 4
+
+
 def test_a_checkpoint_of_another_model_or_other_data_is_refused(checkpoint, data, table):
     other = replace(CONFIG, sharing="none")
     with pytest.raises(ValueError, match="its sharing is adjacent-block, this run's is none"):
@@ -556,6 +594,8 @@ def test_a_folder_that_cannot_be_made_is_named_before_training(data, tmp_path):
         ({"learning_rate": float("inf")}, "learning_rate inf is not"),
         ({"weight_decay": -0.1}, r"weight_decay -0\.1 is negative .*; 0.01 is usual"),
         ({"weight_decay": float("nan")}, "weight_decay nan is negative or not a number"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'; choose one of float32, bfloat16"),
+        ({"compile": 1}, "compile 1 is neither True nor False"),
     ],
 )
 def test_settings_that_train_nothing_are_refused(options, message):
