@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cprec_lib.batches import Batches
 from cprec_lib.evaluation import Ranks, evaluate
 from cprec_lib.files import make_folder, save_tensors
 from cprec_lib.partition import whole_number
@@ -157,7 +158,7 @@ def fit(
     run = _Run(model, data, config, Path(folder) if folder else None, processes)
     run.open(resume)
     objective = processes.wrap(_Objective(model, config))
-    batches = _Batches(data.train, model, config, processes)
+    batches = Batches(data.train, model, config.batch_size, processes)
     try:
         with (
             _compiled(model, config.compile),
@@ -327,46 +328,14 @@ class _Objective(nn.Module):
         super().__init__()
         self.model, self.bf16 = model, config.precision == "bfloat16"
 
-    def forward(self, windows: Tensor) -> Tensor:
+    def forward(self, windows: Tensor, sizes: list[int]) -> Tensor:
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.bf16):
+            if windows.device.type == "cuda":
+                return self.model.loss(windows, sizes)
             return self.model.loss(windows)
 
 
-class _Batches:
-    """Training windows [W, L + 1], of which this process takes its part of each batch."""
-
-    def __init__(
-        self, windows: Tensor, model: nn.Module, config: TrainConfig, processes: Processes
-    ) -> None:
-        self.size, self.processes = config.batch_size, processes
-        self.positions = ((windows[:, :-1] > 0) & (windows[:, 1:] > 0)).sum(1)
-        self.device = next(model.parameters()).device
-        self.windows = windows.to(self.device)
-
-    def parts(self, order: Tensor) -> Iterator[tuple[Tensor, float]]:
-        """The windows [B, L + 1] of each part, and the weight of their mean loss.
-
-        The mean over the processes of loss times weight is the mean over all positions of the
-        batch, whatever the number of positions in each part.
-        """
-        for batch in order.split(self.size):
-            part, weight = self._part(batch)
-            yield self.windows[part.to(self.device)], weight
-
-    def _part(self, batch: Tensor) -> tuple[Tensor, float]:
-        count, index = self.processes.count, self.processes.index
-        if count == 1:
-            return batch, 1.0
-        part = batch.tensor_split(count)[index]
-        positions = self.positions[batch]
-        here, everywhere = int(self.positions[part].sum()), int(positions.sum())
-        if here == 0 and everywhere > 0:
-            # The others wait for this process's gradients, so it takes any window, and weight 0.
-            return batch[positions.argmax()].unsqueeze(0), 0.0
-        return part, count * here / max(1, everywhere)
-
-
-def _one_epoch(run: _Run, data: SequenceData, objective: nn.Module, batches: _Batches) -> Epoch:
+def _one_epoch(run: _Run, data: SequenceData, objective: nn.Module, batches: Batches) -> Epoch:
     number = len(run.history.epochs) + 1
     started = time.perf_counter()
     loss = _train_epoch(run, objective, batches, number)
@@ -375,23 +344,16 @@ def _one_epoch(run: _Run, data: SequenceData, objective: nn.Module, batches: _Ba
     return Epoch(number, loss, seconds, valid)
 
 
-def _train_epoch(run: _Run, objective: nn.Module, batches: _Batches, number: int) -> float:
+def _train_epoch(run: _Run, objective: nn.Module, batches: Batches, number: int) -> float:
     """One pass over the windows in an order that the seed and the epoch's number fix."""
     config, processes, device = run.config, run.processes, batches.device
     run.model.train()
-    total, steps = torch.zeros((), device=device), 0
     seed = config.seed * 1_000_003 + number
     with _seeded(seed, device):
-        order = torch.randperm(len(batches.positions))
+        order = torch.randperm(len(batches.counts))
         if processes.index > 0:
             _seed(seed + (processes.index << 32), device)  # other units drop
-        for windows, weight in batches.parts(order):
-            loss = objective(windows) * weight
-            run.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            run.optimizer.step()
-            total += loss.detach()
-            steps += 1
+        total, steps = _steps(run, objective, batches, order)
     mean = float(processes.mean(total)) / steps
     if not math.isfinite(mean):
         raise FloatingPointError(
@@ -399,6 +361,22 @@ def _train_epoch(run: _Run, objective: nn.Module, batches: _Batches, number: int
             f"{config.learning_rate}. The last checkpoint, if any, holds the epoch before"
         )
     return mean
+
+
+def _steps(run: _Run, objective: nn.Module, batches: Batches, order: Tensor) -> tuple[Tensor, int]:
+    """A step for each batch; the sum of their losses, which stays on the device, and their number.
+
+    The program runs ahead of a GPU: no step reads anything back from it, or waits for it.
+    """
+    total, steps = torch.zeros((), device=batches.device), 0
+    for part in batches.parts(order):
+        loss = objective(part.windows, part.sizes) * part.weight
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        run.optimizer.step()
+        total += loss.detach()
+        steps += 1
+    return total, steps
 
 
 def evaluate_together(

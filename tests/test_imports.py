@@ -139,6 +139,7 @@ ORDER = (
         "baselines",
         "evaluation",
         "processes",
+        "batches",
         "training",
         "runs",
     ),

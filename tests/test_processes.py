@@ -8,14 +8,12 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, evaluate, fit
 from cprec_lib.processes import Processes
-from cprec_lib.training import _Batches
 
 ROOT = Path(__file__).parents[1]
 CONFIG = cprec(25, 8, cutoffs=(5, 24), dilations=(1, 2))
@@ -157,22 +155,6 @@ def test_two_processes_share_the_users_of_an_evaluation(two, one, data):
     for record in two[0]:
         assert len(record["ranks"]) == len(expected)
         assert sum(a == b for a, b in zip(record["ranks"], expected, strict=True)) >= 38
-
-
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_parts_loss_is_the_mean_over_all_positions_of_the_batch(data, count):
-    """Also where windows predict nothing, which only data from elsewhere has."""
-    nothing = torch.zeros(9, data.train.shape[1], dtype=torch.long)
-    windows = torch.cat([data.train[:20], nothing])
-    model, config = SequentialRecommender(CONFIG), replace(TRAINING, batch_size=7)
-    order = torch.randperm(29, generator=torch.Generator().manual_seed(count))
-    parts = []
-    for index in range(count):
-        own = SimpleNamespace(count=count, index=index)
-        parts.append(_Batches(windows, model, config, own).parts(order))
-    for batch, *those in zip(order.split(7), *parts, strict=True):
-        found = sum(model.loss(part) * weight for part, weight in those) / count
-        torch.testing.assert_close(found, model.loss(windows[batch]))
 
 
 def test_a_process_alone_is_the_main_one_and_stays_on_its_device():
