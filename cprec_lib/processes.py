@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from cprec_lib.files import held
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -77,6 +80,13 @@ class Processes:
 
         found: list[T] = gather_object(values)
         return found
+
+    @contextmanager
+    def holding(self, folder: Path) -> Iterator[None]:
+        """`held`, by the main process for all."""
+        with ExitStack() as stack:
+            self.on_main(lambda: stack.enter_context(held(folder)))
+            yield
 
     def on_main(self, function: Callable[[], T]) -> T:
         """Run `function` in the main process alone; every process gets its result.

@@ -19,7 +19,7 @@ import torch
 
 import cprec_lib
 from cprec_lib.datasets import DATASETS, find_item, load_interactions, load_titles
-from cprec_lib.files import check_writable, make_folder, write_text
+from cprec_lib.files import write_text
 from cprec_lib.ledger import count_parameters
 from cprec_lib.processes import Processes
 from cprec_lib.recommender import (
@@ -72,29 +72,30 @@ def train(
     processes = Processes()
     chosen = processes.device(choose_device(device))
     _check_preset(preset)
-    processes.on_main(lambda: _claim(folder, resume))
-    with processes.main_first():
-        table = load_interactions(dataset)
-    data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
-    config = build_config(preset, data.n_items, architecture or {})
-    items = _items(data.catalogue, dataset)
-    model = SequentialRecommender(config, training.seed).to(chosen)
-    history = fit(model, data, training, folder, resume, progress)
-    metrics = {
-        "dataset": dataset,
-        "model": preset,
-        "parameters": count_parameters(config).total,
-        "valid": history.best.valid,
-        "test": evaluate_together(processes, model, data, "test").metrics(),
-        **describe_training(history),
-        **describe_data(table, data),
-        **describe_machine(chosen),
-        "processes": processes.count,
-        "seed": training.seed,
-        "model_config": asdict(config),
-        "train_config": asdict(training),
-    }
-    return processes.on_main(lambda: _write(folder, model, items, history, metrics))
+    with processes.holding(folder):
+        processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
+        with processes.main_first():
+            table = load_interactions(dataset)
+        data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
+        config = build_config(preset, data.n_items, architecture or {})
+        items = _items(data.catalogue, dataset)
+        model = SequentialRecommender(config, training.seed).to(chosen)
+        history = fit(model, data, training, folder, resume, progress)
+        metrics = {
+            "dataset": dataset,
+            "model": preset,
+            "parameters": count_parameters(config).total,
+            "valid": history.best.valid,
+            "test": evaluate_together(processes, model, data, "test").metrics(),
+            **describe_training(history),
+            **describe_data(table, data),
+            **describe_machine(chosen),
+            "processes": processes.count,
+            "seed": training.seed,
+            "model_config": asdict(config),
+            "train_config": asdict(training),
+        }
+        return processes.on_main(lambda: _write(folder, model, items, history, metrics))
 
 
 def _write(
@@ -223,14 +224,12 @@ class Run:
         return data
 
 
-def _claim(folder: Path, resume: bool) -> None:
-    """Raise before any work if the folder holds a run that must not be lost, or is not writable."""
+def _refuse_to_overwrite(folder: Path, resume: bool) -> None:
     if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
         raise ValueError(
             f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "
             "another folder."
         )
-    check_writable(make_folder(folder))
 
 
 def _items(catalogue: Catalogue, dataset: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from cprec_lib.batches import Batches
 from cprec_lib.evaluation import Ranks, evaluate
-from cprec_lib.files import make_folder, save_tensors
+from cprec_lib.files import save_tensors
 from cprec_lib.partition import whole_number
 from cprec_lib.processes import Processes
 from cprec_lib.recommender import SequentialRecommender, check_tensors, copy_tensors
@@ -147,8 +147,9 @@ def fit(
     for itself. A run may be resumed with another number of them.
 
     Raises OutOfTime at the deadline, ValueError if the catalogues differ, if the launcher wants
-    another precision than `config`, or if the folder holds a checkpoint that is corrupt, of another
-    run, or that `resume` was not asked to use; FloatingPointError if the loss is no longer finite.
+    another precision than `config`, if another process uses the folder, or if that holds a
+    checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
+    FloatingPointError if the loss is no longer finite.
     """
     config = config or TrainConfig()
     _check_catalogue(model, data)
@@ -156,25 +157,31 @@ def fit(
     _check_precision(config, processes)
     model.to(processes.device(next(model.parameters()).device))
     run = _Run(model, data, config, Path(folder) if folder else None, processes)
-    run.open(resume)
+    with processes.holding(run.folder) if run.folder else nullcontext():
+        run.open(resume)
+        try:
+            _train(run, data, progress, deadline)
+        finally:
+            run.restore_best()
+    return run.history
+
+
+def _train(run: _Run, data: SequenceData, progress: bool, deadline: float | None) -> None:
+    model, config, processes = run.model, run.config, run.processes
     objective = processes.wrap(_Objective(model, config))
     batches = Batches(data.train, model, config.batch_size, processes)
-    try:
-        with (
-            _compiled(model, config.compile),
-            _bar(config, run.history, progress and processes.main) as bar,
-        ):
-            while not run.finished:
-                run.check_time(deadline)
-                epoch = _one_epoch(run, data, objective, batches)
-                run.close_epoch(epoch)
-                bar.set_postfix_str(
-                    f"loss {epoch.loss:.3f}, valid NDCG@10 {epoch.valid['ndcg@10']:.4f}"
-                )
-                bar.update()
-    finally:
-        run.restore_best()
-    return run.history
+    with (
+        _compiled(model, config.compile),
+        _bar(config, run.history, progress and processes.main) as bar,
+    ):
+        while not run.finished:
+            run.check_time(deadline)
+            epoch = _one_epoch(run, data, objective, batches)
+            run.close_epoch(epoch)
+            bar.set_postfix_str(
+                f"loss {epoch.loss:.3f}, valid NDCG@10 {epoch.valid['ndcg@10']:.4f}"
+            )
+            bar.update()
 
 
 class _Run:
@@ -229,7 +236,7 @@ class _Run:
         copy_tensors(self.best, self.model, Path(CHECKPOINT))
 
     def open(self, resume: bool) -> None:
-        """Make the folder, and go on from its checkpoint if there is one."""
+        """Go on from the folder's checkpoint if there is one."""
         if self.folder is None:
             return
         folder, path = self.folder, self.folder / CHECKPOINT
@@ -295,8 +302,7 @@ _Groups = dict[str, dict[str, Tensor]]
 
 
 def _find_checkpoint(folder: Path, resume: bool) -> tuple[_Groups, dict[str, Any]] | None:
-    """Make the folder, and read its checkpoint if there is one."""
-    path = make_folder(folder) / CHECKPOINT
+    path = folder / CHECKPOINT
     if not path.exists():
         return None
     if not resume:

@@ -137,7 +137,7 @@ def test_two_processes_go_on_from_a_checkpoint(two):
     records, _, folder = two
     for record in records:
         assert record["resumed"] == record["losses"]
-    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.safetensors", "run.lock"]
 
 
 def test_an_error_of_the_main_process_is_raised_in_all(two):

@@ -30,6 +30,7 @@ from cprec_lib import (
     fit,
     training,
 )
+from cprec_lib.files import LOCK
 from cprec_lib.training import CHECKPOINT, Epoch
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,10 @@ def weights(model: SequentialRecommender) -> dict[str, Tensor]:
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def numbers(history: History) -> list[tuple]:
@@ -269,7 +274,7 @@ def test_a_checkpoint_does_not_change_the_run(data, tmp_path, whole):
     history = fit(model, data, SHORT, tmp_path / "new" / "folder", progress=False)
     assert numbers(history) == numbers(whole[0])
     assert_same(weights(model), whole[1])
-    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [CHECKPOINT]
+    assert files_in(tmp_path / "new" / "folder") == [CHECKPOINT, LOCK]
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
@@ -335,6 +340,29 @@ def test_a_checkpoint_is_safetensors_with_a_description(data, tmp_path):
     assert groups == {"model", "best", "adamw"}
     assert [epoch["epoch"] for epoch in run["history"]] == [1, 2]
     assert run["training"]["learning_rate"] == 0.01
+
+
+HOLDER = """
+    import sys
+    from pathlib import Path
+    from cprec_lib.files import held
+    with held(Path(sys.argv[1])):
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_uses_is_refused_until_that_dies(data, tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER), tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=r"is in use by another process; wait until that"):
+                fit(new_model(), data, SHORT, tmp_path, resume=resume, progress=False)
+        other.kill()
+    fit(new_model(), data, replace(SHORT, epochs=1), tmp_path, progress=False)
+    assert (tmp_path / CHECKPOINT).exists()
 
 
 KILLER = """
@@ -408,7 +436,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_the_best_weights(
     script, model = Script(monkeypatch, 0.1, 0.3, 0.2), new_model()
     with pytest.raises(OSError, match=r"cannot write checkpoint\.safetensors .*free some space"):
         fit(model, data, SHORT, tmp_path, progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+    assert files_in(tmp_path) == [CHECKPOINT, LOCK]
     assert_same(weights(model), script.weights[1])
     monkeypatch.undo()
     resumed = new_model()
