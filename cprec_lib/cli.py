@@ -147,6 +147,9 @@ def train(
     compile_model: Annotated[
         bool | None, typer.Option("--compile", help="Let torch.compile make embedding and middle.")
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")
+    ] = False,
 ) -> None:
     """Train a model and write the run into a folder.
 
@@ -191,6 +194,7 @@ def train(
             training=TrainConfig(**training),
             device=device,
             resume=resume,
+            tensorboard=tensorboard,
         )
     except KeyboardInterrupt as error:
         _complain("\nInterrupted. The same command with --resume goes on.")

@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +32,7 @@ from cprec_lib.recommender import (
     resolve_cutoffs,
 )
 from cprec_lib.sequences import Catalogue, SequenceData
-from cprec_lib.training import CHECKPOINT, History, TrainConfig, evaluate_together, fit
+from cprec_lib.training import CHECKPOINT, Epoch, History, TrainConfig, evaluate_together, fit
 
 Preset = Literal["nextitnet", "cprec"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -39,6 +41,7 @@ PRESETS: dict[str, Callable[..., ModelConfig]] = {"nextitnet": nextitnet, "cprec
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
+TENSORBOARD = "tensorboard"
 
 
 def train(
@@ -52,6 +55,7 @@ def train(
     device: Device = "auto",
     resume: bool = False,
     progress: bool = True,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
@@ -62,17 +66,25 @@ def train(
     items.csv (item, original id, training count, title where there is one), history.jsonl (an epoch
     a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
     out, over all epochs of the run, resumed ones included; its `train_loss` is the best epoch's.
+    `tensorboard` also writes the curves of loss, seconds and validation metrics for TensorBoard
+    into the folder's subfolder tensorboard.
 
     Several processes (see `Processes`) train together; the main one writes, all get the metrics.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
-    data cannot be fetched or the folder not be written, FloatingPointError as `fit` does.
+    data cannot be fetched, the folder not be written or TensorBoard not be found, and
+    FloatingPointError as `fit` does.
     """
     folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
     processes = Processes()
     chosen = processes.device(choose_device(device))
     _check_preset(preset)
-    with processes.holding(folder):
+    if tensorboard and find_spec("tensorboard") is None:
+        raise OSError("TensorBoard is not installed; run `pip install tensorboard`")
+    with (
+        processes.holding(folder),
+        _curves(folder / TENSORBOARD, tensorboard and processes.main) as log,
+    ):
         processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
         with processes.main_first():
             table = load_interactions(dataset)
@@ -80,7 +92,7 @@ def train(
         config = build_config(preset, data.n_items, architecture or {})
         items = _items(data.catalogue, dataset)
         model = SequentialRecommender(config, training.seed).to(chosen)
-        history = fit(model, data, training, folder, resume, progress)
+        history = fit(model, data, training, folder, resume, progress, log=log)
         metrics = {
             "dataset": dataset,
             "model": preset,
@@ -222,6 +234,26 @@ class Run:
                 f"{recipe['dataset']!r}, or train anew."
             )
         return data
+
+
+@contextmanager
+def _curves(folder: Path, wanted: bool) -> Iterator[Callable[[Epoch], None] | None]:
+    """What `fit` is to call with each epoch, to write it where TensorBoard reads it."""
+    if not wanted:
+        yield None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(folder) as writer:
+
+        def write(epoch: Epoch) -> None:
+            scalars = {"train/loss": epoch.loss, "train/seconds": epoch.seconds}
+            scalars |= {f"valid/{name}": value for name, value in epoch.valid.items()}
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, epoch.epoch)
+            writer.flush()
+
+        yield write
 
 
 def _refuse_to_overwrite(folder: Path, resume: bool) -> None:

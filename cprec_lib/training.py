@@ -8,7 +8,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -131,6 +131,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     deadline: float | None = None,
+    log: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train `model` in place, on its own device, and leave it with its best epoch's weights.
 
@@ -138,8 +139,11 @@ def fit(
     predicted, padding excepted. After each epoch `folder`, if given, receives a checkpoint, written
     whole or not at all; `resume` goes on from it as if the run had never stopped. The same model,
     data and config give the same numbers, bit for bit on a CPU with the same number of threads.
-    `progress` prints a bar to standard output. `deadline`, in seconds of `time.time()`, is not
-    overrun by more than the first epoch: later ones start only if one like the last still fits.
+    `progress` prints a bar to standard output: positions predicted so far and each second, the time
+    that all epochs still take, loss and validation NDCG@10 of the last one. `log` is called in
+    the main process with each epoch that is over and saved. `deadline`, in seconds of
+    `time.time()`, is not overrun by more than the first epoch: later ones start only if one like
+    the last still fits.
 
     Several processes (see `Processes`) call it with the same arguments. Each moves the model to its
     device and takes its part of each batch and of the evaluation; the main one writes and prints.
@@ -160,28 +164,33 @@ def fit(
     with processes.holding(run.folder) if run.folder else nullcontext():
         run.open(resume)
         try:
-            _train(run, data, progress, deadline)
+            _train(run, data, progress, deadline, log)
         finally:
             run.restore_best()
     return run.history
 
 
-def _train(run: _Run, data: SequenceData, progress: bool, deadline: float | None) -> None:
+def _train(
+    run: _Run,
+    data: SequenceData,
+    progress: bool,
+    deadline: float | None,
+    log: Callable[[Epoch], None] | None,
+) -> None:
     model, config, processes = run.model, run.config, run.processes
     objective = processes.wrap(_Objective(model, config))
     batches = Batches(data.train, model, config.batch_size, processes)
     with (
         _compiled(model, config.compile),
-        _bar(config, run.history, progress and processes.main) as bar,
+        _bar(run, batches.positions, progress and processes.main) as bar,
     ):
         while not run.finished:
             run.check_time(deadline)
-            epoch = _one_epoch(run, data, objective, batches)
+            epoch = _one_epoch(run, data, objective, batches, bar)
             run.close_epoch(epoch)
-            bar.set_postfix_str(
-                f"loss {epoch.loss:.3f}, valid NDCG@10 {epoch.valid['ndcg@10']:.4f}"
-            )
-            bar.update()
+            _show(bar, run)
+            if log and processes.main:
+                log(epoch)
 
 
 class _Run:
@@ -341,16 +350,20 @@ class _Objective(nn.Module):
             return self.model.loss(windows)
 
 
-def _one_epoch(run: _Run, data: SequenceData, objective: nn.Module, batches: Batches) -> Epoch:
+def _one_epoch(
+    run: _Run, data: SequenceData, objective: nn.Module, batches: Batches, bar: tqdm[Any]
+) -> Epoch:
     number = len(run.history.epochs) + 1
     started = time.perf_counter()
-    loss = _train_epoch(run, objective, batches, number)
+    loss = _train_epoch(run, objective, batches, number, bar)
     seconds = time.perf_counter() - started
     valid = evaluate_together(run.processes, run.model, data, "valid").metrics()
     return Epoch(number, loss, seconds, valid)
 
 
-def _train_epoch(run: _Run, objective: nn.Module, batches: Batches, number: int) -> float:
+def _train_epoch(
+    run: _Run, objective: nn.Module, batches: Batches, number: int, bar: tqdm[Any]
+) -> float:
     """One pass over the windows in an order that the seed and the epoch's number fix."""
     config, processes, device = run.config, run.processes, batches.device
     run.model.train()
@@ -359,7 +372,7 @@ def _train_epoch(run: _Run, objective: nn.Module, batches: Batches, number: int)
         order = torch.randperm(len(batches.counts))
         if processes.index > 0:
             _seed(seed + (processes.index << 32), device)  # other units drop
-        total, steps = _steps(run, objective, batches, order)
+        total, steps = _steps(run, objective, batches, order, bar)
     mean = float(processes.mean(total)) / steps
     if not math.isfinite(mean):
         raise FloatingPointError(
@@ -369,7 +382,9 @@ def _train_epoch(run: _Run, objective: nn.Module, batches: Batches, number: int)
     return mean
 
 
-def _steps(run: _Run, objective: nn.Module, batches: Batches, order: Tensor) -> tuple[Tensor, int]:
+def _steps(
+    run: _Run, objective: nn.Module, batches: Batches, order: Tensor, bar: tqdm[Any]
+) -> tuple[Tensor, int]:
     """A step for each batch; the sum of their losses, which stays on the device, and their number.
 
     The program runs ahead of a GPU: no step reads anything back from it, or waits for it.
@@ -382,6 +397,7 @@ def _steps(run: _Run, objective: nn.Module, batches: Batches, order: Tensor) -> 
         run.optimizer.step()
         total += loss.detach()
         steps += 1
+        bar.update(part.positions)
     return total, steps
 
 
@@ -452,17 +468,33 @@ def _check_precision(config: TrainConfig, processes: Processes) -> None:
         )
 
 
-def _bar(config: TrainConfig, history: History, progress: bool) -> tqdm[Any]:
+def _bar(run: _Run, positions: int, progress: bool) -> tqdm[Any]:
+    """A bar over the positions that all epochs predict."""
     # With progress, `disable` stays out of it, so that the environment's TQDM_DISABLE counts.
     quiet: dict[str, Any] = {} if progress else {"disable": True}
-    return tqdm(
-        total=config.epochs,
-        initial=len(history.epochs),
-        unit="epoch",
+    bar = tqdm(
+        desc=_epochs(run),
+        total=run.config.epochs * positions,
+        initial=len(run.history.epochs) * positions,
+        unit=" positions",
+        unit_scale=True,
         file=sys.stdout,
         dynamic_ncols=True,
         **quiet,
     )
+    _show(bar, run)
+    return bar
+
+
+def _show(bar: tqdm[Any], run: _Run) -> None:
+    if run.history.epochs:
+        last = run.history.epochs[-1]
+        bar.set_description_str(_epochs(run), refresh=False)
+        bar.set_postfix_str(f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}")
+
+
+def _epochs(run: _Run) -> str:
+    return f"{len(run.history.epochs)}/{run.config.epochs} epochs"
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -337,6 +337,32 @@ def test_train_refuses_a_device_that_is_not_there(tiny: Path, tmp_path: Path) ->
     assert "choose auto or cpu" in fail("train", *start, "--device", "cuda")
 
 
+def test_train_writes_curves_for_tensorboard(tiny: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *SMALL]
+    succeed(*command, "--tensorboard")
+    succeed(*command, "--tensorboard", "--resume", "--epochs", "3")
+    curves = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    epochs = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    for name, values in (
+        ("train/loss", [epoch["loss"] for epoch in epochs]),
+        ("valid/ndcg@10", [epoch["valid"]["ndcg@10"] for epoch in epochs]),
+    ):
+        found = curves.Scalars(name)
+        assert [scalar.step for scalar in found] == [1, 2, 3]
+        assert [scalar.value for scalar in found] == pytest.approx(values)
+
+
+def test_train_says_how_to_get_tensorboard(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "find_spec", lambda name: None)
+    out = tmp_path / "run"
+    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, "--tensorboard"]
+    assert "run `pip install tensorboard`" in fail(*command)
+    assert not out.exists()
+
+
 @pytest.fixture
 def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal must come before the data, which may take minutes to fetch."""

@@ -147,7 +147,7 @@ def test_an_error_of_the_main_process_is_raised_in_all(two):
 def test_the_main_process_alone_prints(two):
     records, printed, _ = two
     assert [record["main"] for record in records] == [True, False]
-    assert "3/3" in printed[0] and printed[1] == ""
+    assert "3/3 epochs" in printed[0] and printed[1] == ""
 
 
 def test_two_processes_share_the_users_of_an_evaluation(two, one, data):

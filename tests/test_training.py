@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import textwrap
@@ -670,9 +671,22 @@ def test_the_seconds_of_an_even_number_of_epochs_lie_between_the_middle_two():
     assert history.seconds_per_epoch == 3.5
 
 
+def test_every_saved_epoch_is_logged(data, tmp_path):
+    logged = []
+
+    def log(epoch: Epoch) -> None:
+        with safe_open(tmp_path / CHECKPOINT, "pt") as file:
+            assert len(json.loads(file.metadata()["run"])["history"]) == epoch.epoch
+        logged.append(epoch)
+
+    history = fit(new_model(), data, SHORT, tmp_path, progress=False, log=log)
+    assert logged == history.epochs
+
+
 def test_progress_goes_to_standard_output_or_nowhere(data, capfd):
     fit(new_model(), data, replace(SHORT, epochs=2), progress=True)
     shown = capfd.readouterr()
-    assert "2/2" in shown.out and "NDCG@10" in shown.out and shown.err == ""
+    assert "2/2 epochs" in shown.out and shown.err == ""
+    assert re.search(r"positions/s, loss \d\.\d{3}, valid NDCG@10 0\.\d{4}\]", shown.out)
     fit(new_model(), data, replace(SHORT, epochs=1), progress=False)
     assert capfd.readouterr() == ("", "")
