@@ -28,7 +28,7 @@ class _PlainErrors(TyperGroup):
                 return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of our output has gone; nobody is left to tell
-        except (ValueError, OSError, FloatingPointError) as error:
+        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
             _complain(f"Error: {_message(error)}")
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:

@@ -73,7 +73,7 @@ def train(
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched, the folder not be written or TensorBoard not be found, and
-    FloatingPointError as `fit` does.
+    FloatingPointError and MemoryError as `fit` does.
     """
     folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
     processes = Processes()

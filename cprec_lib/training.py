@@ -153,7 +153,7 @@ def fit(
     Raises OutOfTime at the deadline, ValueError if the catalogues differ, if the launcher wants
     another precision than `config`, if another process uses the folder, or if that holds a
     checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
-    FloatingPointError if the loss is no longer finite.
+    FloatingPointError if the loss is no longer finite; MemoryError if a step finds too little.
     """
     config = config or TrainConfig()
     _check_catalogue(model, data)
@@ -372,12 +372,13 @@ def _train_epoch(
         order = torch.randperm(len(batches.counts))
         if processes.index > 0:
             _seed(seed + (processes.index << 32), device)  # other units drop
-        total, steps = _steps(run, objective, batches, order, bar)
+        with _advice_on_memory(config.batch_size):
+            total, steps = _steps(run, objective, batches, order, bar)
     mean = float(processes.mean(total)) / steps
     if not math.isfinite(mean):
         raise FloatingPointError(
-            f"the loss of epoch {number} is {mean}; try a learning rate below "
-            f"{config.learning_rate}. The last checkpoint, if any, holds the epoch before"
+            f"the loss of epoch {number} is {mean}; try a learning rate of "
+            f"{config.learning_rate / 3:.2g}. The last checkpoint, if any, holds the epoch before"
         )
     return mean
 
@@ -399,6 +400,23 @@ def _steps(
         steps += 1
         bar.update(part.positions)
     return total, steps
+
+
+@contextmanager
+def _advice_on_memory(batch_size: int) -> Iterator[None]:
+    """Raise MemoryError, which says what to try, where torch finds too little memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        on_cpu = "DefaultCPUAllocator" in str(error)  # it has no class of its own
+        if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
+            raise
+        smaller = f"a batch size of {batch_size // 2}"
+        raise MemoryError(
+            f"too little memory for a batch size of {batch_size}; try "
+            f"{smaller if batch_size > 1 else 'a narrower model or shorter windows'}. The last "
+            "checkpoint, if any, holds the epoch before"
+        ) from error
 
 
 def evaluate_together(

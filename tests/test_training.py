@@ -579,7 +579,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_best_weights(data, tmp_p
         return loss(ids) * (float("inf") if len(calls) == 7 else 1)
 
     monkeypatch.setattr(model, "loss", broken)
-    with pytest.raises(FloatingPointError, match=r"loss of epoch 2 is .*learning rate below 0\.01"):
+    with pytest.raises(FloatingPointError, match=r"of epoch 2 is .*learning rate of 0\.0033\. "):
         fit(model, data, SHORT, tmp_path, progress=False)
     assert all(p.isfinite().all() for p in model.parameters())
     resumed = new_model()
@@ -589,8 +589,52 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_best_weights(data, tmp_p
 
 def test_a_learning_rate_far_too_large_is_noticed(data):
     config = replace(SHORT, learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match=r"is nan; try a learning rate below 1e\+30"):
+    with pytest.raises(FloatingPointError, match=r"is nan; try a learning rate of 3\.3e\+29"):
         fit(new_model(), data, config, progress=False)
+
+
+def out_of_memory_on_a_cpu() -> None:
+    torch.empty(1 << 60)
+
+
+def out_of_memory_on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+@pytest.mark.parametrize("exhaust", [out_of_memory_on_a_cpu, out_of_memory_on_a_gpu])
+def test_too_little_memory_ends_with_advice_and_the_last_checkpoint(
+    data, tmp_path, monkeypatch, whole, exhaust
+):
+    model, calls = new_model(), []
+    loss = model.loss
+
+    def greedy(ids: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) == 7:
+            exhaust()
+        return loss(ids)
+
+    monkeypatch.setattr(model, "loss", greedy)
+    with pytest.raises(MemoryError, match=r"for a batch size of 16; try a batch size of 8\. "):
+        fit(model, data, SHORT, tmp_path, progress=False)
+    resumed = new_model()
+    history = fit(resumed, data, SHORT, tmp_path, resume=True, progress=False)
+    assert numbers(history) == numbers(whole[0])
+
+
+def test_another_error_of_torch_stays_what_it_is_and_one_window_cannot_be_halved(data, monkeypatch):
+    for raised, expected in (
+        (RuntimeError("shapes"), pytest.raises(RuntimeError, match=r"^shapes$")),
+        (torch.OutOfMemoryError(), pytest.raises(MemoryError, match="try a narrower model")),
+    ):
+        model = new_model()
+        monkeypatch.setattr(model, "loss", lambda ids, raised=raised: raise_it(raised))
+        with expected:
+            fit(model, data, replace(SHORT, batch_size=1), progress=False)
+
+
+def raise_it(error: Exception) -> None:
+    raise error
 
 
 def test_a_model_of_another_catalogue_is_refused(data):
