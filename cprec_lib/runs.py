@@ -20,6 +20,7 @@ import pyarrow.csv
 import torch
 
 import cprec_lib
+from cprec_lib.checkpoints import CHECKPOINT, Epoch, History
 from cprec_lib.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.files import write_text
 from cprec_lib.ledger import count_parameters
@@ -32,7 +33,7 @@ from cprec_lib.recommender import (
     resolve_cutoffs,
 )
 from cprec_lib.sequences import Catalogue, SequenceData
-from cprec_lib.training import CHECKPOINT, Epoch, History, TrainConfig, evaluate_together, fit
+from cprec_lib.training import TrainConfig, evaluate_together, fit
 
 Preset = Literal["nextitnet", "cprec"]
 Device = Literal["auto", "cpu", "cuda", "mps"]

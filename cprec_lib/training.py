@@ -1,35 +1,29 @@
-"""`fit`: the training loop, early stopping, and a checkpoint from which it goes on."""
+"""`fit`: the training loop, early stopping, and going on from a checkpoint."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from cprec_lib.batches import Batches
+from cprec_lib.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, describe_data
 from cprec_lib.evaluation import Ranks, evaluate
-from cprec_lib.files import save_tensors
 from cprec_lib.partition import whole_number
 from cprec_lib.processes import Processes
 from cprec_lib.recommender import SequentialRecommender, check_tensors, copy_tensors
 from cprec_lib.sequences import HeldOut, SequenceData
 
-CHECKPOINT = "checkpoint.safetensors"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -78,49 +72,8 @@ class TrainConfig:
             raise ValueError(f"compile {self.compile!r} is neither True nor False")
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training windows: loss (nats), seconds of training, validation metrics.
-
-    The loss is the mean over the batches of each batch's mean over its positions, taken while the
-    weights change. A batch with fewer positions counts as much as another.
-    """
-
-    epoch: int
-    loss: float
-    seconds: float
-    valid: dict[str, float]
-
-
 class OutOfTime(Exception):
     """The time that `fit` was given is spent; its checkpoint goes on from the last epoch."""
-
-
-@dataclass
-class History:
-    """The epochs of a run so far. Without any, all but `epochs` raises ValueError."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-
-    @property
-    def best(self) -> Epoch:
-        """The first epoch with the highest validation NDCG@10, whose weights `fit` keeps."""
-        return max(self._some(), key=lambda epoch: epoch.valid["ndcg@10"])
-
-    @property
-    def seconds_per_epoch(self) -> float:
-        """Median training seconds of an epoch, validation left out."""
-        return statistics.median(epoch.seconds for epoch in self._some())
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row an epoch: loss, seconds and the validation metrics."""
-        rows = [{**asdict(e), **e.valid} for e in self._some()]
-        return pd.DataFrame(rows).drop(columns="valid").set_index("epoch")
-
-    def _some(self) -> list[Epoch]:
-        if not self.epochs:
-            raise ValueError("this history has no epochs; take the one that fit returns")
-        return self.epochs
 
 
 def fit(
@@ -205,7 +158,11 @@ class _Run:
         processes: Processes,
     ) -> None:
         self.model, self.config, self.folder, self.processes = model, config, folder, processes
-        self.data = _describe_data(data)
+        self.description = {
+            "model": asdict(model.config),
+            "training": asdict(config),
+            "data": describe_data(data),
+        }
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=config.learning_rate,
@@ -239,7 +196,7 @@ class _Run:
             self.best = _copy(self.model)
         if self.folder:
             path = self.folder / CHECKPOINT
-            self.processes.on_main(lambda: self._save(path))
+            self.processes.on_main(lambda: self._checkpoint().save(path))
 
     def restore_best(self) -> None:
         copy_tensors(self.best, self.model, Path(CHECKPOINT))
@@ -248,92 +205,37 @@ class _Run:
         """Go on from the folder's checkpoint if there is one."""
         if self.folder is None:
             return
-        folder, path = self.folder, self.folder / CHECKPOINT
-        found = self.processes.on_main(lambda: _find_checkpoint(folder, resume))
+        path = self.folder / CHECKPOINT
+        found = self.processes.on_main(lambda: _find(path, resume))
         if found:
-            self._load(path, *found)
+            self._go_on(found, path)
 
-    def _describe(self) -> dict[str, Any]:
-        description = {
-            "model": asdict(self.model.config),
-            "training": asdict(self.config),
-            "data": self.data,
-        }
-        normal: dict[str, Any] = json.loads(json.dumps(description))
-        return normal
+    def _checkpoint(self) -> Checkpoint:
+        state = self.optimizer.state_dict()["state"]
+        adamw = {f"{i}/{name}": t for i, own in state.items() for name, t in own.items()}
+        return Checkpoint(self.description, self.history, _copy(self.model), self.best, adamw)
 
-    def _save(self, path: Path) -> None:
-        tensors = {f"model/{name}": t for name, t in _copy(self.model).items()}
-        tensors |= {f"best/{name}": t for name, t in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adamw/{index}/{name}": t for name, t in state.items()}
-        history = [asdict(epoch) for epoch in self.history.epochs]
-        metadata = json.dumps({**self._describe(), "history": history})
-        save_tensors(path, tensors, {"run": metadata})
-
-    def _load(self, path: Path, groups: _Groups, run: dict[str, Any]) -> None:
-        ours = self._describe()
+    def _go_on(self, found: Checkpoint, path: Path) -> None:
         # A setting that the library got since then had its default.
-        run["training"] = {**asdict(TrainConfig()), **run.get("training", {})}
-        # More epochs than before is how one goes on; every other setting must be the same.
-        for part, values in ours.items():
-            for name, value in values.items():
-                found = run.get(part, {}).get(name)
-                if name != "epochs" and found != value:
-                    raise ValueError(
-                        f"{path} is of another run: its {name} is {found}, this "
-                        f"run's is {value}; use the same data and settings, or another folder"
-                    )
-        check_tensors(groups["best"], self.model, path)
-        copy_tensors(groups["model"], self.model, path)
-        self.best = {name: tensor.clone() for name, tensor in groups["best"].items()}
+        found.settings["training"] = {**asdict(TrainConfig()), **found.settings.get("training", {})}
+        found.check(self.description, path)
+        check_tensors(found.best, self.model, path)
+        copy_tensors(found.model, self.model, path)
+        self.best = {name: tensor.clone() for name, tensor in found.best.items()}
+        self.history = found.history
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in groups["adamw"].items():
+        for name, tensor in found.adamw.items():
             index, _, key = name.partition("/")
             state.setdefault(int(index), {})[key] = tensor
-        optimizer = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**optimizer, "state": state})
-        self.history = History(run["history"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 
-def _describe_data(data: SequenceData) -> dict[str, Any]:
-    """What a run must find again to go on: how the table was cut, and a hash of what it reads.
-
-    That is the training windows, and the validation part, which chooses the best epoch.
-    """
-    digest = hashlib.sha256()
-    for part in (data.train, data.valid.contexts, data.valid.targets):
-        digest.update(part.cpu().numpy().tobytes())
-    return {"max_len": data.max_len, "split": data.split, "data's sha256": digest.hexdigest()}
-
-
-_Groups = dict[str, dict[str, Tensor]]
-
-
-def _find_checkpoint(folder: Path, resume: bool) -> tuple[_Groups, dict[str, Any]] | None:
-    path = folder / CHECKPOINT
+def _find(path: Path, resume: bool) -> Checkpoint | None:
     if not path.exists():
         return None
     if not resume:
-        raise ValueError(f"{folder} already holds a run; resume it, or choose another folder")
-    return _read_checkpoint(path)
-
-
-def _read_checkpoint(path: Path) -> tuple[_Groups, dict[str, Any]]:
-    """Tensors by group (model, best, adamw) and the description of the run."""
-    groups: _Groups = {"model": {}, "best": {}, "adamw": {}}
-    try:
-        with safe_open(path, "pt") as file:
-            run = dict(json.loads(file.metadata()["run"]))
-            run["history"] = [Epoch(**epoch) for epoch in run["history"]]
-            for key in file.keys():  # noqa: SIM118 - the file is no dictionary
-                group, _, name = key.partition("/")
-                groups[group][name] = file.get_tensor(key)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is corrupt or no checkpoint of this library ({error}); delete it to start over"
-        ) from error
-    return groups, run
+        raise ValueError(f"{path.parent} already holds a run; resume it, or choose another folder")
+    return Checkpoint.read(path)
 
 
 class _Objective(nn.Module):
