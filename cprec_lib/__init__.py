@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cprec_lib.baselines import Bigram, Popularity
+    from cprec_lib.checkpoints import History
     from cprec_lib.datasets import load_interactions, load_titles
     from cprec_lib.embedding import BlockEmbedding, FullEmbedding
     from cprec_lib.evaluation import Interval, Ranks, compare, evaluate
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cprec_lib.sequences import Catalogue, SequenceData
     from cprec_lib.sharing import SHARING
     from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
-    from cprec_lib.training import History, TrainConfig, fit
+    from cprec_lib.training import TrainConfig, fit
 
 __version__ = "0.1.0"
 
@@ -74,7 +75,7 @@ _HOMES = {
     "FullEmbedding": "embedding",
     "FullSoftmax": "softmax",
     "GRU": "middle",
-    "History": "training",
+    "History": "checkpoints",
     "Interval": "evaluation",
     "Ledger": "ledger",
     "LowRankSoftmax": "softmax",

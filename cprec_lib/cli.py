@@ -6,6 +6,7 @@ speak of a torch that does not load.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +28,11 @@ class _PlainErrors(TyperGroup):
                 return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of our output has gone; nobody is left to tell
-        except (ValueError, OSError, FloatingPointError) as error:
-            typer.echo(f"Error: {_message(error)}", err=True)
+        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+            _complain(f"Error: {_message(error)}")
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            typer.echo("\nInterrupted.", err=True)
+            _complain("\nInterrupted.")
             raise typer.Exit(130) from error
 
 
@@ -143,11 +144,22 @@ def train(
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto: a GPU if there is one.")
     ] = "auto",
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None, typer.Option(help="Of matrix products in training.")
+    ] = None,
+    compile_model: Annotated[
+        bool | None, typer.Option("--compile", help="Let torch.compile make embedding and middle.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")
+    ] = False,
 ) -> None:
     """Train a model and write the run into a folder.
 
-    Options that are left out keep the library's defaults: those of nextitnet(), cprec(), gru4rec()
-    or sasrec(), of SequenceData.from_interactions and of TrainConfig.
+    Several GPUs or machines: `accelerate launch -m cprec_lib train ...`; the batch size is that of
+    all of them together. Options that are left out keep the library's defaults: those of
+    nextitnet(), cprec(), gru4rec() or sasrec(), of SequenceData.from_interactions and of
+    TrainConfig.
     """
     architecture = _given(
         width=width,
@@ -171,8 +183,11 @@ def train(
         weight_decay=weight_decay,
         patience=patience,
         seed=seed,
+        precision=precision,
+        compile=compile_model,
     )
     from cprec_lib import runs
+    from cprec_lib.processes import Processes
     from cprec_lib.training import TrainConfig
 
     try:
@@ -185,11 +200,14 @@ def train(
             training=TrainConfig(**training),
             device=device,
             resume=resume,
+            tensorboard=tensorboard,
         )
     except KeyboardInterrupt as error:
-        typer.echo("\nInterrupted. The same command with --resume goes on.", err=True)
+        _complain("\nInterrupted. The same command with --resume goes on.")
         raise typer.Exit(130) from error
-    _summarise(metrics, out)
+    if _speaks():
+        _summarise(metrics, out)
+    Processes.leave()
 
 
 @app.command()
@@ -460,4 +478,14 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show a warning without the line of code that gave it."""
-    typer.echo(f"Warning: {message}", err=True)
+    _complain(f"Warning: {message}")
+
+
+def _complain(text: str) -> None:
+    if _speaks():
+        typer.echo(text, err=True)
+
+
+def _speaks() -> bool:
+    """Whether this is the main one of the processes that a launcher started, if one did."""
+    return os.environ.get("RANK", "0") == "0"

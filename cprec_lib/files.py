@@ -1,4 +1,4 @@
-"""Files that arrive whole or not at all: written under a temporary name, then renamed."""
+"""Files that arrive whole or not at all, in folders that one process at a time writes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import glob
 import os
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
+LOCK = "run.lock"
 SECONDS_OF_A_WRITE = 3600
 """No write takes this long: a temporary file untouched for so long has no writer any more."""
 
@@ -40,6 +42,28 @@ def check_writable(folder: Path, way_out: str = "choose another one") -> None:
         raise OSError(
             error.errno, f"the folder {folder} cannot be written ({error.strerror}); {way_out}"
         ) from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder and keep it from other processes that ask for it; one that dies lets go of it.
+
+    The same process may hold it again inside. The file of the lock stays behind, empty. Raises
+    ValueError if another process holds the folder, OSError if it cannot be made or written.
+    """
+    check_writable(make_folder(folder))
+    lock = FileLock(folder.resolve() / LOCK, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"{folder} is in use by another process; wait until that has ended, or choose another "
+            "folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

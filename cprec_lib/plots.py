@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from cprec_lib.checkpoints import History
 from cprec_lib.evaluation import Interval
 from cprec_lib.ledger import Ledger
 from cprec_lib.longtail import ZipfFit
 from cprec_lib.partition import BlockPartition
-from cprec_lib.training import History
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":", "-.")

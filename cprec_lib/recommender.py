@@ -26,7 +26,7 @@ from cprec_lib.partition import (
     whole_numbers,
 )
 from cprec_lib.sharing import sharing_table
-from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
+from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax, rows_where
 
 MIDDLES = ("cnn", "gru", "attention")
 """Names of the fillings: `DilatedCNN`, `GRU` and `SelfAttention`."""
@@ -225,22 +225,37 @@ class SequentialRecommender(nn.Module):
         hidden: Tensor = self.middle(self.embedding(ids), ids > 0)
         return hidden
 
-    def loss(self, ids: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Mean negative log-likelihood (nats) of each next item in windows ids [B, L + 1].
 
-        Padding (0) is neither a target nor a context to predict from. Raises ValueError as
+        Padding (0) is neither a target nor a context to predict from. `sizes`, the sums over the
+        windows of `count_targets`, spare a GPU from being asked for them. Raises ValueError as
         `forward` does, and if no window holds two items in a row.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
-        predicted = (inputs > 0) & (targets > 0)
-        hidden = self(inputs)[predicted]
+        predicted = ((inputs > 0) & (targets > 0)).flatten()
+        rows = rows_where(predicted, None if sizes is None else sum(sizes))
+        hidden = self(inputs).flatten(0, 1)[rows]
         if len(hidden) == 0:
             raise ValueError(
                 "no window holds two items in a row, so there is nothing to predict; give windows "
                 "[B, L + 1] with two items in a row"
             )
-        nll: Tensor = self.softmax.nll(hidden, targets[predicted])
+        nll: Tensor = self.softmax.nll(hidden, targets.flatten()[rows], sizes)
         return nll.mean()
+
+    def count_targets(self, windows: Tensor) -> Tensor:
+        """How many targets each window [W, L + 1] has in each block of the softmax: [W, n].
+
+        A softmax without a tree is one block, n = 1.
+        """
+        tails = self.config.cutoffs if isinstance(self.softmax, BlockSoftmax) else ()
+        counts = []
+        for some in windows.split(2**14):  # masks of all windows at once could fill the memory
+            targets = some[:, 1:].masked_fill(some[:, :-1] == 0, 0)
+            up_to = [(targets <= end).sum(1) for end in (0, *tails, self.config.n_items)]
+            counts.append(torch.stack(up_to, 1).diff(dim=1))
+        return torch.cat(counts)
 
     def last_hidden(self, contexts: Tensor) -> Tensor:
         """Hidden vectors [U, d] after the last item of left-padded contexts [U, L].

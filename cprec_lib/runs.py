@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +20,11 @@ import pyarrow.csv
 import torch
 
 import cprec_lib
+from cprec_lib.checkpoints import CHECKPOINT, Epoch, History
 from cprec_lib.datasets import DATASETS, find_item, load_interactions, load_titles
-from cprec_lib.evaluation import evaluate
-from cprec_lib.files import check_writable, make_folder, write_text
+from cprec_lib.files import write_text
 from cprec_lib.ledger import count_parameters
+from cprec_lib.processes import Processes
 from cprec_lib.recommender import (
     ModelConfig,
     SequentialRecommender,
@@ -32,7 +35,7 @@ from cprec_lib.recommender import (
     sasrec,
 )
 from cprec_lib.sequences import Catalogue, SequenceData
-from cprec_lib.training import CHECKPOINT, History, TrainConfig, fit
+from cprec_lib.training import TrainConfig, evaluate_together, fit
 
 Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -46,6 +49,7 @@ PRESETS: dict[str, Callable[..., ModelConfig]] = {
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
+TENSORBOARD = "tensorboard"
 
 
 def train(
@@ -59,6 +63,7 @@ def train(
     device: Device = "auto",
     resume: bool = False,
     progress: bool = True,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
@@ -70,34 +75,58 @@ def train(
     items.csv (item, original id, training count, title where there is one), history.jsonl (an epoch
     a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
     out, over all epochs of the run, resumed ones included; its `train_loss` is the best epoch's.
+    `tensorboard` also writes the curves of loss, seconds and validation metrics for TensorBoard
+    into the folder's subfolder tensorboard.
+
+    Several processes (see `Processes`) train together; the main one writes, all get the metrics.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
-    data cannot be fetched or the folder not be written, FloatingPointError as `fit` does.
+    data cannot be fetched, the folder not be written or TensorBoard not be found, and
+    FloatingPointError and MemoryError as `fit` does.
     """
     folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
-    chosen = choose_device(device)
+    processes = Processes()
+    chosen = processes.device(choose_device(device))
     _check_preset(preset)
-    _claim(folder, resume)
-    table = load_interactions(dataset)
-    data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
-    positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
-    config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
-    items = _items(data.catalogue, dataset)
-    model = SequentialRecommender(config, training.seed).to(chosen)
-    history = fit(model, data, training, folder, resume, progress)
-    metrics = {
-        "dataset": dataset,
-        "model": preset,
-        "parameters": count_parameters(config).total,
-        "valid": history.best.valid,
-        "test": evaluate(model, data, "test").metrics(),
-        **describe_training(history),
-        **describe_data(table, data),
-        **describe_machine(chosen),
-        "seed": training.seed,
-        "model_config": asdict(config),
-        "train_config": asdict(training),
-    }
+    if tensorboard and find_spec("tensorboard") is None:
+        raise OSError("TensorBoard is not installed; run `pip install tensorboard`")
+    with (
+        processes.holding(folder),
+        _curves(folder / TENSORBOARD, tensorboard and processes.main) as log,
+    ):
+        processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
+        with processes.main_first():
+            table = load_interactions(dataset)
+        data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
+        positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
+        config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
+        items = _items(data.catalogue, dataset)
+        model = SequentialRecommender(config, training.seed).to(chosen)
+        history = fit(model, data, training, folder, resume, progress, log=log)
+        metrics = {
+            "dataset": dataset,
+            "model": preset,
+            "parameters": count_parameters(config).total,
+            "valid": history.best.valid,
+            "test": evaluate_together(processes, model, data, "test").metrics(),
+            **describe_training(history),
+            **describe_data(table, data),
+            **describe_machine(chosen),
+            "processes": processes.count,
+            "seed": training.seed,
+            "model_config": asdict(config),
+            "train_config": asdict(training),
+        }
+        return processes.on_main(lambda: _write(folder, model, items, history, metrics))
+
+
+def _write(
+    folder: Path,
+    model: SequentialRecommender,
+    items: pd.DataFrame,
+    history: History,
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
     model.save(folder)
     _write_table(folder / ITEMS, items)
     lines = [json.dumps(asdict(epoch)) + "\n" for epoch in history.epochs]
@@ -217,14 +246,32 @@ class Run:
         return data
 
 
-def _claim(folder: Path, resume: bool) -> None:
-    """Raise before any work if the folder holds a run that must not be lost, or is not writable."""
+@contextmanager
+def _curves(folder: Path, wanted: bool) -> Iterator[Callable[[Epoch], None] | None]:
+    """What `fit` is to call with each epoch, to write it where TensorBoard reads it."""
+    if not wanted:
+        yield None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(folder) as writer:
+
+        def write(epoch: Epoch) -> None:
+            scalars = {"train/loss": epoch.loss, "train/seconds": epoch.seconds}
+            scalars |= {f"valid/{name}": value for name, value in epoch.valid.items()}
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, epoch.epoch)
+            writer.flush()
+
+        yield write
+
+
+def _refuse_to_overwrite(folder: Path, resume: bool) -> None:
     if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
         raise ValueError(
             f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "
             "another folder."
         )
-    check_writable(make_folder(folder))
 
 
 def _items(catalogue: Catalogue, dataset: str) -> pd.DataFrame:

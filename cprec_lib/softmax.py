@@ -6,6 +6,8 @@ belongs to item i. Padding (id 0) has no column, so it is never predicted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,8 +32,11 @@ class _FlatSoftmax(nn.Module):
         """Unnormalised scores [T, N] of hidden [T, d]."""
         raise NotImplementedError
 
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError)."""
+    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError).
+
+        `sizes` are not needed: there are no blocks.
+        """
         _check_targets(targets, self.n_items)
         rows = len(targets)
         if hidden.device.type == "cpu":
@@ -126,19 +131,20 @@ class BlockSoftmax(_Tails):
         self.head_size = partition.sizes[0]
         self.root = nn.Linear(partition.width, self.head_size + len(partition.cutoffs), bias=False)
 
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError).
 
         A tail target costs the root's cross-entropy at its block's token plus the cross-entropy
-        inside its block; only the rows that need a block pass through it.
+        inside its block; only the rows that need a block pass through it. `sizes`, if the caller
+        knows them, are the numbers of targets in each block; else a GPU is asked and waited for.
         """
         _check_targets(targets, self.n_items)
-        cutoffs = torch.tensor(self.partition.cutoffs, device=targets.device)
-        block = torch.bucketize(targets, cutoffs)
+        # Not torch.bucketize: its tensor of cutoffs would have to be sent to a GPU in each step.
+        block = torch.stack([targets > cutoff for cutoff in self.partition.cutoffs]).sum(0)
         root_targets = torch.where(block == 0, targets, self.head_size + block) - 1
         nll = F.cross_entropy(self.root(hidden), root_targets, reduction="none")
         for tail, (start, _) in enumerate(self.partition.bounds[1:]):
-            rows = (block == tail + 1).nonzero().squeeze(1)
+            rows = rows_where(block == tail + 1, sizes[tail + 1] if sizes else None)
             inside = F.cross_entropy(
                 self.tail_logits(tail, hidden[rows]), targets[rows] - start - 1, reduction="none"
             )
@@ -212,6 +218,13 @@ class BlockSoftmax(_Tails):
                 (values[rows], items[rows]), (found, columns + start + 1), k
             )
         return values, items.masked_fill(values == -torch.inf, 0)
+
+
+def rows_where(mask: Tensor, count: int | None = None) -> Tensor:
+    """Rows at which mask [T] is True: `count` of them, or, if that is not known, as many as a GPU
+    says when it has come so far."""
+    found = mask.nonzero() if count is None else torch.nonzero_static(mask, size=count)
+    return found.squeeze(1)
 
 
 def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,46 +1,46 @@
-"""`fit`: the training loop, early stopping, and a checkpoint from which it goes on."""
+"""`fit`: the training loop, early stopping, and going on from a checkpoint."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import pandas as pd
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cprec_lib.evaluation import evaluate
-from cprec_lib.files import make_folder, save_tensors
+from cprec_lib.batches import Batches
+from cprec_lib.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, describe_data
+from cprec_lib.evaluation import Ranks, evaluate
 from cprec_lib.partition import whole_number
+from cprec_lib.processes import Processes
 from cprec_lib.recommender import (
     ModelConfig,
     SequentialRecommender,
     check_tensors,
     copy_tensors,
 )
-from cprec_lib.sequences import SequenceData
+from cprec_lib.sequences import HeldOut, SequenceData
 
-CHECKPOINT = "checkpoint.safetensors"
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
 
-    `batch_size` counts windows. `weight_decay` is AdamW's, on every parameter. `seed` orders the
-    windows and drops units; a model's initial weights have their own seed. Raises ValueError for a
-    number that trains nothing.
+    `batch_size` counts windows, over all processes. `weight_decay` is AdamW's, on every parameter.
+    `seed` orders the windows and drops units; a model's initial weights have their own seed.
+    `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
+    sums, the loss and the evaluation stay float32. `compile` gives the embedding and the middle to
+    torch.compile. Raises ValueError for a number that trains nothing or an unknown precision.
     """
 
     epochs: int = 20
@@ -49,6 +49,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     patience: int = 3
     seed: int = 0
+    precision: str = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience", "seed"):
@@ -67,51 +69,16 @@ class TrainConfig:
             raise ValueError(
                 f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
             )
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training windows: loss (nats), seconds of training, validation metrics.
-
-    The loss is the mean over the batches of each batch's mean over its positions, taken while the
-    weights change. A batch with fewer positions counts as much as another.
-    """
-
-    epoch: int
-    loss: float
-    seconds: float
-    valid: dict[str, float]
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
+            )
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"compile {self.compile!r} is neither True nor False")
 
 
 class OutOfTime(Exception):
     """The time that `fit` was given is spent; its checkpoint goes on from the last epoch."""
-
-
-@dataclass
-class History:
-    """The epochs of a run so far. Without any, all but `epochs` raises ValueError."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-
-    @property
-    def best(self) -> Epoch:
-        """The first epoch with the highest validation NDCG@10, whose weights `fit` keeps."""
-        return max(self._some(), key=lambda epoch: epoch.valid["ndcg@10"])
-
-    @property
-    def seconds_per_epoch(self) -> float:
-        """Median training seconds of an epoch, validation left out."""
-        return statistics.median(epoch.seconds for epoch in self._some())
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row an epoch: loss, seconds and the validation metrics."""
-        rows = [{**asdict(e), **e.valid} for e in self._some()]
-        return pd.DataFrame(rows).drop(columns="valid").set_index("epoch")
-
-    def _some(self) -> list[Epoch]:
-        if not self.epochs:
-            raise ValueError("this history has no epochs; take the one that fit returns")
-        return self.epochs
 
 
 def fit(
@@ -122,6 +89,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     deadline: float | None = None,
+    log: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train `model` in place, on its own device, and leave it with its best epoch's weights.
 
@@ -129,31 +97,58 @@ def fit(
     predicted, padding excepted. After each epoch `folder`, if given, receives a checkpoint, written
     whole or not at all; `resume` goes on from it as if the run had never stopped. The same model,
     data and config give the same numbers, bit for bit on a CPU with the same number of threads.
-    `progress` prints a bar to standard output. `deadline`, in seconds of `time.time()`, is not
-    overrun by more than the first epoch: later ones start only if one like the last still fits.
+    `progress` prints a bar to standard output: positions predicted so far and each second, the time
+    that all epochs still take, loss and validation NDCG@10 of the last one. `log` is called in
+    the main process with each epoch that is over and saved. `deadline`, in seconds of
+    `time.time()`, is not overrun by more than the first epoch: later ones start only if one like
+    the last still fits.
 
-    Raises OutOfTime at the deadline, ValueError if the catalogues differ, or if the folder holds a
+    Several processes (see `Processes`) call it with the same arguments. Each moves the model to its
+    device and takes its part of each batch and of the evaluation; the main one writes and prints.
+    Their losses are those of one process up to rounding, but for dropout, which each process draws
+    for itself. A run may be resumed with another number of them.
+
+    Raises OutOfTime at the deadline, ValueError if the catalogues differ, if the launcher wants
+    another precision than `config`, if another process uses the folder, or if that holds a
     checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
-    FloatingPointError if the loss is no longer finite.
+    FloatingPointError if the loss is no longer finite; MemoryError if a step finds too little.
     """
     config = config or TrainConfig()
     _check_catalogue(model, data)
-    run = _Run(model, data, config, Path(folder) if folder else None)
-    run.open(resume)
-    windows = data.train.to(next(model.parameters()).device)
-    try:
-        with _bar(config, run.history, progress) as bar:
-            while not run.finished:
-                run.check_time(deadline)
-                epoch = _one_epoch(run, data, windows)
-                run.close_epoch(epoch)
-                bar.set_postfix_str(
-                    f"loss {epoch.loss:.3f}, valid NDCG@10 {epoch.valid['ndcg@10']:.4f}"
-                )
-                bar.update()
-    finally:
-        run.restore_best()
+    processes = Processes()
+    _check_precision(config, processes)
+    model.to(processes.device(next(model.parameters()).device))
+    run = _Run(model, data, config, Path(folder) if folder else None, processes)
+    with processes.holding(run.folder) if run.folder else nullcontext():
+        run.open(resume)
+        try:
+            _train(run, data, progress, deadline, log)
+        finally:
+            run.restore_best()
     return run.history
+
+
+def _train(
+    run: _Run,
+    data: SequenceData,
+    progress: bool,
+    deadline: float | None,
+    log: Callable[[Epoch], None] | None,
+) -> None:
+    model, config, processes = run.model, run.config, run.processes
+    objective = processes.wrap(_Objective(model, config))
+    batches = Batches(data.train, model, config.batch_size, processes)
+    with (
+        _compiled(model, config.compile),
+        _bar(run, batches.positions, progress and processes.main) as bar,
+    ):
+        while not run.finished:
+            run.check_time(deadline)
+            epoch = _one_epoch(run, data, objective, batches, bar)
+            run.close_epoch(epoch)
+            _show(bar, run)
+            if log and processes.main:
+                log(epoch)
 
 
 class _Run:
@@ -165,9 +160,14 @@ class _Run:
         data: SequenceData,
         config: TrainConfig,
         folder: Path | None,
+        processes: Processes,
     ) -> None:
-        self.model, self.config, self.folder = model, config, folder
-        self.data = _describe_data(data)
+        self.model, self.config, self.folder, self.processes = model, config, folder, processes
+        self.description = {
+            "model": asdict(model.config),
+            "training": asdict(config),
+            "data": describe_data(data),
+        }
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=config.learning_rate,
@@ -186,9 +186,13 @@ class _Run:
 
     def check_time(self, deadline: float | None) -> None:
         """Raise OutOfTime if no further epoch fits."""
+        if deadline is not None:
+            self.processes.on_main(lambda: self._check_time(deadline))
+
+    def _check_time(self, deadline: float) -> None:
         epochs = self.history.epochs
         next_takes = epochs[-1].seconds if epochs else 0.0
-        if deadline is not None and time.time() + next_takes > deadline:
+        if time.time() + next_takes > deadline:
             raise OutOfTime(f"no time for epoch {len(epochs) + 1} of {self.config.epochs}")
 
     def close_epoch(self, epoch: Epoch) -> None:
@@ -196,139 +200,181 @@ class _Run:
         if self.history.best is epoch:
             self.best = _copy(self.model)
         if self.folder:
-            self._save(self.folder / CHECKPOINT)
+            path = self.folder / CHECKPOINT
+            self.processes.on_main(lambda: self._checkpoint().save(path))
 
     def restore_best(self) -> None:
         copy_tensors(self.best, self.model, Path(CHECKPOINT))
 
     def open(self, resume: bool) -> None:
-        """Make the folder, and go on from its checkpoint if there is one."""
+        """Go on from the folder's checkpoint if there is one."""
         if self.folder is None:
             return
-        path = make_folder(self.folder) / CHECKPOINT
-        if path.exists() and not resume:
-            raise ValueError(
-                f"{self.folder} already holds a run; resume it, or choose another folder"
-            )
-        if path.exists():
-            self._load(path)
+        path = self.folder / CHECKPOINT
+        found = self.processes.on_main(lambda: _find(path, resume))
+        if found:
+            self._go_on(found, path)
 
-    def _describe(self) -> dict[str, Any]:
-        description = {
-            "model": asdict(self.model.config),
-            "training": asdict(self.config),
-            "data": self.data,
-        }
-        normal: dict[str, Any] = json.loads(json.dumps(description))
-        return normal
+    def _checkpoint(self) -> Checkpoint:
+        state = self.optimizer.state_dict()["state"]
+        adamw = {f"{i}/{name}": t for i, own in state.items() for name, t in own.items()}
+        return Checkpoint(self.description, self.history, _copy(self.model), self.best, adamw)
 
-    def _save(self, path: Path) -> None:
-        tensors = {f"model/{name}": t for name, t in _copy(self.model).items()}
-        tensors |= {f"best/{name}": t for name, t in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adamw/{index}/{name}": t for name, t in state.items()}
-        history = [asdict(epoch) for epoch in self.history.epochs]
-        metadata = json.dumps({**self._describe(), "history": history})
-        save_tensors(path, tensors, {"run": metadata})
-
-    def _load(self, path: Path) -> None:
-        groups, run = _read_checkpoint(path)
-        ours = self._describe()
-        # A field that the library got since the checkpoint was written had its default.
-        run["model"] = {**asdict(ModelConfig(n_items=1)), **run.get("model", {})}
-        # More epochs than before is how one goes on; every other setting must be the same.
-        for part, values in ours.items():
-            for name, value in values.items():
-                found = run.get(part, {}).get(name)
-                if name != "epochs" and found != value:
-                    raise ValueError(
-                        f"{path} is of another run: its {name} is {found}, this "
-                        f"run's is {value}; use the same data and settings, or another folder"
-                    )
-        check_tensors(groups["best"], self.model, path)
-        copy_tensors(groups["model"], self.model, path)
-        self.best = {name: tensor.clone() for name, tensor in groups["best"].items()}
+    def _go_on(self, found: Checkpoint, path: Path) -> None:
+        # A setting that the library got since then had its default.
+        for part, defaults in (("model", ModelConfig(n_items=1)), ("training", TrainConfig())):
+            found.settings[part] = {**asdict(defaults), **found.settings.get(part, {})}
+        found.check(self.description, path)
+        check_tensors(found.best, self.model, path)
+        copy_tensors(found.model, self.model, path)
+        self.best = {name: tensor.clone() for name, tensor in found.best.items()}
+        self.history = found.history
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in groups["adamw"].items():
+        for name, tensor in found.adamw.items():
             index, _, key = name.partition("/")
             state.setdefault(int(index), {})[key] = tensor
-        optimizer = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**optimizer, "state": state})
-        self.history = History(run["history"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 
-def _describe_data(data: SequenceData) -> dict[str, Any]:
-    """What a run must find again to go on: how the table was cut, and a hash of what it reads.
-
-    That is the training windows, and the validation part, which chooses the best epoch.
-    """
-    digest = hashlib.sha256()
-    for part in (data.train, data.valid.contexts, data.valid.targets):
-        digest.update(part.cpu().numpy().tobytes())
-    return {"max_len": data.max_len, "split": data.split, "data's sha256": digest.hexdigest()}
+def _find(path: Path, resume: bool) -> Checkpoint | None:
+    if not path.exists():
+        return None
+    if not resume:
+        raise ValueError(f"{path.parent} already holds a run; resume it, or choose another folder")
+    return Checkpoint.read(path)
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Tensors by group (model, best, adamw) and the description of the run."""
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adamw": {}}
-    try:
-        with safe_open(path, "pt") as file:
-            run = dict(json.loads(file.metadata()["run"]))
-            run["history"] = [Epoch(**epoch) for epoch in run["history"]]
-            for key in file.keys():  # noqa: SIM118 - the file is no dictionary
-                group, _, name = key.partition("/")
-                groups[group][name] = file.get_tensor(key)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is corrupt or no checkpoint of this library ({error}); delete it to start over"
-        ) from error
-    return groups, run
+class _Objective(nn.Module):
+    """The model's loss as a forward pass, which is all that several processes see of a module."""
+
+    def __init__(self, model: SequentialRecommender, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.bf16 = model, config.precision == "bfloat16"
+
+    def forward(self, windows: Tensor, sizes: list[int]) -> Tensor:
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.bf16):
+            if windows.device.type == "cuda":
+                return self.model.loss(windows, sizes)
+            return self.model.loss(windows)
 
 
-def _one_epoch(run: _Run, data: SequenceData, windows: Tensor) -> Epoch:
+def _one_epoch(
+    run: _Run, data: SequenceData, objective: nn.Module, batches: Batches, bar: tqdm[Any]
+) -> Epoch:
     number = len(run.history.epochs) + 1
     started = time.perf_counter()
-    loss = _train_epoch(run, windows, number)
+    loss = _train_epoch(run, objective, batches, number, bar)
     seconds = time.perf_counter() - started
-    return Epoch(number, loss, seconds, evaluate(run.model, data, "valid").metrics())
+    valid = evaluate_together(run.processes, run.model, data, "valid").metrics()
+    return Epoch(number, loss, seconds, valid)
 
 
-def _train_epoch(run: _Run, windows: Tensor, number: int) -> float:
+def _train_epoch(
+    run: _Run, objective: nn.Module, batches: Batches, number: int, bar: tqdm[Any]
+) -> float:
     """One pass over the windows in an order that the seed and the epoch's number fix."""
-    model, config = run.model, run.config
-    model.train()
-    total = windows.new_zeros((), dtype=torch.float32)
-    with _seeded(config.seed, number, windows.device):
-        batches = torch.randperm(len(windows)).to(windows.device).split(config.batch_size)
-        for batch in batches:
-            loss = model.loss(windows[batch])
-            run.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            run.optimizer.step()
-            total += loss.detach()
-    mean = float(total) / len(batches)
+    config, processes, device = run.config, run.processes, batches.device
+    run.model.train()
+    seed = config.seed * 1_000_003 + number
+    with _seeded(seed, device):
+        order = torch.randperm(len(batches.counts))
+        if processes.index > 0:
+            _seed(seed + (processes.index << 32), device)  # other units drop
+        with _advice_on_memory(config.batch_size):
+            total, steps = _steps(run, objective, batches, order, bar)
+    mean = float(processes.mean(total)) / steps
     if not math.isfinite(mean):
         raise FloatingPointError(
-            f"the loss of epoch {number} is {mean}; try a learning rate below "
-            f"{config.learning_rate}. The last checkpoint, if any, holds the epoch before"
+            f"the loss of epoch {number} is {mean}; try a learning rate of "
+            f"{config.learning_rate / 3:.2g}. The last checkpoint, if any, holds the epoch before"
         )
     return mean
 
 
+def _steps(
+    run: _Run, objective: nn.Module, batches: Batches, order: Tensor, bar: tqdm[Any]
+) -> tuple[Tensor, int]:
+    """A step for each batch; the sum of their losses, which stays on the device, and their number.
+
+    The program runs ahead of a GPU: no step reads anything back from it, or waits for it.
+    """
+    total, steps = torch.zeros((), device=batches.device), 0
+    for part in batches.parts(order):
+        loss = objective(part.windows, part.sizes) * part.weight
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        run.optimizer.step()
+        total += loss.detach()
+        steps += 1
+        bar.update(part.positions)
+    return total, steps
+
+
 @contextmanager
-def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+def _advice_on_memory(batch_size: int) -> Iterator[None]:
+    """Raise MemoryError, which says what to try, where torch finds too little memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        on_cpu = "DefaultCPUAllocator" in str(error)  # it has no class of its own
+        if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
+            raise
+        smaller = f"a batch size of {batch_size // 2}"
+        raise MemoryError(
+            f"too little memory for a batch size of {batch_size}; try "
+            f"{smaller if batch_size > 1 else 'a narrower model or shorter windows'}. The last "
+            "checkpoint, if any, holds the epoch before"
+        ) from error
+
+
+def evaluate_together(
+    processes: Processes,
+    model: SequentialRecommender,
+    data: SequenceData,
+    part: Literal["valid", "test"],
+) -> Ranks:
+    """`evaluate`, of whose users each process ranks a part. Raises ValueError as it does."""
+    if processes.count == 1:
+        return evaluate(model, data, part)
+    held_out = data.valid if part == "valid" else data.test
+    split = (t.tensor_split(processes.count) for t in (held_out.contexts, held_out.targets))
+    own = HeldOut(*(parts[processes.index] for parts in split))
+    mine = replace(data, valid=own) if part == "valid" else replace(data, test=own)
+    ranks = evaluate(model, mine, part).ranks
+    return Ranks(np.concatenate(processes.gather([ranks])))
+
+
+@contextmanager
+def _compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Give the model's forward pass, embedding and middle, to torch.compile for a while.
+
+    The softmax stays as it is: how many rows its blocks get differs from batch to batch.
+    """
+    if wanted:
+        setattr(model, "forward", torch.compile(model.forward))  # noqa: B010 - mypy's wish
+    try:
+        yield
+    finally:
+        if wanted:
+            del model.forward
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's generators for one epoch and put the caller's state back afterwards.
 
     Those of the CPU, which orders the windows, and of a CUDA device, which drops units there. No
     other GPU is touched, as `torch.manual_seed` would do for good.
     """
-    mixed = seed * 1_000_003 + epoch
-    gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(mixed)
-        for gpu in gpus:
-            torch.cuda.default_generators[gpu.index].manual_seed(mixed)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _seed(seed, device)
         yield
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
 def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
@@ -339,17 +385,42 @@ def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
         )
 
 
-def _bar(config: TrainConfig, history: History, progress: bool) -> tqdm[Any]:
+def _check_precision(config: TrainConfig, processes: Processes) -> None:
+    launched = {"no": "float32", "bf16": "bfloat16"}.get(asked := processes.mixed_precision, asked)
+    if launched not in ("float32", config.precision):
+        raise ValueError(
+            f"accelerate was launched with mixed precision {asked}, but TrainConfig's precision is "
+            f"{config.precision}, which is what will be recorded; leave it to TrainConfig alone"
+        )
+
+
+def _bar(run: _Run, positions: int, progress: bool) -> tqdm[Any]:
+    """A bar over the positions that all epochs predict."""
     # With progress, `disable` stays out of it, so that the environment's TQDM_DISABLE counts.
     quiet: dict[str, Any] = {} if progress else {"disable": True}
-    return tqdm(
-        total=config.epochs,
-        initial=len(history.epochs),
-        unit="epoch",
+    bar = tqdm(
+        desc=_epochs(run),
+        total=run.config.epochs * positions,
+        initial=len(run.history.epochs) * positions,
+        unit=" positions",
+        unit_scale=True,
         file=sys.stdout,
         dynamic_ncols=True,
         **quiet,
     )
+    _show(bar, run)
+    return bar
+
+
+def _show(bar: tqdm[Any], run: _Run) -> None:
+    if run.history.epochs:
+        last = run.history.epochs[-1]
+        bar.set_description_str(_epochs(run), refresh=False)
+        bar.set_postfix_str(f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}")
+
+
+def _epochs(run: _Run) -> str:
+    return f"{len(run.history.epochs)}/{run.config.epochs} epochs"
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -180,12 +180,16 @@ def test_train_leaves_defaults_to_the_library(tiny: Path, tmp_path: Path) -> Non
     assert (metrics["max_len"], metrics["split"]) == (50, "leave_one_out")
 
 
-def test_train_hands_every_option_on(tiny: Path, tmp_path: Path) -> None:
+def test_train_hands_every_option_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = (
         "--width 6 --dilations 2 --kernel-size 2 --cutoffs 4,9 --factor 2 --sharing cross-layer "
         "--dropout 0.1 --no-block-input --no-tree --max-len 5 --split by_user --epochs 1 "
-        "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu"
+        "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu "
+        "--precision bfloat16 --compile"
     )
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
     succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
     metrics = read_metrics(tmp_path)
     assert metrics["model_config"] == {
@@ -213,6 +217,8 @@ def test_train_hands_every_option_on(tiny: Path, tmp_path: Path) -> None:
         "weight_decay": 0.2,
         "patience": 9,
         "seed": 3,
+        "precision": "bfloat16",
+        "compile": True,
     }
     assert (metrics["max_len"], metrics["split"]) == (5, "by_user")
     assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10
@@ -340,7 +346,7 @@ def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
         ("--width 0", "width 0"),
         ("--epochs 0", "epochs 0"),
         ("--learning-rate nan", "learning_rate nan"),
-        ("--learning-rate 1e30", "try a learning rate below 1e+30"),
+        ("--learning-rate 1e30", "try a learning rate of 3.3e+29"),
         ("--max-len 0", "max_len 0"),
     ],
 )
@@ -374,6 +380,32 @@ def test_train_refuses_wrong_options(options: str, tiny: Path, tmp_path: Path) -
 def test_train_refuses_a_device_that_is_not_there(tiny: Path, tmp_path: Path) -> None:
     start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
     assert "choose auto or cpu" in fail("train", *start, "--device", "cuda")
+
+
+def test_train_writes_curves_for_tensorboard(tiny: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *SMALL]
+    succeed(*command, "--tensorboard")
+    succeed(*command, "--tensorboard", "--resume", "--epochs", "3")
+    curves = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    epochs = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    for name, values in (
+        ("train/loss", [epoch["loss"] for epoch in epochs]),
+        ("valid/ndcg@10", [epoch["valid"]["ndcg@10"] for epoch in epochs]),
+    ):
+        found = curves.Scalars(name)
+        assert [scalar.step for scalar in found] == [1, 2, 3]
+        assert [scalar.value for scalar in found] == pytest.approx(values)
+
+
+def test_train_says_how_to_get_tensorboard(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "find_spec", lambda name: None)
+    out = tmp_path / "run"
+    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, "--tensorboard"]
+    assert "run `pip install tensorboard`" in fail(*command)
+    assert not out.exists()
 
 
 @pytest.fixture
@@ -615,13 +647,15 @@ def test_other_verbs_can_be_interrupted(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-def test_a_killed_run_resumes_bit_for_bit(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_killed_run_resumes_bit_for_bit(tiny: Path, tmp_path: Path, sign: str) -> None:
     length = ["--epochs", "40", "--patience", "40"]
     model = ["--model", "cprec", "--width", "8", "--dropout", "0.2"]
     command = ["train", "--dataset", tiny, *model, *length, "--out"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     succeed(*command, whole)
-    kill_after_first_epoch(start(*command, killed, folder=tmp_path), killed)
+    program = start(*command, killed, folder=tmp_path)
+    end_after_first_epoch(program, killed, signal.Signals[sign])
     assert "40 epochs" in succeed(*command, killed, "--resume")
     name = "model.safetensors"
     assert (killed / name).read_bytes() == (whole / name).read_bytes()
@@ -632,15 +666,21 @@ def test_a_killed_run_resumes_bit_for_bit(tiny: Path, tmp_path: Path) -> None:
     assert read_metrics(whole)["test"] == read_metrics(killed)["test"]
 
 
-def kill_after_first_epoch(program: "subprocess.Popen[str]", out: Path) -> None:
+def end_after_first_epoch(
+    program: "subprocess.Popen[str]", out: Path, sign: signal.Signals
+) -> None:
     deadline = time.monotonic() + 60
     while not (out / "checkpoint.safetensors").exists():
         assert program.poll() is None, program.communicate()
         assert time.monotonic() < deadline, "no checkpoint within a minute"
         time.sleep(0.002)
-    program.kill()
-    program.communicate()
-    assert program.returncode == -signal.SIGKILL
+    program.send_signal(sign)
+    _, errors = program.communicate()
+    if sign == signal.SIGINT:
+        assert "The same command with --resume goes on." in errors
+        assert program.returncode == 130
+    else:
+        assert program.returncode == -sign
     assert not (out / "metrics.json").exists(), "the run ended before it could be killed"
 
 

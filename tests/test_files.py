@@ -4,14 +4,17 @@ import errno
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors import safe_open
 
 from cprec_lib.files import (
+    LOCK,
     SECONDS_OF_A_WRITE,
     check_writable,
+    held,
     make_folder,
     save_tensors,
     write_bytes,
@@ -128,3 +131,23 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(tmp_path):
         with pytest.raises(OSError, match=message) as caught:
             check_writable(folder, "call the keeper")
         assert caught.value.errno in (errno.ENOTDIR, errno.ENOENT)
+
+
+def test_a_folder_is_held_again_by_its_holder_and_by_nobody_afterwards(tmp_path):
+    folder = tmp_path / "new"
+    with held(folder), held(tmp_path / "." / "new"):
+        assert sorted(path.name for path in folder.iterdir()) == [LOCK]
+    with held(folder), pytest.raises(ValueError, match="in use by another process; wait until"):
+        hold_elsewhere(folder)
+    hold_elsewhere(folder)
+
+
+def hold_elsewhere(folder):
+    """In another thread, which is to the lock what another process is."""
+
+    def hold():
+        with held(folder):
+            pass
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(hold).result()

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import textwrap
@@ -32,6 +33,7 @@ from cprec_lib import (
     sasrec,
     training,
 )
+from cprec_lib.files import LOCK
 from cprec_lib.training import CHECKPOINT, Epoch
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,10 @@ def weights(model: SequentialRecommender) -> dict[str, Tensor]:
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def numbers(history: History) -> list[tuple]:
@@ -205,6 +211,31 @@ def test_on_a_gpu_dropout_follows_the_seed_and_the_callers_state_comes_back(data
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
+# --- precision and compilation --------------------------------------------------------------------
+
+
+def test_bfloat16_trains_about_as_well_and_leaves_float32_weights(data):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        model = new_model(replace(CONFIG, dropout=0.0))
+        history = fit(model, data, replace(SHORT, precision=precision), progress=False)
+        losses[precision] = [epoch.loss for epoch in history.epochs]
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+def test_compile_gives_the_forward_pass_away_for_the_training_alone(data, monkeypatch):
+    compiled, model = [], new_model()
+    monkeypatch.setattr(torch, "compile", lambda f: lambda ids: compiled.append(len(ids)) or f(ids))
+    found = fit(model, data, replace(SHORT, compile=True, epochs=2), progress=False)
+    assert len(compiled) > 2 * len(data.train) / 16
+    compiled.clear()
+    assert numbers(found) == numbers(fit(new_model(), data, replace(SHORT, epochs=2)))
+    evaluate(model, data)
+    assert not compiled
+
+
 # --- early stopping ------------------------------------------------------------------------------
 
 
@@ -269,7 +300,7 @@ def test_a_checkpoint_does_not_change_the_run(data, tmp_path, whole):
     history = fit(model, data, SHORT, tmp_path / "new" / "folder", progress=False)
     assert numbers(history) == numbers(whole[0])
     assert_same(weights(model), whole[1])
-    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [CHECKPOINT]
+    assert files_in(tmp_path / "new" / "folder") == [CHECKPOINT, LOCK]
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
@@ -335,6 +366,29 @@ def test_a_checkpoint_is_safetensors_with_a_description(data, tmp_path):
     assert groups == {"model", "best", "adamw"}
     assert [epoch["epoch"] for epoch in run["history"]] == [1, 2]
     assert run["training"]["learning_rate"] == 0.01
+
+
+HOLDER = """
+    import sys
+    from pathlib import Path
+    from cprec_lib.files import held
+    with held(Path(sys.argv[1])):
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_uses_is_refused_until_that_dies(data, tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER), tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=r"is in use by another process; wait until that"):
+                fit(new_model(), data, SHORT, tmp_path, resume=resume, progress=False)
+        other.kill()
+    fit(new_model(), data, replace(SHORT, epochs=1), tmp_path, progress=False)
+    assert (tmp_path / CHECKPOINT).exists()
 
 
 KILLER = """
@@ -408,7 +462,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_the_best_weights(
     script, model = Script(monkeypatch, 0.1, 0.3, 0.2), new_model()
     with pytest.raises(OSError, match=r"cannot write checkpoint\.safetensors .*free some space"):
         fit(model, data, SHORT, tmp_path, progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+    assert files_in(tmp_path) == [CHECKPOINT, LOCK]
     assert_same(weights(model), script.weights[1])
     monkeypatch.undo()
     resumed = new_model()
@@ -510,6 +564,19 @@ def test_a_field_that_an_older_checkpoint_lacks_had_its_default(checkpoint, data
     refuse(checkpoint, data, r"of another run: its dilations is \[2, 2\]")
 
 
+def test_a_checkpoint_from_before_a_setting_existed_had_its_default(checkpoint, data):
+    with safe_open(checkpoint, "pt") as file:
+        run = json.loads(file.metadata()["run"])
+    del run["training"]["precision"], run["training"]["compile"]
+    rewrite(checkpoint, run=json.dumps(run))
+    refuse_other = pytest.raises(ValueError, match="its precision is float32, this run's is bfloat")
+    with refuse_other:
+        other = replace(SHORT, precision="bfloat16")
+        fit(new_model(), data, other, checkpoint.parent, resume=True, progress=False)
+    history = fit(new_model(), data, SHORT, checkpoint.parent, resume=True, progress=False)
+    assert len(history.epochs) == 4
+
+
 def test_a_checkpoint_of_another_model_or_other_data_is_refused(checkpoint, data, table):
     other = replace(CONFIG, sharing="none")
     with pytest.raises(ValueError, match="its sharing is adjacent-block, this run's is none"):
@@ -550,7 +617,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_best_weights(data, tmp_p
         return loss(ids) * (float("inf") if len(calls) == 7 else 1)
 
     monkeypatch.setattr(model, "loss", broken)
-    with pytest.raises(FloatingPointError, match=r"loss of epoch 2 is .*learning rate below 0\.01"):
+    with pytest.raises(FloatingPointError, match=r"of epoch 2 is .*learning rate of 0\.0033\. "):
         fit(model, data, SHORT, tmp_path, progress=False)
     assert all(p.isfinite().all() for p in model.parameters())
     resumed = new_model()
@@ -560,8 +627,52 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_best_weights(data, tmp_p
 
 def test_a_learning_rate_far_too_large_is_noticed(data):
     config = replace(SHORT, learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match=r"is nan; try a learning rate below 1e\+30"):
+    with pytest.raises(FloatingPointError, match=r"is nan; try a learning rate of 3\.3e\+29"):
         fit(new_model(), data, config, progress=False)
+
+
+def out_of_memory_on_a_cpu() -> None:
+    torch.empty(1 << 60)
+
+
+def out_of_memory_on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+@pytest.mark.parametrize("exhaust", [out_of_memory_on_a_cpu, out_of_memory_on_a_gpu])
+def test_too_little_memory_ends_with_advice_and_the_last_checkpoint(
+    data, tmp_path, monkeypatch, whole, exhaust
+):
+    model, calls = new_model(), []
+    loss = model.loss
+
+    def greedy(ids: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) == 7:
+            exhaust()
+        return loss(ids)
+
+    monkeypatch.setattr(model, "loss", greedy)
+    with pytest.raises(MemoryError, match=r"for a batch size of 16; try a batch size of 8\. "):
+        fit(model, data, SHORT, tmp_path, progress=False)
+    resumed = new_model()
+    history = fit(resumed, data, SHORT, tmp_path, resume=True, progress=False)
+    assert numbers(history) == numbers(whole[0])
+
+
+def test_another_error_of_torch_stays_what_it_is_and_one_window_cannot_be_halved(data, monkeypatch):
+    for raised, expected in (
+        (RuntimeError("shapes"), pytest.raises(RuntimeError, match=r"^shapes$")),
+        (torch.OutOfMemoryError(), pytest.raises(MemoryError, match="try a narrower model")),
+    ):
+        model = new_model()
+        monkeypatch.setattr(model, "loss", lambda ids, raised=raised: raise_it(raised))
+        with expected:
+            fit(model, data, replace(SHORT, batch_size=1), progress=False)
+
+
+def raise_it(error: Exception) -> None:
+    raise error
 
 
 def test_a_model_of_another_catalogue_is_refused(data):
@@ -594,6 +705,8 @@ def test_a_folder_that_cannot_be_made_is_named_before_training(data, tmp_path):
         ({"learning_rate": float("inf")}, "learning_rate inf is not"),
         ({"weight_decay": -0.1}, r"weight_decay -0\.1 is negative .*; 0.01 is usual"),
         ({"weight_decay": float("nan")}, "weight_decay nan is negative or not a number"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'; choose one of float32, bfloat16"),
+        ({"compile": 1}, "compile 1 is neither True nor False"),
     ],
 )
 def test_settings_that_train_nothing_are_refused(options, message):
@@ -640,9 +753,22 @@ def test_the_seconds_of_an_even_number_of_epochs_lie_between_the_middle_two():
     assert history.seconds_per_epoch == 3.5
 
 
+def test_every_saved_epoch_is_logged(data, tmp_path):
+    logged = []
+
+    def log(epoch: Epoch) -> None:
+        with safe_open(tmp_path / CHECKPOINT, "pt") as file:
+            assert len(json.loads(file.metadata()["run"])["history"]) == epoch.epoch
+        logged.append(epoch)
+
+    history = fit(new_model(), data, SHORT, tmp_path, progress=False, log=log)
+    assert logged == history.epochs
+
+
 def test_progress_goes_to_standard_output_or_nowhere(data, capfd):
     fit(new_model(), data, replace(SHORT, epochs=2), progress=True)
     shown = capfd.readouterr()
-    assert "2/2" in shown.out and "NDCG@10" in shown.out and shown.err == ""
+    assert "2/2 epochs" in shown.out and shown.err == ""
+    assert re.search(r"positions/s, loss \d\.\d{3}, valid NDCG@10 0\.\d{4}\]", shown.out)
     fit(new_model(), data, replace(SHORT, epochs=1), progress=False)
     assert capfd.readouterr() == ("", "")

@@ -1,0 +1,110 @@
+"""One process or several: who computes what, who writes, and what all agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from cprec_lib.files import held
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+T = TypeVar("T")
+
+
+class Processes:
+    """The processes that train one model together, each on its own device; usually one.
+
+    `accelerate launch`, `accelerate.notebook_launcher` and `torchrun` start several, on one machine
+    or more; every one of them runs the same program. `index` of `count` is this process, and
+    `main` is True in the one that writes and prints. The gradients are averaged by torch's
+    DistributedDataParallel (Li et al., "PyTorch Distributed", VLDB 2020) through Hugging Face
+    accelerate.
+    """
+
+    def __init__(self) -> None:
+        # A quarter of a second that only training needs.
+        from accelerate import Accelerator
+
+        self._accelerator: Accelerator = Accelerator(
+            device_placement=False,
+            cpu=not torch.cuda.is_available(),  # else it takes each process to be alone
+        )
+        self.index: int = self._accelerator.process_index
+        self.count: int = self._accelerator.num_processes
+        self.main: bool = self._accelerator.is_main_process
+
+    @property
+    def mixed_precision(self) -> str:
+        """What the launcher asked for: "no", "fp16", "bf16" or "fp8"."""
+        return str(self._accelerator.mixed_precision)
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """Each machine's first process runs what is inside; only then do its others."""
+        first: AbstractContextManager[None] = self._accelerator.local_main_process_first()
+        return first
+
+    @staticmethod
+    def leave() -> None:
+        """End the group of processes, as torch wants before the program ends."""
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    def device(self, own: torch.device) -> torch.device:
+        """Where this process trains: `own` if it is alone, else the device it was started for."""
+        chosen: torch.device = self._accelerator.device if self.count > 1 else own
+        return chosen
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, whose backward pass averages gradients if there are several processes.
+
+        Each parameter must take part in each step, and all processes start with the main one's.
+        """
+        wrapped: nn.Module = self._accelerator.prepare(module)
+        return wrapped
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over the processes."""
+        mean: Tensor = self._accelerator.reduce(value, "mean")
+        return mean
+
+    def gather(self, values: list[T]) -> list[T]:
+        """The values of all processes, in their order."""
+        from accelerate.utils import gather_object
+
+        found: list[T] = gather_object(values)
+        return found
+
+    @contextmanager
+    def holding(self, folder: Path) -> Iterator[None]:
+        """`held`, by the main process for all."""
+        with ExitStack() as stack:
+            self.on_main(lambda: stack.enter_context(held(folder)))
+            yield
+
+    def on_main(self, function: Callable[[], T]) -> T:
+        """Run `function` in the main process alone; every process gets its result.
+
+        What it raises is raised in all of them, so that none waits for one that has given up.
+        """
+        if self.count == 1:
+            return function()
+        from accelerate.utils import broadcast_object_list
+
+        outcome: list[tuple[T | None, Exception | None]] = [(None, None)]
+        if self.main:
+            try:
+                outcome = [(function(), None)]
+            except Exception as error:
+                outcome = [(None, error)]
+        broadcast_object_list(outcome)
+        result, raised = outcome[0]
+        if raised is not None:
+            raise raised
+        return result  # type: ignore[return-value]
