@@ -53,7 +53,7 @@ class Processes:
     @staticmethod
     def leave() -> None:
         """End the group of processes, as torch wants before the program ends."""
-        if torch.distributed.is_initialized():
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     def device(self, own: torch.device) -> torch.device:
