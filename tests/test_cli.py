@@ -689,8 +689,11 @@ def end_after_first_epoch(
 
 def start(*arguments: object, folder: Path) -> "subprocess.Popen[str]":
     threads = str(torch.get_num_threads())  # another number may round differently
+    # A job that a shell runs in the background ignores Ctrl-C, and its children would, too.
+    program = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program += "; runpy.run_module('cprec_lib', run_name='__main__')"
     return subprocess.Popen(
-        [sys.executable, "-m", "cprec_lib", *map(str, arguments)],
+        [sys.executable, "-c", f"import runpy, signal; {program}", *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads},
         stdout=subprocess.PIPE,
