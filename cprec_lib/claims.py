@@ -367,7 +367,7 @@ def _speed(result: Result, quantity: str) -> tuple[float, Evidence]:
     pair = {BASELINE: baseline[BASELINE], COMPRESSED: times[quantity][COMPRESSED]}
     ratio, low, high = speed_up(pair, COMPRESSED, BASELINE)
     where = f"{result['dataset']}, width {result['width']}"
-    found = f"{ratio:.1f} times faster ({low:.1f} to {high:.1f})"
+    found = f"{ratio:.1f} times as fast ({low:.1f} to {high:.1f})"
     made = f"{len(pair[BASELINE])} rounds, {result['device']}, threads: {result['threads']}"
     return ratio, Evidence(where, quantity, found, made)
 

@@ -113,7 +113,7 @@ def test_time(time: float, verdict: str, results: Path) -> None:
     for claim in ("C5", "C6"):
         assert entries[claim].verdict == verdict
         ratio = f"{2 / time:.1f}"
-        assert entries[claim].evidence[0].found == f"{ratio} times faster ({ratio} to {ratio})"
+        assert entries[claim].evidence[0].found == f"{ratio} times as fast ({ratio} to {ratio})"
 
 
 def test_the_early_stopping_rule_is_compared_with_the_full_search(results: Path) -> None:
