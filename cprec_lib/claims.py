@@ -20,7 +20,7 @@ from cprec_lib.timing import speed_up
 Judgement = Literal["worse", "as good", "not decided"]
 MARGIN = 0.05
 """A model is as good as another if the interval rules out a loss of this share."""
-Verdict = Literal["holds", "holds in part", "does not hold", "open", "not testable here"]
+Verdict = Literal["holds", "holds in part", "does not hold", "open"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Entry:
 class Runs:
     """The recorded runs of one folder, by model, each at its tuned learning rate."""
 
-    folder: str
     by_model: dict[str, list[Result]]
 
     def has(self, *names: str) -> bool:
@@ -97,7 +96,7 @@ def read_ledger(results: Path) -> list[Entry]:
     Raises ValueError if a result file is damaged.
     """
     folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
-    recorded = [Runs(path.name, read_results(path)) for path in folders]
+    recorded = [Runs(read_results(path)) for path in folders]
     timed = [read_result(path) for path in sorted((results / "time").glob("*.json"))]
     return [
         _long_tail(results / "longtail.json"),
@@ -229,8 +228,8 @@ def _accuracy(recorded: Sequence[Runs]) -> Entry:
         "C4",
         "In most cases CpRec is at least as accurate as the uncompressed model.",
         _majority(judged),
-        f"CpRec is {_tally(judged)}, of {len(judged)} settings. What it loses on MovieLens-1M sits "
-        "in the rarer films. A plainly narrower NextItNet of the same size is the rival to beat.",
+        f"CpRec is {_tally(judged)}, of {len(judged)} settings. A plainly narrower NextItNet of "
+        "the same size is the rival to beat.",
         tuple(evidence),
         "cprec reproduce overall rival",
     )
@@ -243,7 +242,7 @@ def _training_time(timed: Sequence[Result]) -> Entry:
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
         "A training step of NextItNet over one of CpRec, batches of 32 windows, models in turn. "
-        "The saving is in the softmax, so it grows with the catalogue.",
+        "The saving is in the softmax.",
         tuple(evidence for _, evidence in found),
         "cprec reproduce time",
     )
@@ -261,8 +260,7 @@ def _inference_time(timed: Sequence[Result]) -> Entry:
         "CpRec infers faster, and faster still with the early-stopping top-N.",
         _faster([ratio for ratio, _ in found]),
         "Time to the ten best items for 1 and for 64 users, NextItNet's over CpRec's, models in "
-        "turn. On catalogues of a few thousand items the middle layers take most of the time. The "
-        "early-stopping rule is not exact.",
+        "turn. The early-stopping rule is not exact.",
         tuple(evidence for _, evidence in found),
         "cprec reproduce time",
     )
