@@ -120,6 +120,14 @@ SETTINGS = {
     "ml1m_ordered": Setting(
         dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1
     ),
+    "amazon_beauty_ordered": Setting(
+        learning_rates=(0.002, 0.005),
+        epochs=8,
+        patience=2,
+        batch_size=128,
+        max_len=20,
+        seeds=1,
+    ),
 }
 """Settings of the data sets that are recorded; any other data set gets `Setting()`."""
 
