@@ -319,13 +319,15 @@ def reproduce(
     )
     setting = replace(experiments.SETTINGS.get(Path(dataset).stem, experiments.Setting()), **given)
     label = experiments.label(dataset, setting)
-    if groups == ["time"]:
+    groups = groups or []
+    names = experiments.choose([group for group in groups if group != "time"], model or ())
+    if "time" in groups and not show:
         path = results / "time" / f"{label}.json"
         if not path.exists():
             experiments.time_models(dataset, setting, path, device=device)
         typer.echo(f"The times are in {path}")
-        return
-    names = experiments.choose(groups or (), model or ())
+        if groups == ["time"]:
+            return
     folder = results / "runs" / label
     if show:
         _list_runs(names, experiments.missing(names, dataset, setting, folder))

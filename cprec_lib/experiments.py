@@ -79,8 +79,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
     "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", "CpRec, cut 5 / 20 %"),
     "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
-    "width": tuple(f"NextItNet, width {width}" for width in (16, 32, 128)),
-    "depth": tuple(f"NextItNet, {depth} blocks" for depth in (0, 2, 8)),
+    "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 128, 256, 512))),
+    "depth": (BASELINE, *(f"NextItNet, {depth} blocks" for depth in (0, 2, 8, 16))),
 }
 """What each figure or table compares, by name; the model names are those of `models`."""
 
@@ -198,10 +198,10 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         for name, cut in cuts.items()
     }
     found |= _other_fillings(n_items, setting, whole.cutoffs)
-    for name in GROUPS["width"]:
+    for name in GROUPS["width"][1:]:
         found[name] = replace(full, width=int(name.split()[-1]))
-    for name in GROUPS["depth"]:
-        found[name] = replace(full, dilations=((1, 4) * 4)[: int(name.split()[1])])
+    for name in GROUPS["depth"][1:]:
+        found[name] = replace(full, dilations=((1, 4) * 8)[: int(name.split()[1])])
     return found
 
 

@@ -396,32 +396,31 @@ def trade_off(
     return estimates(rows, metric, title)
 
 
-def front(parameters: Mapping[str, int], accuracy: Mapping[str, float], title: str) -> Figure:
+def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: str) -> Figure:
     """Accuracy against size: one dot a model, and the Pareto front as a line.
 
     A model stands on the front, and is named, if no other is both smaller and more accurate.
     """
     figure, [axes] = canvas(width=9, height=4.6)
-    by_size = sorted(accuracy, key=lambda name: (parameters[name], -accuracy[name]))
+    by_size = sorted(accuracy, key=lambda name: (mebibytes[name], -accuracy[name]))
     best, on_front = -np.inf, []
     for name in by_size:
         if accuracy[name] > best:
             best = accuracy[name]
             on_front.append(name)
     axes.scatter(
-        [parameters[name] for name in by_size],
+        [mebibytes[name] for name in by_size],
         [accuracy[name] for name in by_size],
         color="0.55",
         label="dominated",
     )
-    line = [(parameters[name], accuracy[name]) for name in on_front]
+    line = [(mebibytes[name], accuracy[name]) for name in on_front]
     axes.plot(*np.transpose(line), "o-", color=colours(3)[0], label="Pareto front")
     for name, place in zip(on_front, line, strict=True):
         axes.annotate(
             name, place, (0, 8), textcoords="offset points", ha="center", fontsize="small"
         )
-    axes.set(xlabel="parameters", ylabel="test NDCG@10", title=title)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set(xlabel="size of the weights in MiB", ylabel="test NDCG@10", title=title)
     axes.margins(x=0.15, y=0.15)
     axes.legend(loc="lower right")
     return figure

@@ -69,6 +69,30 @@ def test_accuracy(compressed: int, verdict: str, results: Path) -> None:
     assert entry.evidence[0].made == "1 seed, 200 users, cpu"
 
 
+WIDE, WIDEST, DEEP = "NextItNet, width 128", "NextItNet, width 512", "NextItNet, 8 blocks"
+
+
+@pytest.mark.parametrize(
+    ("runs", "verdict"),
+    [
+        ({}, "open"),
+        ({WIDE: MIDDLING}, "open"),
+        ({WIDE: GOOD}, "holds in part"),
+        ({WIDE: GOOD, DEEP: GOOD}, "holds"),
+        ({WIDEST: MIDDLING}, "does not hold"),
+        ({WIDEST: MIDDLING, DEEP: GOOD}, "holds in part"),
+        ({WIDE: GOOD, WIDEST: MIDDLING, DEEP: BAD}, "holds in part"),
+    ],
+)
+def test_width_and_depth(runs: dict[str, int], verdict: str, results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    for model, rank in runs.items():
+        write_run(results, model, rank)
+    entry = judged(results)["C2"]
+    assert entry.verdict == verdict
+    assert len(entry.evidence) == len(runs)
+
+
 def test_what_the_interval_leaves_open_is_not_called_as_good(results: Path) -> None:
     write_run(results, "NextItNet", MIDDLING)
     noisy = np.where(np.arange(200) % 5 < 2, 1, 99)  # its mean is close, users differ widely
