@@ -103,5 +103,7 @@ def test_no_notebook_gives_the_solution_away(problem: Problem):
     if callable(problem.answer):
         body = body.split(":\n", 1)[-1]
         for notebook in NOTEBOOKS:
-            text = "\n".join(c.source for c in cells(notebook, "code") + cells(notebook, "markdown"))
+            text = "\n".join(
+                c.source for c in cells(notebook, "code") + cells(notebook, "markdown")
+            )
             assert plain(body).strip() not in plain(text)
