@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from cprec_lib.files import check_writable, make_folder, write_bytes
+from cprec_lib.synthetic import PREFIX, Synthetic
 from cprec_lib.tables import COLUMNS, brief, in_order, read_table, unix_seconds
 
 RATING_COLUMNS = ["user", "item", "rating", "timestamp"]
@@ -74,8 +75,9 @@ def load_interactions(
 ) -> pd.DataFrame:
     """Table with columns user, item, timestamp, sorted by user and timestamp.
 
-    Takes a name of `DATASETS`, or the path of a .csv, .tsv or .parquet file. Ids stay the file's
-    own, whole numbers or text. Times stay the file's numbers; dates become Unix seconds (UTC
+    Takes a name of `DATASETS`, the path of a .csv, .tsv or .parquet file, or the description of a
+    made-up log such as "synthetic:items=5000,users=2000,zipf=1.1" (see `Synthetic`). Ids stay
+    the file's own, whole numbers or text. Times stay the file's numbers; dates become Unix seconds (UTC
     where they name no zone, month first where they are ambiguous). Rows with equal times keep the
     order of the file, except in MovieLens, where many ratings of a user share their second: a fixed
     seed shuffles those. Any order by id would hand the last item, the one to predict, to whoever
@@ -89,6 +91,8 @@ def load_interactions(
     if name in DATASETS:
         source, folder = _obtain(DATASETS[name], data_dir)
         return source.read_interactions(folder / source.files[0].name)
+    if name.startswith(PREFIX):
+        return Synthetic.parse(name).interactions()
     path = Path(name)
     if path.is_dir():
         raise ValueError(f"{name!r} is a folder; give the path of a .csv, .tsv or .parquet file")

@@ -50,6 +50,7 @@ from cprec_lib.runs import (
 )
 from cprec_lib.sequences import SequenceData, Split
 from cprec_lib.sharing import SHARING
+from cprec_lib.synthetic import PREFIX
 from cprec_lib.timing import latency, race
 from cprec_lib.training import OutOfTime, TrainConfig, fit
 
@@ -228,7 +229,14 @@ def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig:
 def label(dataset: str, setting: Setting) -> str:
     """Name of the folder that holds the results of a data set with one setting."""
     split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
-    return f"{Path(dataset).stem}-w{setting.width}-d{setting.dropout:g}{split}"
+    return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}"
+
+
+def short_name(dataset: str) -> str:
+    """A data set's name as part of a file's name: without folder and ending, or punctuation."""
+    if dataset.startswith(PREFIX):
+        return dataset.translate(str.maketrans(":,=", "---"))
+    return Path(dataset).stem
 
 
 def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
@@ -383,7 +391,7 @@ def run(
     return {
         "model": experiment.name,
         "config_sha256": digest(experiment.describe()),
-        "dataset": Path(experiment.dataset).stem,
+        "dataset": short_name(experiment.dataset),
         **course,
         "test": ranks.metrics(),
         "test_by_popularity": by_popularity(ranks, data),
@@ -434,7 +442,7 @@ def time_models(
     configs = models(data.n_items, setting)
     built = {name: SequentialRecommender(configs[name]).to(chosen) for name in names}
     result = {
-        "dataset": Path(dataset).stem,
+        "dataset": short_name(dataset),
         "width": setting.width,
         "batch_size": setting.batch_size,
         "milliseconds": race(built, data, setting.batch_size),
