@@ -77,11 +77,11 @@ def load_interactions(
 
     Takes a name of `DATASETS`, the path of a .csv, .tsv or .parquet file, or the description of a
     made-up log such as "synthetic:items=5000,users=2000,zipf=1.1" (see `Synthetic`). Ids stay
-    the file's own, whole numbers or text. Times stay the file's numbers; dates become Unix seconds (UTC
-    where they name no zone, month first where they are ambiguous). Rows with equal times keep the
-    order of the file, except in MovieLens, where many ratings of a user share their second: a fixed
-    seed shuffles those. Any order by id would hand the last item, the one to predict, to whoever
-    reads the ids.
+    the file's own, whole numbers or text. Times stay the file's numbers; dates become Unix seconds
+    (UTC where they name no zone, month first where they are ambiguous). Rows with equal times keep
+    the order of the file, except in MovieLens, where many ratings of a user share their second: a
+    fixed seed shuffles those. Any order by id would hand the last item, the one to predict, to
+    whoever reads the ids.
 
     Raises ValueError for an unknown name and for a file that is no table with these columns whole,
     OSError if no source can be reached, the data folder cannot be written or the package that
