@@ -26,15 +26,10 @@ def read_cells(content: bytes) -> list[Cell]:
         return [
             Cell(
                 str(cell["cell_type"]),
-                joined(cell["source"]),
+                "".join(cell["source"]),  # one text, or a list of its lines
                 tuple(output for output in cell.get("outputs", ()) if isinstance(output, dict)),
             )
             for cell in cells
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no notebook of format 4 ({type(error).__name__})") from error
-
-
-def joined(text: str | list[str]) -> str:
-    """A text of a notebook's file, which may be a list of its lines."""
-    return text if isinstance(text, str) else "".join(text)

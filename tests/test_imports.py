@@ -153,7 +153,7 @@ ORDER = (
     *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "processes"),
     *("batches", "checkpoints", "training", "runs"),
     *("results", "timing", "experiments", "claims", "plots"),
-    *("notebooks", "calibration", "doctor", "workbook", "cli"),
+    *("notebooks", "calibration", "doctor", "exercises", "teacher", "workbook", "cli"),
 )
 
 
