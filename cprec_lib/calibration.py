@@ -15,10 +15,10 @@ from pathlib import Path
 
 from cprec_lib.notebooks import read_cells
 
-SECONDS = 1.0
-"""How long steps are repeated."""
-STEPS = 3
-"""Fewest steps, however slow; so many go before them and are not counted."""
+SECONDS, LONGEST = 1.0, 2.0
+"""How long steps are repeated: the one if that makes enough of them, else at most the other."""
+ENOUGH = 5
+"""Steps that make a steady median, with the first, which is slow and not counted."""
 
 _STEP = "<!-- loss and gradient of a batch took {:.2f} ms -->"
 _HEADER = re.compile(
@@ -51,12 +51,14 @@ def step_seconds() -> float:
         windows = torch.randint(1, 1683, (32, 51))
         times: list[float] = []
         begun = time.perf_counter()
-        while len(times) < 2 * STEPS or time.perf_counter() - begun < SECONDS:
+        while len(times) < 2 or time.perf_counter() - begun < (
+            SECONDS if len(times) >= ENOUGH else LONGEST
+        ):
             started = time.perf_counter()
             model.loss(windows).backward()
             model.zero_grad()
             times.append(time.perf_counter() - started)
-    return statistics.median(times[STEPS:])
+    return statistics.median(times[1:])
 
 
 def comment(seconds: float) -> str:
