@@ -379,20 +379,54 @@ def claims(
 
 @app.command()
 def workbook(
-    out: Annotated[Path, typer.Option(help="Folder that receives the copies.")] = Path("my_work"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the copies, else my_work; of the page, else build."),
+    ] = None,
+    progress: Annotated[
+        bool, typer.Option("--progress", help="Show which exercises are solved in the copies.")
+    ] = False,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="Write teacher.md: all exercises with solutions.")
+    ] = False,
 ) -> None:
-    """Copy the notebooks into a folder of yours.
+    """Copy the notebooks into a folder of yours, and keep the copies up to date.
 
-    A file that exists there is kept as it is.
+    A copy that you have edited is kept as it is.
     """
-    from cprec_lib.workbook import copy_notebooks
+    from cprec_lib.workbook import bank, refresh
 
-    copied, kept = copy_notebooks(out)
-    for path in copied:
-        typer.echo(f"copied  {path.name}")
-    for path in kept:
-        typer.echo(f"kept    {path.name} (it was there; delete or rename it to get it anew)")
+    if progress and teacher:
+        raise typer.BadParameter("choose one of --progress and --teacher")
+    if progress:
+        _show_progress(out or Path("my_work"))
+        return
+    if teacher:
+        from cprec_lib.files import make_folder, write_text
+        from cprec_lib.teacher import teacher_page
+
+        page = make_folder(out or Path("build")) / "teacher.md"
+        write_text(page, teacher_page(bank()))
+        typer.echo(f"Written to {page}")
+        return
+    out = out or Path("my_work")
+    copies, warning = refresh(out)
+    if warning:
+        _complain(f"Warning: {warning}")
+    for copy in copies:
+        note = f" ({copy.text})" if copy.text else ""
+        typer.echo(f"{copy.state:9}{copy.path.name}{note}")
     typer.echo(out)
+
+
+def _show_progress(folder: Path) -> None:
+    from cprec_lib.workbook import progress, table
+
+    rows, unreadable = progress(folder)
+    for name in unreadable:
+        _complain(f"Warning: {name} cannot be read and is left out; is it a notebook?")
+    typer.echo(table(rows))
+    typer.echo("As your last saved outputs say: save a notebook before you look here.")
 
 
 def _given(**options: Any) -> dict[str, Any]:

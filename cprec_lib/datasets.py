@@ -148,6 +148,22 @@ def is_present(name: str, data_dir: str | Path | None = None) -> bool:
         return False
 
 
+def damaged_files(name: str, data_dir: str | Path | None = None) -> list[str]:
+    """Names of a data set's files in the data folder that do not have the published checksum.
+
+    Raises ValueError for anything but a name of `DATASETS`.
+    """
+    dataset, folder = _registered(name, "the data sets that can be fetched"), data_folder(data_dir)
+    damaged = []
+    for file in (file for source in dataset.sources for file in source.files):
+        try:
+            if (folder / file.name).is_file():
+                _verify(folder / file.name, file.known_hash)
+        except ValueError:
+            damaged.append(file.name)
+    return damaged
+
+
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """Where downloads go: `data_dir`, else CPREC_DATA, else a checkout's data/, else a cache."""
     chosen = data_dir or os.environ.get("CPREC_DATA")

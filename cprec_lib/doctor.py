@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
+import json
 import os
 import platform
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +21,16 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import cprec_lib
+from cprec_lib.calibration import Measurement, read_measurement, step_seconds
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DATASET = "ml-100k"
 NEEDED_GB = 2  # what a notebook may take
 REINSTALL = "Run `pip install -r requirements.lock` in the course's environment."
+LABEXTENSION = "@jupyter-widgets/jupyterlab-manager"
+MODEL_NOT_FOUND = 'Widgets show "Error displaying widget: model not found" or stay blank.'
+RESTART = "Then restart JupyterLab from this environment and reload its page."
+SLOW = 3  # times slower than where the notebooks were measured
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,20 @@ class Finding:
         return f"{self.level:6}{self.text}" + (f" {self.advice}" if self.advice else "")
 
 
-def examine(checkout: Path = CHECKOUT) -> list[Finding]:
-    """Examine Python, packages, machine and data, and tell what was found. Changes nothing."""
+def examine(checkout: Path = CHECKOUT, calibrate: bool = True) -> list[Finding]:
+    """Examine Python, packages, widgets, machine and data, and tell what was found.
+
+    Changes nothing. With `calibrate`, a second or two of training tells how long the notebooks will
+    take here.
+    """
     return [
         *_course(checkout),
+        *_widgets(),
         Finding("ok", f"{cpu_cores()} CPU cores"),
         _memory(),
         _accelerator(),
         *_data(),
+        *(_run_times(checkout / "notebooks") if calibrate else ()),
     ]
 
 
@@ -127,6 +139,98 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _widgets() -> Iterator[Finding]:
+    """Do the kernel's widgets and the front end in JupyterLab fit together?"""
+    try:
+        from jupyter_core.paths import jupyter_config_path, jupyter_path
+    except ImportError:  # jupyterlab is missing too, which has a finding of its own
+        return
+    if _version("ipywidgets") is None:
+        return
+    faults = [
+        *check_front_end(importlib.metadata.requires("ipywidgets") or []),
+        *check_labextension(
+            [Path(folder) for folder in jupyter_path("labextensions")],
+            [Path(folder) for folder in jupyter_config_path()],
+        ),
+    ]
+    names = ("ipywidgets", "jupyterlab_widgets", "widgetsnbextension")
+    listed = ", ".join(f"{name} {_version(name)}" for name in names)
+    yield from faults or [Finding("ok", f"Widgets: {listed}, enabled in JupyterLab")]
+
+
+def check_front_end(required: list[str]) -> Iterator[Finding]:
+    """A fault for each front end that ipywidgets requires and the environment lacks or has older.
+
+    `required` are the requirements that ipywidgets states.
+    """
+    for need in map(Requirement, required):
+        name, version = need.name.replace("-", "_"), _version(need.name)
+        if name not in ("jupyterlab_widgets", "widgetsnbextension"):
+            continue
+        if version is None or not need.specifier.contains(version, prereleases=True):
+            found = f"is {version}" if version else "is not installed"
+            text = f"{name} {found}; ipywidgets {_version('ipywidgets')} needs {need.specifier}."
+            yield Finding("fault", f"{text} {MODEL_NOT_FOUND}", f"{REINSTALL} {RESTART}")
+
+
+def check_labextension(folders: list[Path], configs: list[Path]) -> Iterator[Finding]:
+    """A fault if JupyterLab would load no widget extension, another version, or has it disabled.
+
+    `folders` and `configs` are where it looks, the first of highest rank.
+    """
+    package = _version("jupyterlab_widgets")
+    if package is None:  # said by check_front_end
+        return
+    found = next(filter(None, map(_labextension_version, folders)), None)
+    own = _own_labextension_version()
+    again = f"Run `pip install --force-reinstall jupyterlab_widgets=={package}`. {RESTART}"
+    if found is None:
+        text = f"jupyterlab_widgets {package} is installed, its extension of JupyterLab is missing."
+        yield Finding("fault", f"{text} {MODEL_NOT_FOUND}", again)
+    elif own is not None and found != own:
+        text = f"JupyterLab loads {LABEXTENSION} {found}; jupyterlab_widgets {package} has {own}."
+        advice = "Run `jupyter labextension list`, remove that copy if it lies elsewhere. " + again
+        yield Finding("fault", f"{text} {MODEL_NOT_FOUND}", advice)
+    if _is_disabled(configs):
+        advice = f"Run `jupyter labextension enable {LABEXTENSION}`. {RESTART}"
+        text = f"{LABEXTENSION} is disabled in JupyterLab."
+        yield Finding("fault", f"{text} {MODEL_NOT_FOUND}", advice)
+
+
+def _labextension_version(folder: Path) -> str | None:
+    """The version of the widget extension in a folder of extensions."""
+    version = _json(folder / LABEXTENSION / "package.json").get("version")
+    return version if isinstance(version, str) else None
+
+
+def _own_labextension_version() -> str | None:
+    """The version that the installed jupyterlab_widgets brought; None if it keeps no list."""
+    ends = f"labextensions/{LABEXTENSION}/package.json"
+    files = importlib.metadata.files("jupyterlab_widgets") or []
+    own = [Path(str(f.locate())) for f in files if f.as_posix().endswith(ends)]
+    return _labextension_version(own[0].parents[2]) if own else None
+
+
+def _is_disabled(configs: list[Path]) -> bool:
+    disabled = False
+    for folder in reversed(configs):  # the last word is that of the highest rank
+        names = _json(folder / "labconfig" / "page_config.json").get("disabledExtensions", {})
+        for name, value in names.items() if isinstance(names, dict) else ():
+            if name == LABEXTENSION or name.startswith(f"{LABEXTENSION}:"):
+                disabled = bool(value)
+    return disabled
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing if it is not there or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def cpu_cores() -> int:
     """The cores that this process may use: a container may grant less than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
@@ -159,40 +263,50 @@ def _accelerator() -> Finding:
 
 
 def _data() -> Iterator[Finding]:
-    """Is the data set of the course there and whole, and can others be put beside it?"""
+    """Are the data sets there and whole, and can others be put beside them?"""
     try:
-        from cprec_lib.datasets import data_folder
-    except ImportError:  # the missing package has a finding of its own
+        from cprec_lib.datasets import DATASETS, data_folder
+    except (ImportError, OSError):  # the package that does not load has a finding of its own
+        yield Finding("note", "The data were not looked at: a package that reads them is broken.")
         return
     folder = data_folder()
-    dataset = _dataset(folder)
-    yield dataset
+    findings = {name: _dataset(name, folder) for name in DATASETS}
+    yield findings[DATASET]
+    for name, finding in findings.items():
+        if name != DATASET and finding.level != "note":  # the course does without the others
+            yield replace(finding, level="ok" if finding.level == "ok" else "note")
     problem = _why_not_writable(folder)
     if problem is None:
         yield Finding("ok", "The data folder can be written")
     else:
         yield Finding(
-            "note" if dataset.level == "ok" else "fault",
+            "note" if findings[DATASET].level == "ok" else "fault",
             f"The data folder cannot be written ({problem}).",
             "Set CPREC_DATA to a folder that can be.",
         )
 
 
-def _dataset(folder: Path) -> Finding:
-    from cprec_lib.datasets import DATASETS, is_present
+def _dataset(name: str, folder: Path) -> Finding:
+    """Is a data set there, every file with its published checksum?"""
+    from cprec_lib.datasets import DATASETS, damaged_files, is_present
 
-    fetch = f"Run `cprec data {DATASET}`."
+    fetch = f"Run `cprec data {name}`."
     try:
-        if is_present(DATASET):
-            return Finding("ok", f"{DATASET} is there and whole")
+        if is_present(name):
+            return Finding("ok", f"{name} is there and whole")
+        damaged = damaged_files(name)
     except OSError as error:
-        text = f"{DATASET} cannot be read ({error.strerror})."
+        text = f"{name} cannot be read ({error.strerror})."
         return Finding("fault", text, "Set CPREC_DATA to a folder of your own.")
-    sources = DATASETS[DATASET].sources
-    if any(all((folder / file.name).is_file() for file in s.files) for s in sources):
-        advice = f"Delete its files in the data folder, then: {fetch}"
-        return Finding("fault", f"{DATASET} is there but damaged.", advice)
-    return Finding("note", f"{DATASET} is not there yet.", fetch)
+    if damaged:
+        listed = " and ".join(damaged)
+        text = f"{name} is damaged; other than its published checksum says: {listed}."
+        return Finding("fault", text, f"Delete {listed} in the data folder, then: {fetch}")
+    files = [file.name for source in DATASETS[name].sources for file in source.files]
+    there = [file for file in files if (folder / file).is_file()]
+    if there:
+        return Finding("note", f"{name} is not complete: only {', '.join(there)} is there.", fetch)
+    return Finding("note", f"{name} is not there yet.", fetch)
 
 
 def _why_not_writable(folder: Path) -> str | None:
@@ -205,3 +319,46 @@ def _why_not_writable(folder: Path) -> str | None:
     except OSError as error:
         return os.strerror(error.errno or errno.EIO)  # without the path, which the error names
     return None
+
+
+def _run_times(notebooks: Path) -> Iterator[Finding]:
+    """How long each notebook will take here, by the ratio of a step here to one where it was run.
+
+    Nothing is said without the course's files.
+    """
+    recorded = {path.stem: read_measurement(path) for path in sorted(notebooks.glob("*.ipynb"))}
+    if not recorded:
+        return
+    known = {name: record for name, record in recorded.items() if record is not None}
+    if not known:
+        text = "How long the notebooks take here is unknown: they record no step to compare with."
+        yield Finding("note", text, "The first lines of each say what it took elsewhere.")
+        return
+    try:
+        here = step_seconds()
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = f"training does not work here ({type(error).__name__})"
+        yield Finding("note", f"How long the notebooks take here is unknown: {reason}.")
+        return
+    yield estimate(known, here)
+
+
+def estimate(recorded: dict[str, Measurement], here: float) -> Finding:
+    """The run times of notebooks on a machine where a step takes `here` seconds, roughly."""
+    seconds = {name: r.seconds * here / r.step_seconds for name, r in recorded.items()}
+    each = ", ".join(f"{name} {_about(value)}" for name, value in seconds.items())
+    total, elsewhere = sum(seconds.values()), sum(r.seconds for r in recorded.values())
+    text = f"Run times here, estimated by a short training: {each}; together {_about(total)}"
+    if total <= SLOW * elsewhere:
+        return Finding("ok", text)
+    text += f". That is {total / elsewhere:.0f} times what they took where they were measured."
+    advice = "Close other programs, plug a laptop in, and try again."
+    return Finding("note", text, advice)
+
+
+def _about(seconds: float) -> str:
+    """Seconds as an estimate for a person: `about 2 minutes`."""
+    if seconds < 45:
+        return "under a minute"
+    minutes = round(seconds / 60)
+    return f"about {minutes} minute{'s' if minutes > 1 else ''}"

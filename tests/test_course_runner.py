@@ -14,6 +14,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from cprec_lib import calibration
 from tools import course, execution, measured, pages
 from tools.execution import Run, run_notebook
 from tools.formulas import to_mathml
@@ -298,7 +299,10 @@ def test_figures_run_the_notebooks_in_place(figures: Trial) -> None:
 
 def test_measurements_are_written_into_notebooks_and_readme(figures: Trial) -> None:
     stored = nbformat.read(figures.folder / "00_good.ipynb", as_version=4)
-    written = r"<!-- measured -->Measured on \d+ CPU cores: \d+ s, \d\.\d GB\.<!-- /measured -->"
+    written = (
+        r"<!-- measured -->Measured on \d+ CPU cores: \d+ s, \d\.\d GB\."
+        r"<!-- loss and gradient of a batch took \d+\.\d\d ms --><!-- /measured -->"
+    )
     assert re.search(written, stored.cells[0].source)
     readme = figures.readme.read_text(encoding="utf-8")
     assert readme.startswith("# A course\n\n<!-- measured -->\n")
@@ -307,6 +311,16 @@ def test_measurements_are_written_into_notebooks_and_readme(figures: Trial) -> N
         r"\| \[02_last\]\(notebooks/02_last.ipynb\) \| \d+ s \| \d\.\d GB \|\n", readme
     )
     assert re.search(r"\| All \| \d+ s \| \d\.\d GB \|\n", readme)
+
+
+def test_what_is_written_into_a_header_can_be_read_for_an_estimate(tmp_path: Path) -> None:
+    notebook = last_notebook()
+    for seconds, read in ((86.2, 86), (210.0, 210)):
+        run = Run("02_last", notebook, seconds, 600_000_000, None)
+        measured.write_header(notebook, run, step_seconds=0.04567)
+        nbformat.write(notebook, tmp_path / "02_last.ipynb")
+        found = calibration.read_measurement(tmp_path / "02_last.ipynb")
+        assert found == calibration.Measurement(seconds=read, step_seconds=0.04567)
 
 
 def test_a_notebook_that_fails_in_place_keeps_its_file(tmp_path: Path) -> None:

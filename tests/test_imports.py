@@ -65,6 +65,24 @@ def test_a_broken_torch_leaves_help_and_doctor_working():
         assert expected in done.stdout
 
 
+def test_a_torch_that_lacks_a_library_of_the_system_leaves_doctor_working():
+    code = """
+import sys
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise OSError(f"libgomp.so.1: cannot open shared object file in {sys.prefix}")
+sys.meta_path.insert(0, Broken())
+from cprec_lib.cli import app
+app(["doctor"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "fault torch does not load (OSError)" in done.stdout
+    assert "How long the notebooks take here is unknown" in done.stdout
+    assert sys.prefix not in done.stdout
+
+
 def test_the_names_of_the_contract_are_there():
     names = """SHARING Bigram BlockEmbedding BlockPartition BlockSoftmax DilatedCNN FullEmbedding
     FullSoftmax GRU Ledger LowRankSoftmax ModelConfig Popularity Ranks SelfAttention SequenceData
@@ -144,7 +162,8 @@ ORDER = (
     ),
     *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "processes"),
     *("batches", "checkpoints", "training", "runs"),
-    *("results", "timing", "experiments", "claims", "plots", "doctor", "workbook", "cli"),
+    *("results", "timing", "experiments", "claims", "plots"),
+    *("notebooks", "calibration", "doctor", "exercises", "teacher", "workbook", "cli"),
 )
 
 

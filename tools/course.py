@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 
+from cprec_lib.calibration import step_seconds
 from tools import measured, pages
 from tools.execution import Failure, Run, run_notebook
 
@@ -35,12 +36,19 @@ def run_figures(notebooks: Path, out: Path, readme: Path) -> list[Run]:
     """
     measured.check_markers(_notebook_paths(notebooks), readme)
     out.mkdir(parents=True, exist_ok=True)
-    for path in _notebook_paths(notebooks):
+    steps = []
+
+    def prepare(path: Path) -> dict[str, str]:
         _delete_figures(out, path.stem)
-    runs = _run_each(notebooks, lambda path: {"CPREC_FIGURES": str(out.resolve() / path.stem)})
-    for run in runs:
+        steps.append(step_seconds())
+        return {"CPREC_FIGURES": str(out.resolve() / path.stem)}
+
+    runs = _run_each(notebooks, prepare)
+    steps.append(step_seconds())
+    for run, before, after in zip(runs, steps[:-1], steps[1:], strict=True):
         if not run.failure:
-            measured.write_header(run.notebook, run)
+            # Before and after: other programs may have slowed the machine for a part of the run.
+            measured.write_header(run.notebook, run, (before + after) / 2)
             nbformat.write(run.notebook, notebooks / f"{run.name}.ipynb")
     if not any(run.failure for run in runs):
         measured.write_readme(readme, runs)

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from cprec_lib import calibration
 from cprec_lib.doctor import cpu_cores
 from tools.execution import Run
 
@@ -42,10 +43,14 @@ def write_between_markers(text: str, measured: str, place: str) -> str:
     return changed
 
 
-def write_header(notebook: NotebookNode, run: Run) -> None:
-    """Write what the run took into the first text cell of the notebook."""
+def write_header(notebook: NotebookNode, run: Run, step_seconds: float) -> None:
+    """Write what the run took into the first text cell of the notebook.
+
+    `step_seconds` is what a step of the calibration took at that time: `cprec doctor` reads it.
+    """
     measured = (
         f"Measured on {cpu_cores()} CPU cores: {duration(run.seconds)}, {memory(run.peak_bytes)}."
+        f"{calibration.comment(step_seconds)}"
     )
     _write_header(notebook, measured, run.name)
 
