@@ -194,6 +194,13 @@ def _no_tokens_in_the_root(item: int, root_logits: Tensor, tail_logits: list[Ten
     return torch.cat(parts)[item - 1]
 
 
+def _tokens_are_items(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    root = root_logits.log_softmax(0)
+    tokens = root[-len(tail_logits) :]
+    tails = [token + tail.log_softmax(0) for token, tail in zip(tokens, tail_logits, strict=True)]
+    return torch.cat([root, *tails])[item - 1]
+
+
 def _one_softmax(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
     head_size = len(root_logits) - len(tail_logits)
     return torch.cat([root_logits[:head_size], *tail_logits]).log_softmax(0)[item - 1]
@@ -261,6 +268,15 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
             "This is one softmax over all items, the flat version: the tokens are not used.",
         ),
         Slip(
+            _tokens_are_items,
+            "The block tokens are counted as items. They follow the head in the root, but no id "
+            "belongs to them: the first id after the head is the first item of block 2.",
+        ),
+        Slip(
+            lambda *case: -log_prob_of(*case),
+            "This is the negative log-likelihood. The logarithm of a probability is not above 0.",
+        ),
+        Slip(
             lambda *case: log_prob_of(*case).exp(),
             "This is the probability. Asked for is its logarithm.",
         ),
@@ -315,7 +331,7 @@ root_loss = Problem(
 The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`, which takes
 indices into the root's logits: head items first, then the block tokens, all counted from 0. Write
 `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to $N$, `cutoffs` a
-tuple. Return the indices, an integer tensor $[T]$.
+tuple. Return the indices, a tensor $[T]$ of 64-bit integers, as ids are.
 
 By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
 (items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
@@ -420,7 +436,7 @@ def _use_tree(answer: Any, p: list[float], cutoffs: tuple[int, ...]) -> Any:
     partition = BlockPartition(len(p), cutoffs, (1,) * (len(cutoffs) + 1))
     softmax = BlockSoftmax(partition)
     if not isinstance(tails, Sequence) or len(tails) != len(cutoffs):
-        return f"there are {len(cutoffs)} tail blocks; the second part has to be a list of as many."
+        return f"the second part should be a list of tensors, one a tail block: {len(cutoffs)}."
     modules = [softmax.root, *softmax.tail_tables]
     names = ["the root", *(f"block {number + 2}" for number in range(len(tails)))]
     with torch.no_grad():
@@ -529,6 +545,7 @@ def _opened(
     learn: bool = True,
     scale: bool = True,
     first: int = 2,
+    beats: Callable[..., Any] = torch.gt,
 ) -> list[int]:
     """As `blocks_to_open`, with what a learner may get wrong as arguments."""
     head_size, opened = len(root) - len(inside), []
@@ -538,11 +555,20 @@ def _opened(
         tails = root[head_size:].argsort(descending=order == "best").tolist()
     for tail in tails:
         token = root[head_size + tail]
-        if token > best[rival]:
+        if beats(token, best[rival]):
             opened.append(tail + first)
             found = token * inside[tail] if scale else inside[tail]
             best = torch.cat([best, found]).topk(k).values if learn else best
     return opened
+
+
+def _in_the_list(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
+    """The blocks that hold one of the k best items."""
+    head_size = len(root) - len(inside)
+    tails = [token * tail for token, tail in zip(root[head_size:], inside, strict=True)]
+    last = torch.cat([root[:head_size], *tails]).topk(k).values[-1]
+    order = root[head_size:].argsort(descending=True).tolist()
+    return [tail + 2 for tail in order if (tails[tail] >= last).any()]
 
 
 def _early_stopping(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
@@ -605,6 +631,21 @@ is `[3]`; in the order of the blocks both would be opened.""",
             "items only.",
         ),
         Slip(
+            _in_the_list,
+            "These are the blocks that have an item in the list of k. That is known only after "
+            "they have been opened, and others had to be opened to be sure.",
+        ),
+        Slip(
+            partial(_opened, beats=torch.ge),
+            "A block is opened whose token is as probable as the k-th best item. None of its items "
+            "could be more probable than that one.",
+        ),
+        Slip(
+            lambda *case: sorted(blocks_to_open(*case)),
+            "The blocks are right, sorted by their numbers. Asked for is the order in which they "
+            "are opened.",
+        ),
+        Slip(
             partial(_opened, first=0),
             "The blocks are right, their numbers are not: the first tail block has the number 2.",
         ),
@@ -633,7 +674,7 @@ is `[3]`; in the order of the blocks both would be opened.""",
             3,
         ),
         ([0.6, 0.2, 0.1, 0.06, 0.04], [[1.0], [0.5, 0.5]], 3),
-        ([0.375, 0.125, 0.3, 0.125, 0.075], [[0.25, 0.75], [0.5, 0.5], [0.5, 0.5]], 2),
+        ([0.375, 0.125, 0.3, 0.125, 0.075], [[0.4, 0.4, 0.2], [0.5, 0.5], [0.5, 0.5]], 2),
     ),
     use=_use_search,
     why="In this order a block is opened only if its token is at least as probable as the k-th "
