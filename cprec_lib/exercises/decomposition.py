@@ -84,8 +84,9 @@ look_up = Problem(
     task="""\
 The module looks up a whole batch. Write the look-up of a single item, without masks:
 `vector_of(item, cutoffs, tables, projections)`. `item` is an id from 0 to $N$, `cutoffs` a tuple.
-`tables` is a list of tensors, one a block, of shape $[k_j, d_j]$. `projections` is a list of
-tensors of shape $[d, d_j]$, one a *tail* block, so `projections[0]` belongs to `tables[1]`. Return
+`tables` is a list of tensors, one a block, of shape $[k_j, d_j]$: items by block width.
+`projections` is a list of tensors of shape $[d, d_j]$, one a *tail* block, so `projections[0]`
+belongs to `tables[1]`. Return
 the item's vector, a tensor of shape $[d]$; padding has the zero vector.
 
 By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0) and
@@ -219,9 +220,10 @@ log_probability = Problem(
     title="One log-probability of the tree",
     task="""\
 Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector, whose logits have
-been computed. `root_logits` is a tensor $[k_1 + n - 1]$, the head items first, then the block
-tokens. `tail_logits` is a list of $n - 1$ tensors $[k_j]$. `item` is an id from 1 to $N$. Return
-its log-probability, one number. The sizes of the blocks are not given: read them off the logits.
+been computed. `root_logits` is a tensor: one logit for each head item, then one for the token of
+each tail block. `tail_logits` is a list with one tensor a tail block, which has a logit for each of
+the block's items. `item` is an id from 1 to $N$. Return its log-probability, one number. The sizes
+of the blocks are not given: read them off the logits.
 
 By hand: the exponentials of the root's logits are 5, 3 and 2, those of the only tail block 1 and 3.
 So there are two head items and one token. Item 4 is the second of the tail block:
@@ -465,9 +467,10 @@ any_tree = Problem(
     task="""\
 Can a tree give every set of probabilities, or does the tree itself rule some out? Write
 `tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
-`cutoffs` is a tuple. Return a pair: the logits of the root, a tensor $[k_1 + n - 1]$ with the
-tokens last, and a list with one tensor $[k_j]$ of logits for each tail block. The check puts them
-into a `BlockSoftmax`, which has to give the probabilities `p`. More than one answer is right.
+`cutoffs` is a tuple. Return a pair. First the logits of the root, a tensor: one for each head item,
+then one for each tail block's token. Second a list with one tensor a tail block: a logit for each
+of its items. The check puts them into a `BlockSoftmax`, which has to give the probabilities `p`.
+More than one answer is right.
 
 By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logits $\\ln 5$,
 $\\ln 3$ and $\\ln 2$ gives 0.5, 0.3 and 0.2 for the token. A tail block with $\\ln 1$ and
@@ -585,8 +588,9 @@ search = Problem(
     task="""\
 `our_top_k` takes the tail blocks in their order. It may open a block for nothing: a later one can
 hold better items. Take the most probable token first. Write `blocks_to_open(root, inside, k)`.
-`root` is a tensor $[k_1 + n - 1]$ of the root's *probabilities*, tokens last; `inside` is a list of
-tensors $[k_j]$, the probabilities inside each tail block, which may be used once the block is open.
+`root` is a tensor of the root's *probabilities*, those of the head items, then those of the tokens.
+`inside` is a list with one tensor a tail block, the probabilities of its items inside the block; it
+may be used once the block is open.
 The head has `k` items or more, and no two tokens are equal. Return the numbers of the blocks that
 are opened, as a list, in the order in which they are opened. The tail blocks have the numbers 2 to
 $n$. A block whose token is only as probable as the `k`-th best item so far stays closed.
