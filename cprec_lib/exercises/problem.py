@@ -141,9 +141,12 @@ class Problem:
         return answer(*case) if callable(answer) else answer
 
     def _compare(self, results: Sequence[Any]) -> Outcome:
+        if all(result is None or result is ... or _unwritten(result) for result in results):
+            return _UNTOUCHED
         for case, result in zip(self.cases, results, strict=False):
-            if result is None or result is ... or _unwritten(result):
-                return _UNTOUCHED
+            if result is None:
+                nothing = "The answer returns nothing, `None`. Is there a way past its `return`?"
+                return Outcome("incorrect", f"{self._call(case)}{nothing}")
             if isinstance(result, _Failure):
                 return Outcome("incorrect", f"{self._call(case)}{result}")
             right = self._run(self.answer, *deepcopy(case))
@@ -173,7 +176,9 @@ class Problem:
 
 
 _UNTOUCHED = Outcome(
-    "not attempted", "Write your answer in place of the three dots, then run the cell again."
+    "not attempted",
+    "Write your answer in place of the three dots, then run the cell again. "
+    "Without a `return` an answer looks untouched.",
 )
 
 
