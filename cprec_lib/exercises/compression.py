@@ -10,6 +10,7 @@ import numpy as np
 
 from cprec_lib.evaluation import interval
 from cprec_lib.exercises.problem import Problem, Slip
+from cprec_lib.exercises.values import difference
 from cprec_lib.ledger import count_parameters
 from cprec_lib.partition import BlockPartition
 from cprec_lib.recommender import cprec, nextitnet
@@ -107,7 +108,7 @@ cutoffs_for_a_budget = Problem(
     answer=choose_cutoffs,
     use=_bread_of,
     judge=_within_budget,
-    cases=((10, 4, 58), (200, 16, 3000), (1682, 64, 60_000)),
+    cases=((10, 4, 58), (200, 16, 2400), (1682, 64, 60_000)),
     slips=(
         Slip(
             _one_slice,
@@ -356,6 +357,27 @@ def _not_paired(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
     return "fails" if a.high - b.low < -margin else "open"
 
 
+def _beside_interval(
+    answer: Callable[..., Any], small: np.ndarray, whole: np.ndarray, margin: float
+) -> Any:
+    """An answer's verdict, with what it is about, so that a message can show the interval."""
+    verdict = answer(small, whole, margin)
+    if verdict is None or verdict is ...:
+        return verdict
+    return {"verdict": verdict, "difference": small - whole, "margin": margin}
+
+
+def _same_verdict(result: Any, right: Any) -> str:
+    wrong = difference(result["verdict"], right["verdict"])
+    if not wrong:
+        return ""
+    gap = interval(right["difference"])
+    return (
+        f"the interval is [{gap.low:.3f}, {gap.high:.3f}], and minus the margin is "
+        f"{-right['margin']}: {wrong}"
+    )
+
+
 _WHOLE = np.array([0.0, 0.4, 1.0, 0.0, 0.6, 0.3, 0.0, 1.0])
 
 
@@ -368,16 +390,18 @@ claim_of_accuracy = Problem(
     title="What an interval decides",
     task='Write `judge_claim(small, whole, margin)`: "holds", "fails" or "open", by the paired '
     "interval of the difference.",
-    minutes=15,
+    minutes=12,
     difficulty="hard",
     purpose='"Not told apart" is often read as "just as good"; this is how to tell the two apart.',
     answer=judge_claim,
+    use=_beside_interval,
+    judge=_same_verdict,
     cases=(
         (np.array([0.3, 0.5, 1.0]), np.array([0.31, 0.51, 1.01]), 0.02),
-        (_less(0, 0.1, 0.1, 0, 0.1, 0, 0, 0.1), _WHOLE, 0.01),
+        (_less(0, 0.1, 0.1, 0, 0.1, 0, 0, 0.1), _WHOLE, 0.005),
         (_less(0, 0.4, -0.3, 0, 0.1, -0.4, -0.3, 0.3), _WHOLE, 0.02),
         (_less(0, -0.1, 0, 0, -0.1, 0.05, 0, 0), _WHOLE, 0.03),
-        (_less(0, 0.3, 0.4, 0, 0.5, 0, 0, 0.3), _WHOLE, 0.05),
+        (_less(0, 0.3, 0.4, 0, 0.5, 0, 0, 0.3), _WHOLE, 0.02),
         (_less(0, 0.3, -0.1, 0, 0.4, 0.2, 0, -0.1), _WHOLE, 0.02),
     ),
     slips=(
