@@ -273,6 +273,10 @@ def _in_proportion(n_items: int, width: int, budget: int) -> int:
     return int(width * budget / count_parameters(nextitnet(n_items, width)).total)
 
 
+def _square_root(n_items: int, width: int, budget: int) -> int:
+    return int(width * (budget / count_parameters(nextitnet(n_items, width)).total) ** 0.5)
+
+
 def _bread_only(n_items: int, width: int, budget: int) -> int:
     return min(width, (budget - n_items) // (2 * n_items))
 
@@ -307,6 +311,11 @@ rival = Problem(
             _in_proportion,
             "The width was shrunk in proportion to the parameters. Not every part of the model "
             "grows in proportion to its width: look at a convolution.",
+        ),
+        Slip(
+            _square_root,
+            "The width was shrunk with the square root of the parameters. Not every part of the "
+            "model grows with the square of its width: look at a table.",
         ),
         Slip(
             _bread_only,
@@ -378,6 +387,20 @@ def _same_verdict(result: Any, right: Any) -> str:
     )
 
 
+def _gain_by_margin(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    gap = interval(small - whole)
+    if gap.low > margin:
+        return "holds"
+    return "fails" if gap.high < -margin else "open"
+
+
+def _equal(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    gap = interval(small - whole)
+    if -margin < gap.low and gap.high < margin:
+        return "holds"
+    return "fails" if gap.high < -margin else "open"
+
+
 _WHOLE = np.array([0.0, 0.4, 1.0, 0.0, 0.6, 0.3, 0.0, 1.0])
 
 
@@ -401,7 +424,6 @@ claim_of_accuracy = Problem(
         (_less(0, 0.1, 0.1, 0, 0.1, 0, 0, 0.1), _WHOLE, 0.005),
         (_less(0, 0.4, -0.3, 0, 0.1, -0.4, -0.3, 0.3), _WHOLE, 0.02),
         (_less(0, -0.1, 0, 0, -0.1, 0.05, 0, 0), _WHOLE, 0.03),
-        (_less(0, 0.3, 0.4, 0, 0.5, 0, 0, 0.3), _WHOLE, 0.02),
         (_less(0, 0.3, -0.1, 0, 0.4, 0.2, 0, -0.1), _WHOLE, 0.02),
         (np.array([0.9, 1.0, 0.8]), np.array([0.0, 0.1, 0.0]), 0.02),
     ),
@@ -431,6 +453,16 @@ claim_of_accuracy = Problem(
             "The bounds come from one interval for each model. Users who are hard for one model "
             "are hard for the other, too. That part cancels only if the difference is taken user "
             "by user, before the interval.",
+        ),
+        Slip(
+            _gain_by_margin,
+            "Here the small model would have to win by the margin. The margin is what it may lose: "
+            "on which side of 0 does that lie?",
+        ),
+        Slip(
+            _equal,
+            'This asks both models to be equally good, within the margin. The claim is "at least '
+            'as accurate": a gain, however large, does not speak against it.',
         ),
         Slip(
             lambda small, whole, margin: judge_claim(whole, small, margin),
@@ -495,6 +527,26 @@ def _fewest_dominated(models: Models) -> list[str]:
     return kept[::-1]
 
 
+def _in_given_order(models: Models) -> list[str]:
+    kept: list[str] = []
+    for name, (_, score) in models.items():
+        if not kept or score > models[kept[-1]][1]:
+            kept.append(name)
+    return kept
+
+
+def _by_size_alone(models: Models) -> list[str]:
+    ordered = sorted(models, key=lambda name: models[name][0])
+    return _in_given_order({name: models[name] for name in ordered})
+
+
+def _with_itself(models: Models) -> list[str]:
+    def dominated(size: int, score: float) -> bool:
+        return any(other[0] <= size and other[1] >= score for other in models.values())
+
+    return [name for name in _by_size(models) if not dominated(*models[name])]
+
+
 pareto = Problem(
     title="Which models are on the front?",
     task="Write `pareto_front(models)`: the names of the models that no other dominates, the "
@@ -507,7 +559,16 @@ pareto = Problem(
     cases=(
         ({"A": (10, 0.10), "B": (20, 0.08), "C": (30, 0.12), "D": (30, 0.11)},),
         ({"D": (50, 0.11), "A": (10, 0.10), "C": (40, 0.09), "B": (30, 0.12)},),
-        ({"P": (9, 0.3), "Q": (7, 0.3), "R": (5, 0.1), "S": (8, 0.2), "T": (12, 0.5)},),
+        (
+            {
+                "P": (9, 0.3),
+                "Q": (7, 0.3),
+                "U": (5, 0.05),
+                "R": (5, 0.1),
+                "S": (8, 0.2),
+                "T": (12, 0.5),
+            },
+        ),
     ),
     slips=(
         Slip(
@@ -519,6 +580,20 @@ pareto = Problem(
             _neighbours,
             "Each model is compared with its neighbour in size only. A much smaller model can "
             "dominate it, too.",
+        ),
+        Slip(
+            _in_given_order,
+            "The models are taken in the order of the dict. Nobody promised that they are sorted.",
+        ),
+        Slip(
+            _by_size_alone,
+            "Nearly: of two models of equal size, the one that came first stays, even if the other "
+            "is more accurate.",
+        ),
+        Slip(
+            _with_itself,
+            "Every model was crossed out, because each was compared with itself too: it is as "
+            "small and as accurate as it is.",
         ),
         Slip(
             lambda models: pareto_front(models)[::-1],

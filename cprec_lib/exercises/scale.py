@@ -110,6 +110,13 @@ catalogue = Problem(
             "parameter, too.",
         ),
         Slip(
+            lambda memory, width, filling, positions: _items(
+                memory, 2 * width + 1, filling, positions, a_parameter=12
+            ),
+            "12 bytes a parameter: one of its numbers is missing. Go through them: the weight, its "
+            "gradient, and what the optimiser keeps.",
+        ),
+        Slip(
             lambda memory, width, filling, positions: _items(memory, 2 * width + 1, filling, 0),
             "The logits are missing. The full softmax makes one for each item at each position.",
         ),
@@ -201,6 +208,10 @@ shards = Problem(
             lambda shards: [logits.log_softmax(1) for logits in shards],
             "Each machine made a softmax of its own, so the probabilities of every machine sum to "
             "1. What do they have to know of each other?",
+        ),
+        Slip(
+            lambda shards: [part.exp() for part in sharded_log_prob(shards)],
+            "These are probabilities. What is asked for are their logarithms.",
         ),
         Slip(
             _overflowing,

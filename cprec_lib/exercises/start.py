@@ -138,6 +138,10 @@ context = Problem(
             "that are free?",
         ),
         Slip(
+            lambda history, ids, length: as_context(history, ids, max(length, len(history))),
+            "A long history is not cut. The model reads `length` places and no more.",
+        ),
+        Slip(
             lambda history, ids, length: as_context([*history[-length:]][::-1], ids, length),
             "The newest film comes first. A sequence runs from the oldest film to the newest.",
         ),
