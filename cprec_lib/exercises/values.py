@@ -59,7 +59,7 @@ def describe(value: Any) -> str:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    return values.round(4) if values.dtype.kind == "f" else values
+    return values.astype(float).round(4) if values.dtype.kind == "f" else values
 
 
 def _sentence(got: Any, right: Any) -> str:
