@@ -266,7 +266,8 @@ def _run_block(
 def _set_weights(block: Any, alpha: float, kernels: str) -> None:
     for conv in (block.conv1, block.conv2):
         conv.weight.zero_()
-        conv.weight[:, :, -1] = torch.eye(conv.bias.numel())
+        tap = 0 if "oldest" in kernels else -1
+        conv.weight[:, :, tap] = torch.eye(conv.bias.numel())
         if kernels == "random":
             conv.weight.normal_()
             conv.bias.normal_()
@@ -288,8 +289,9 @@ rezero_block = Problem(
     answer=ReZeroBlock,
     use=_run_block,
     cases=(
-        (torch.tensor([[[-1.0, 3.0]]]), 1, 0.5, "each copies the current item"),
+        (torch.tensor([[[-1.0, 3.0]]]), 1, 0.5, "each copies its newest item"),
         (torch.tensor([[[-1.0, 3.0]]]), 1, None, "as built"),
+        (F.pad(torch.tensor([[[-1.0, 3.0]]]), (0, 0, 0, 6)), 1, 0.5, "each copies its oldest item"),
         (torch.linspace(-2, 3, 36).reshape(1, 9, 4).sin(), 2, -0.7, "random"),
     ),
     slips=(

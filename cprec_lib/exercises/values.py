@@ -59,7 +59,8 @@ def describe(value: Any) -> str:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    return values.round(4) if values.dtype.kind == "f" else values
+    # In float64: a float32 that is rounded to 0.8415 prints as 0.8414999842643738.
+    return values.astype(float).round(4) if values.dtype.kind == "f" else values
 
 
 def _sentence(got: Any, right: Any) -> str:
