@@ -93,6 +93,11 @@ causal_padding = Problem(
             "The number of outputs to drop depends on the dilation too: each gap between two taps "
             "adds to it.",
         ),
+        Slip(
+            lambda x, conv: _both_sides(F.pad(x, (0, 0, _reach(conv), 0)), conv)[:, : x.shape[1]],
+            "Zeros were added on the left, and the convolution adds its own on top. So every "
+            "output comes too late.",
+        ),
     ),
     hints=(
         "`nn.Conv1d` wants [B, d, L]. Exchange the last two dimensions before it and after it.",
@@ -243,6 +248,19 @@ class _OneDilation(ReZeroBlock):
         return x + self.alpha * F.relu(self.norm2(self.conv2(inner, self.dilation)))
 
 
+class _NormFirst(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.conv1(F.relu(self.norm1(x)), self.dilation)
+        outer: Tensor = self.conv2(F.relu(self.norm2(inner)), 2 * self.dilation)
+        return x + self.alpha * outer
+
+
+class _OneAlphaEach(ReZeroBlock):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__(width, dilation)
+        self.alpha = nn.Parameter(torch.zeros(width))
+
+
 def _run_block(
     block_class: Any, x: Tensor, dilation: int, alpha: float | None, kernels: str
 ) -> dict[str, Any] | None:
@@ -328,6 +346,15 @@ rezero_block = Problem(
             "Both convolutions run with the same dilation. What does the formula say under the "
             "second one?",
         ),
+        Slip(
+            _NormFirst,
+            "Norm and ReLU stand before the convolutions here. In the formula the convolution is "
+            "innermost, so it comes first.",
+        ),
+        Slip(
+            _OneAlphaEach,
+            "`alpha` is one number for the whole block, not one for each component.",
+        ),
     ),
     hints=(
         "Start from the notebook's `residual_block`. The five attributes are made in `__init__`, "
@@ -383,6 +410,11 @@ def _unbounded(scores: Tensor, targets: Tensor, k: int) -> float:
     return float(((k - better) / equal).mean())
 
 
+def _sorted_order(scores: Tensor, targets: Tensor, k: int) -> float:
+    top = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return float((top == targets[:, None] - 1).any(1).float().mean())
+
+
 def _wrong_column(scores: Tensor, targets: Tensor, k: int) -> float:
     return expected_hit_rate(scores, targets + 1, k)
 
@@ -398,6 +430,7 @@ ties_at_random = Problem(
         (torch.tensor([[7.0, 2.0, 7.0, 7.0]]), torch.tensor([1]), 2),
         (torch.tensor([[9.0, 4.0, 4.0, 4.0, 1.0]]), torch.tensor([2]), 3),
         (torch.tensor([[4.0, 4.0, 4.0, 1.0]]), torch.tensor([3]), 1),
+        (torch.tensor([[1.0, 6.0, 6.0, 6.0]]), torch.tensor([4]), 2),
         (torch.tensor([[1.0, 3.0, 2.0], [3.0, 2.0, 1.0]]), torch.tensor([2, 2]), 1),
         (torch.tensor([[5.0, 5.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]), torch.tensor([1, 3]), 3),
     ),
@@ -428,6 +461,11 @@ ties_at_random = Problem(
         Slip(
             _wrong_column,
             "The scores of the wrong item were taken. Items are numbered from 1, columns from 0.",
+        ),
+        Slip(
+            _sorted_order,
+            "The order of a sort decides the ties here, so low item ids win. That is one order of "
+            "many, and no random one.",
         ),
     ),
     hints=(

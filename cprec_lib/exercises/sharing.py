@@ -316,6 +316,18 @@ def _last_wins(blocks: nn.ModuleList, table: Table) -> None:
         block.conv1, block.conv2 = made[first], made[second]
 
 
+def _number_is_block(blocks: Any, table: Table) -> None:
+    for block, (first, second) in zip(blocks, table, strict=True):
+        block.conv1, block.conv2 = blocks[first].conv1, blocks[second].conv2
+
+
+def _new_ones(blocks: Any, table: Table) -> None:
+    made: dict[int, Any] = {}
+    for block, (first, second) in zip(blocks, table, strict=True):
+        block.conv1 = made.setdefault(first, CausalConvolution(2, 3))
+        block.conv2 = made.setdefault(second, CausalConvolution(2, 3))
+
+
 def _tie_and_step(answer: Any, table: Table, dilations: tuple[int, ...]) -> Any:
     """Tie blocks of width 2, take a training step, and see who still agrees."""
     with torch.random.fork_rng(devices=[]):
@@ -350,9 +362,11 @@ def _report(blocks: Any, untied: list[Tensor]) -> dict[str, Any]:
     hidden = torch.randn(4, 12, 2)
     for block in blocks:
         hidden = block(hidden, torch.ones(1, 1, 1))
-    optimizer = torch.optim.SGD(blocks.parameters(), lr=0.1)
     (hidden * torch.randn(hidden.shape)).sum().backward()
-    optimizer.step()
+    with torch.no_grad():  # by hand: the first optimizer of a process takes seconds to import
+        for parameter in blocks.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.1 * parameter.grad
     return {
         "whose weights each convolution starts with": start,
         "whose values each convolution agrees with after a step": [
@@ -417,6 +431,16 @@ tied_blocks = Problem(
             _last_wins,
             "They share, but the last convolution with a number gave the weights. The first one "
             "was to.",
+        ),
+        Slip(
+            _number_is_block,
+            "The numbers of the table were taken as numbers of blocks. They name convolutions: "
+            "the blocks come in order, one a pair.",
+        ),
+        Slip(
+            _new_ones,
+            "New convolutions were made, so what the blocks had learned is lost. Keep the ones "
+            "that are there.",
         ),
     ),
     hints=(
