@@ -134,7 +134,18 @@ ORDER = (
     *("files", "tables", "datasets", "sequences", "partition", "longtail", "embedding", "sharing"),
     *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "processes"),
     *("batches", "checkpoints", "training", "runs"),
-    *("results", "timing", "experiments", "claims", "plots", "doctor", "workbook", "cli"),
+    *(
+        "results",
+        "timing",
+        "experiments",
+        "claims",
+        "plots",
+        "pictures",
+        "explore",
+        "doctor",
+        "workbook",
+        "cli",
+    ),
 )
 
 
