@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from textwrap import shorten
 from typing import Any
 
 import ipywidgets
@@ -303,9 +304,10 @@ def tree(
     def user_flow(user: int) -> pictures.Flow:
         answer = answers[user]
         chance = chances[user, answer - 1]
-        title = (
-            f"User {user}, after {last[user]}\nnext came {names[answer]}, which had {chance:.1g}"
+        before, after = (
+            shorten(film, 45, placeholder=" …") for film in (last[user], names[answer])
         )
+        title = f"User {user}, after {before}\nnext came {after}, with probability {chance:.1g}"
         mass = zip(titles, masses, bests, strict=True)
         flows = {name: (float(whole[user]), float(best[user])) for name, whole, best in mass}
         return pictures.Flow(title, flows, int(blocks[user]))
@@ -314,7 +316,7 @@ def tree(
         parts = [f"{name} {mass:.3f}" for name, (mass, _) in state.blocks.items()]
         came = list(state.blocks)[state.true_block]
         title = state.title.replace("\n", "; ")
-        return f"{title} and lies in {came}. The root gives {_join(parts)}."
+        return f"{title}, in {came}. The root gives {_join(parts)}."
 
     users = {str(user): user for user in range(len(answers))}
     return Explorable(
@@ -515,7 +517,7 @@ def recommendations(
         say,
         ((films[0], *[""] * len(films)), (*films, ""), opens),
         f"The {k} best after {films[0]} alone, after {_join(list(films))}, and after {one_more} on "
-        "top, by popularity rank (log scale)."
+        "top, by popularity rank (log scale). A diamond is an item that the last film brought in."
         + (" Dashed lines end the head and block 2." if cutoffs else ""),
     )
 

@@ -67,6 +67,7 @@ def _piece(axes: Axes, row: float, left: float, size: float, text: str, **style:
     inches = axes.bbox.width / axes.figure.dpi * size / (high - low)
     if text and inches > 0.075 * max(map(len, text.split("\n"))):
         place: dict[str, Any] = {"ha": "center", "va": "center", "size": SMALL - 1}
+        place["bbox"] = {"facecolor": style["color"], "edgecolor": "none", "pad": 0.5}
         axes.text(left + size / 2, row, text, color=ink(style["color"]), **place)
 
 
@@ -83,24 +84,24 @@ def tail(curve: tuple[np.ndarray, np.ndarray], cuts: Sequence[Cut]) -> Figure:
 
     `curve` holds shares of the catalogue, the most popular items first, and their interactions.
     """
-    figure, axes = _grid(2 * len(cuts), 2, (4.1, 2.6), (1.15, 0.15, 0.4, 0.55))
+    figure, axes = _grid(2 * len(cuts), 2, (4.1, 2.6), (1.1, 0.3, 0.4, 0.55))
     items, counts = curve
     head_colour, tail_colour = palette = colours(3)[:2]
     for cut, left, right in zip(cuts, axes[::2], axes[1::2], strict=True):
-        in_head = items <= cut.head
-        left.fill_between(items, 0.5, counts, where=in_head, color=head_colour, label="head")
-        left.fill_between(items, 0.5, counts, where=~in_head, color=tail_colour, label="tail")
+        left.fill_between(items, 0.5, counts, color=tail_colour, label="tail")
+        head = items <= cut.head
+        left.fill_between(items[head], 0.5, counts[head], color=head_colour, label="head")
         left.axvline(cut.head, color="black", linewidth=2)
         left.set_xlim(0, 1)
         _powers(left, 0.5, 1.2 * counts.max())
         left.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
         _name(left, cut.title, "items, the most popular first", "interactions an item")
-        left.legend(fontsize=SMALL, loc="upper right")
+        left.legend(fontsize=SMALL, loc="lower left")
         right.set(xlim=(0, 1), ylim=(len(cut.parts) - 0.5, -0.5))
         for row, shares in enumerate(cut.parts.values()):
             start = 0.0
-            for share, colour, hatch in zip(shares, palette, HATCHES, strict=False):
-                _piece(right, row, start, share, f"{share:.0%}", color=colour, hatch=hatch)
+            for share, colour in zip(shares, palette, strict=True):
+                _piece(right, row, start, share, f"{share:.0%}", color=colour)
                 start += share
         right.set_yticks(range(len(cut.parts)), list(cut.parts))
         right.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
@@ -240,24 +241,26 @@ def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_item
     """One row of panels a state, one panel a list: each item's place in the catalogue."""
     panels = [listing for state in states for listing in state]
     longest = max(len(panel.items) for panel in panels)
-    size = 4.7, 1.1 + 0.21 * longest
-    figure, axes = _grid(len(panels), len(states[0]), size, (2.3, 0.2, 0.4, 0.7))
+    size = 4.7, 0.9 + 0.21 * longest
+    figure, axes = _grid(len(panels), len(states[0]), size, (2.5, 0.15, 0.4, 0.5))
     old_colour, new_colour = colours(3)[:2]
     for axis, panel in zip(axes, panels, strict=True):
         for kind, colour, marker in ((False, old_colour, "o"), (True, new_colour, "D")):
             rows = [row for row, new in enumerate(panel.new) if new == kind]
             ids = [panel.ids[row] for row in rows]
-            label = "new with the last film" if kind else "there without it"
-            axis.plot(ids, rows, marker, color=colour, mec="black", label=label)
+            axis.plot(ids, rows, marker, color=colour, mec="black", label="new" if kind else "old")
         for cutoff in cutoffs:
             axis.axvline(cutoff + 0.5, color="black", linestyle="--", linewidth=1)
         axis.set_ylim(longest - 0.5, -0.5)
         _powers(axis, 0.8, 1.2 * n_items, "x")
-        lines = [shorten(item, 32, placeholder=" …") for item in panel.items]
-        axis.set_yticks(range(len(lines)), lines, fontsize=SMALL - 1, parse_math=False)
-        _name(axis, panel.title, "popularity rank; right is the tail")
-        where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.2, -0.2)}
-        axis.legend(ncols=2, fontsize=SMALL - 1, frameon=False, handletextpad=0.2, **where)
+        axis.set_yticks([])  # a text a line takes less time than a tick
+        beside: dict[str, Any] = {"ha": "right", "va": "center", "size": SMALL - 1}
+        beside["transform"] = axis.get_yaxis_transform()
+        for row, item in enumerate(panel.items):
+            line = shorten(item, 32, placeholder=" …")
+            axis.text(-0.02, row, line, parse_math=False, **beside)
+        _name(axis, panel.title, "popularity rank, the tail on the right")
+        axis.set_ylabel("the list, the best on top", fontsize=SMALL, labelpad=160)
     return figure
 
 
@@ -274,6 +277,8 @@ class Budget(NamedTuple):
 def budget(states: Sequence[Budget]) -> Figure:
     """One panel a state: differences with intervals by size; what the budget admits is dark."""
     figure, axes = _grid(len(states), 1, (7.4, 3), (0.85, 0.2, 0.6, 0.55))
+    every = [gap for state in states for gap in state.differences.values()]
+    low, high = min(gap.low for gap in every), max(gap.high for gap in every)
     for axis, state in zip(axes, states, strict=True):
         names = list(state.differences)
         within = {True: "within the budget", False: "too large"}
@@ -286,13 +291,11 @@ def budget(states: Sequence[Budget]) -> Figure:
         axis.axvline(state.budget, color="black", linestyle="--", linewidth=1.5)
         axis.axhline(0, color="black", linewidth=1)
         largest = max(state.parameters.values())
-        axis.set(xlim=(0, 1.05 * largest))
-        axis.set_xticks(
-            np.linspace(0, largest, 5), [f"{n:,.0f}" for n in np.linspace(0, largest, 5)]
-        )
-        _name(axis, state.title, "parameters", "NDCG@10 minus NextItNet's")
+        axis.set(xlim=(0, 1.05 * largest), ylim=(low - 0.35 * (high - low), high + 0.002))
+        quarters = [0.0, 0.25, 0.5, 0.75, 1.0]
+        axis.set_xticks([share * largest for share in quarters], [f"{q:.0%}" for q in quarters])
+        _name(axis, state.title, f"parameters, of {largest:,}", "NDCG@10 minus NextItNet's")
         axis.legend(fontsize=SMALL, loc="lower right", ncols=3)
-        axis.set_ylim(-0.04, 0.02)
     return figure
 
 
