@@ -493,7 +493,7 @@ def recommendations(
             _, found = model.recommend([before, after], k, exclude_seen=True)
             without, items = found.tolist()
             new = [item not in without for item in items]
-            title = f"{name}: {sum(new)} of {k} are new"
+            title = f"{name}: {sum(new)} of {k} new (◆)"
             states.append(pictures.Listing(title, [shown[item] for item in items], items, new))
         return states
 
@@ -553,7 +553,7 @@ def budget(recorded: dict[str, dict[str, list[Result]]], base: str = "NextItNet"
         if winner is not None:
             gap = gaps[data_set][winner]
             told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "not told apart"
-            result = f"{winner} wins\n{gap}: {told}" if winner != base else f"{base} itself wins\n"
+            result = f"{winner} wins\n{gap}: {told}" if winner != base else f"{base} itself wins"
         title = f"{data_set}, {share:.0%} of {base}, {limit:,} parameters: {result}"
         return pictures.Budget(title, sizes[data_set], gaps[data_set], limit, winner)
 
@@ -577,7 +577,7 @@ def budget(recorded: dict[str, dict[str, list[Result]]], base: str = "NextItNet"
         ),
         choose,
         pictures.budget,
-        lambda state: state.title.replace("\n", ", ").rstrip(", ") + ".",
+        lambda state: state.title.replace("\n", ", ") + ".",
         ((first, BUDGETS[0]), (first, 0.35), (last, 0.35), (last, BUDGETS[-1])),
         f"Test NDCG@10 of recorded models minus {base}'s, with 95 % paired intervals over users, "
         "by size. Of the models left of the dashed line, the one with the best validation NDCG@10 "

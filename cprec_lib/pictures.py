@@ -248,7 +248,7 @@ def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_item
         for kind, colour, marker in ((False, old_colour, "o"), (True, new_colour, "D")):
             rows = [row for row, new in enumerate(panel.new) if new == kind]
             ids = [panel.ids[row] for row in rows]
-            axis.plot(ids, rows, marker, color=colour, mec="black", label="new" if kind else "old")
+            axis.plot(ids, rows, marker, color=colour, mec="black")
         for cutoff in cutoffs:
             axis.axvline(cutoff + 0.5, color="black", linestyle="--", linewidth=1)
         axis.set_ylim(longest - 0.5, -0.5)
@@ -294,7 +294,7 @@ def budget(states: Sequence[Budget]) -> Figure:
         axis.set(xlim=(0, 1.05 * largest), ylim=(low - 0.35 * (high - low), high + 0.002))
         quarters = [0.0, 0.25, 0.5, 0.75, 1.0]
         axis.set_xticks([share * largest for share in quarters], [f"{q:.0%}" for q in quarters])
-        _name(axis, state.title, f"parameters, of {largest:,}", "NDCG@10 minus NextItNet's")
+        _name(axis, state.title, f"parameters, of {largest:,}", "difference in NDCG@10")
         axis.legend(fontsize=SMALL, loc="lower right", ncols=3)
     return figure
 
