@@ -498,7 +498,9 @@ def recommendations(
         return states
 
     def say(state: Sequence[pictures.Listing]) -> str:
-        return " ".join(f"{each.title}. {'; '.join(each.items)}." for each in state)
+        return " ".join(
+            f"{each.title.removesuffix(' (◆)')}. {'; '.join(each.items)}." for each in state
+        )
 
     options = {title: title for title in sorted(known.unique())}
     opens = (*films, one_more)
@@ -516,7 +518,7 @@ def recommendations(
         lambda states: pictures.listings(states, cutoffs, data.n_items),
         say,
         ((films[0], *[""] * len(films)), (*films, ""), opens),
-        f"The {k} best after {films[0]} alone, after {_join(list(films))}, and after {one_more} on "
+        f"From top to bottom the {k} best after {films[0]} alone, after {_join(list(films))}, and after {one_more} on "
         "top, by popularity rank (log scale). A diamond is an item that the last film brought in."
         + (" Dashed lines end the head and block 2." if cutoffs else ""),
     )

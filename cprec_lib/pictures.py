@@ -276,7 +276,7 @@ class Budget(NamedTuple):
 
 def budget(states: Sequence[Budget]) -> Figure:
     """One panel a state: differences with intervals by size; what the budget admits is dark."""
-    figure, axes = _grid(len(states), 1, (7.4, 3), (0.85, 0.2, 0.6, 0.55))
+    figure, axes = _grid(len(states), 1, (7.4, 2.7), (0.85, 0.2, 0.6, 0.55))
     every = [gap for state in states for gap in state.differences.values()]
     low, high = min(gap.low for gap in every), max(gap.high for gap in every)
     for axis, state in zip(axes, states, strict=True):
