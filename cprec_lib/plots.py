@@ -59,7 +59,7 @@ def styled(
         yield name, values, Style(*style)
 
 
-def _ink(colour: Any) -> str:
+def ink(colour: Any) -> str:
     """Black or white, whichever reads on the colour."""
     return "black" if np.dot(colour[:3], [0.299, 0.587, 0.114]) > 0.45 else "white"
 
@@ -193,7 +193,7 @@ def _cell(axes: Axes, place: tuple[int, int], colour: Any, letter: str, note: st
     """A coloured cell with a large letter above a small note, both legible on the colour."""
     column, row = place
     axes.bar(column, 1, width=1, bottom=row - 0.5, color=colour, edgecolor="white", linewidth=3)
-    text: dict[str, Any] = {"ha": "center", "va": "center", "color": _ink(colour)}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink(colour)}
     axes.text(column, row + 0.13, letter, size="large", weight="bold", **text)
     axes.text(column, row - 0.22, note, size="x-small", **text)
 
@@ -470,7 +470,7 @@ def sandwich(history: Sequence[str], n_items: int, width: int) -> Figure:
     for (name, text), (bottom, colour) in zip(layers.items(), places, strict=True):
         box = FancyBboxPatch((2, bottom), 7.6, 1.5, "round,pad=0.1", facecolor=colour, lw=0)
         axes.add_patch(box)
-        axes.text(5.8, bottom + 0.75, text, color=_ink(colour), ha="center", va="center")
+        axes.text(5.8, bottom + 0.75, text, color=ink(colour), ha="center", va="center")
         axes.text(0, bottom + 0.75, name, va="center", style="italic")
     _arrow(axes, 5.8, 7.9, 8.8)
     axes.text(5.8, 9.3, "Which item is next?", ha="center", va="center", weight="bold")
@@ -541,7 +541,7 @@ def share_bars(rows: Mapping[str, Sequence[float]], parts: Sequence[str], title:
     for left, values, colour in zip(shares.cumsum(0) - shares, shares, palette, strict=True):
         for row, (start, value) in enumerate(zip(left, values, strict=True)):
             if value >= 0.045:
-                style: dict[str, Any] = {"color": _ink(colour), "ha": "center", "va": "center"}
+                style: dict[str, Any] = {"color": ink(colour), "ha": "center", "va": "center"}
                 axes.text(start + value / 2, row, f"{value:.0%}", **style)
     axes.set(xlabel="share", title=title, xlim=(0, 1))
     axes.grid(visible=False)
@@ -723,7 +723,7 @@ def _stretch(axes: Axes, left: float, size: float, row: int, text: str, colour: 
     narrow = size < 0.15
     label = f"{shorten(text, 21, placeholder=' …')}{'  ' if narrow else chr(10)}{size:.3f}"
     place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90 * narrow}
-    axes.text(left + size / 2, row, label, color=_ink(colour), size=8, **place)
+    axes.text(left + size / 2, row, label, color=ink(colour), size=8, **place)
 
 
 def by_block(

@@ -148,22 +148,11 @@ def test_the_contract_can_be_called_by_place_and_by_name(function, names):
 
 
 # Each module imports only modules that stand before it.
-ORDER = (
-    *(
-        "files",
-        "tables",
-        "synthetic",
-        "datasets",
-        "sequences",
-        "partition",
-        "longtail",
-        "embedding",
-        "sharing",
-    ),
-    *("middle", "softmax", "recommender", "ledger", "baselines", "evaluation", "processes"),
-    *("batches", "checkpoints", "training", "runs"),
-    *("results", "timing", "experiments", "claims", "plots"),
-    *("notebooks", "calibration", "doctor", "exercises", "teacher", "workbook", "cli"),
+ORDER = tuple(
+    """files tables synthetic datasets sequences partition longtail embedding sharing middle softmax
+    recommender ledger baselines evaluation processes batches checkpoints training runs results
+    timing experiments claims plots pictures explore notebooks calibration doctor exercises teacher
+    workbook cli""".split()
 )
 
 
