@@ -192,7 +192,10 @@ def use_control(control: Locator, picture: Locator) -> None:
 
 
 def _ways(control: Locator) -> list[list[str]]:
-    """Keys that change a control, once its text is filled in. At an end of a slider or a list, the first way does nothing."""
+    """Keys that change a control; a text field is filled in already.
+
+    At an end of a slider or a list, the first way does nothing.
+    """
     kind = control.evaluate("element => element.localName")
     if kind == "select":  # JupyterLab takes the arrows, unless the list is open
         return [["Space", arrow, "Enter"] for arrow in ("ArrowDown", "ArrowUp")]

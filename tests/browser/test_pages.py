@@ -46,6 +46,9 @@ COLOURS = """
 RAW_FORMULA = re.compile(r"\\(frac|sum|text|mathbf|begin|cdot|left|log)|\$[^$\s][^$]*\$|\\\(|\\\[")
 
 
+light = pytest.mark.parametrize("window", ["light"], indirect=True)
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages of the notebooks as they are stored, with the outputs of their last run."""
@@ -87,14 +90,14 @@ def test_page(name: str, window: Page, pages: Path, screenshots: Path) -> None:
     assert (background < 60 and text > 200) == (window.scheme == "dark")
     for label, width in WIDTHS.items():
         window.set_viewport_size({"width": width, "height": 1000})
-        window.screenshot(
-            path=screenshots / f"page-{name}-{label}-{window.scheme}.png", full_page=True
-        )
+        file = screenshots / f"page-{name}-{label}-{window.scheme}.png"
+        window.screenshot(path=file, full_page=name == "00_start_here")
         assert window.evaluate(TOO_WIDE) == [], f"wider than {width} pixels"
     assert [url for url in window.asked if not url.startswith(("file:", "data:"))] == []
     assert window.complaints == []
 
 
+@light
 def test_formulas_are_there(window: Page, pages: Path) -> None:
     counts = []
     for name in NAMES[1:]:
@@ -103,6 +106,7 @@ def test_formulas_are_there(window: Page, pages: Path) -> None:
     assert sum(count > 0 for count in counts) >= 5, counts
 
 
+@light
 def test_links_lead_to_pages_that_are_there(window: Page, pages: Path) -> None:
     missing = []
     for name in NAMES:

@@ -118,6 +118,5 @@ def test_an_error_and_a_warning_are_noticed(browser: Browser, server: Server) ->
         ("import sys; print('careful', file=sys.stderr)", "careful"),
     ):
         name = write(server, "broken.ipynb", [new_code_cell(source), new_code_cell("1")])
-        with Lab(browser, server, name) as lab:
-            with pytest.raises(AssertionError, match=said):
-                lab.run_all()
+        with Lab(browser, server, name) as lab, pytest.raises(AssertionError, match=said):
+            lab.run_all()
