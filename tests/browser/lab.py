@@ -201,8 +201,8 @@ def _ways(control: Locator) -> list[list[str]]:
         return [["Space", arrow, "Enter"] for arrow in ("ArrowDown", "ArrowUp")]
     if kind == "input":
         options = "element => [...element.list.options].map(option => option.value)"
-        [another, *_] = {*control.evaluate(options)} - {control.input_value()}
-        control.fill(another)
+        now = control.input_value()
+        control.fill(next(option for option in control.evaluate(options) if option != now))
         return [["Enter"]]
     return [["ArrowRight"], ["ArrowLeft"]]
 
