@@ -1,6 +1,6 @@
 # Every target does the set-up that it needs. `make PYTHON=python3.12 course` names another Python.
 .DEFAULT_GOAL := help
-.PHONY: help course lab figures test lint clean data
+.PHONY: help course lab figures test test-browser lint clean data
 
 READY := .venv/.ready
 ifeq ($(OS),Windows_NT)
@@ -12,7 +12,7 @@ BIN := .venv/bin
 endif
 
 help:  ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 course: data  ## Run every notebook; pages, executed notebooks and an index go to build/course/.
 	$(BIN)/python -m tools.course run
@@ -27,6 +27,9 @@ figures: data  ## Run the notebooks in place; figures go to build/figures/ as PN
 test: data  ## Run the tests, then every notebook as a test.
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+
+test-browser: data  ## Run the notebooks in JupyterLab and open the pages, in the system's Chromium.
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(READY)  ## Check code and notebooks with ruff, the types of the library with mypy.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -126,8 +126,8 @@ def test_set_up_can_be_read_by_an_old_python() -> None:
 
 def test_every_target_is_phony_and_says_what_it_does() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)
-    described = re.findall(r"^([a-z]+):.*  ## .+\.$", MAKEFILE, flags=re.MULTILINE)
-    targets = re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE)
+    described = re.findall(r"^([a-z-]+):.*  ## .+\.$", MAKEFILE, flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE)
     assert sorted(phony.split()) == sorted(described) == sorted(targets)
 
 
@@ -135,7 +135,7 @@ def test_every_target_is_phony_and_says_what_it_does() -> None:
 @pytest.mark.parametrize("command", [["make"], ["make", "help"]], ids=" ".join)
 def test_make_lists_the_targets(command: list[str]) -> None:
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for target in ("course", "lab", "figures", "test", "lint", "help"):
+    for target in ("course", "lab", "figures", "test", "test-browser", "lint", "help"):
         assert f"make {target} " in printed
 
 
@@ -150,7 +150,8 @@ def test_the_lab_opens_the_first_notebook_on_this_machine_only() -> None:
 def test_ci_runs_the_tests_and_the_linters() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text(encoding="utf-8").splitlines()[-2:] == ["make test", "make lint"]
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines[-3:] == ["make test", "make test-browser", "make lint"]
 
 
 def test_citation_names_the_version_of_the_package() -> None:
