@@ -7,10 +7,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from textwrap import dedent, indent
+from textwrap import indent
 from typing import Any, Literal
 
 from cprec_lib.exercises.guard import TookTooLong, within
+from cprec_lib.exercises.source import source
 from cprec_lib.exercises.values import describe, difference
 
 Status = Literal["not attempted", "correct", "incorrect", "cannot tell"]
@@ -105,7 +106,7 @@ class Problem:
         """The source of the solution, or its value."""
         if not callable(self.answer):
             return repr(self.answer)
-        return dedent(inspect.getsource(self.answer)).strip()
+        return source(self.answer)
 
     def _judge(self, answer: Any) -> Outcome:
         if answer is None or answer is ...:

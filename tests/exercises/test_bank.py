@@ -1,5 +1,6 @@
 """Every exercise of the course: its solution, its stub and the wrong answers that it knows."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def test_the_solution_is_correct(problem: Problem):
     outcome = problem.check(problem.answer)
     assert (outcome.status, outcome.message) == ("correct", problem.why)
     assert problem.answer_text() in str(problem.solution())
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_solutions_that_are_shown_run_in_the_notebook(notebook: str):
+    names: dict[str, object] = {}
+    tree = ast.parse("\n".join(cell.source for cell in cells(notebook, "code")))
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), notebook, "exec"), names)
+    for problem in problems(notebook).values():
+        if callable(problem.answer):
+            exec(problem.answer_text(), names)
+            assert problem.check(names[problem.answer.__name__]).status == "correct"
 
 
 @each
@@ -99,7 +112,7 @@ def test_the_stubs_are_not_attempted(notebook: str):
 
 @each
 def test_no_notebook_gives_the_solution_away(problem: Problem):
-    body = problem.answer_text().split('"""')[-1]
+    body = problem.answer_text().rsplit('"""', 1)[-1]
     if callable(problem.answer):
         body = body.split(":\n", 1)[-1]
         for notebook in NOTEBOOKS:

@@ -1,0 +1,57 @@
+"""The source of a solution, as a learner would write it in a notebook."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from textwrap import dedent
+from typing import Any
+
+Place = tuple[int, int]
+"""A line and a byte in it, both from 0."""
+
+
+def source(solution: Callable[..., Any]) -> str:
+    """The source of a function or class, without type annotations, whose names need imports.
+
+    Before it stand the imports of the standard library that it needs. Others the notebook has.
+    """
+    text = dedent(inspect.getsource(solution)).strip()
+    lines = text.encode().split(b"\n")
+    for (line, start), (last, end) in sorted(_annotations(ast.parse(text), lines), reverse=True):
+        lines[line : last + 1] = [lines[line][:start] + lines[last][end:]]
+    code = b"\n".join(lines).decode()
+    imports = "\n".join(_imports(solution, ast.parse(code)))
+    return f"{imports}\n\n\n{code}" if imports else code
+
+
+def _imports(solution: Callable[..., Any], tree: ast.AST) -> Iterator[str]:
+    """The imports of the standard library in the solution's module whose names the code uses."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    module = ast.parse(inspect.getsource(sys.modules[solution.__module__]))
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom) and node.module in sys.stdlib_module_names:
+            for name in node.names:
+                if name.name in used:
+                    yield f"from {node.module} import {name.name}"
+
+
+def _annotations(tree: ast.AST, lines: list[bytes]) -> Iterator[tuple[Place, Place]]:
+    """Where annotations begin and end, with the colon or arrow before them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and node.annotation:
+            start = node.lineno - 1, node.col_offset + len(node.arg.encode())
+            yield start, _end(node.annotation)
+        elif isinstance(node, ast.AnnAssign) and node.value:
+            yield _end(node.target), _end(node.annotation)
+        elif isinstance(node, ast.FunctionDef) and node.returns:
+            line = node.returns.lineno - 1
+            arrow = lines[line].rindex(b" ->", 0, node.returns.col_offset)
+            yield (line, arrow), _end(node.returns)
+
+
+def _end(node: ast.expr) -> Place:
+    assert node.end_lineno is not None and node.end_col_offset is not None
+    return node.end_lineno - 1, node.end_col_offset
