@@ -271,6 +271,12 @@ def _nearest(n_items: int, width: int, budget: int) -> int:
     return min(range(1, width + 1), key=distance)
 
 
+def _without_limit(n_items: int, width: int, budget: int) -> int:
+    while count_parameters(nextitnet(n_items, width + 1)).total <= budget:
+        width += 1
+    return widest_rival(n_items, width, budget)
+
+
 def _in_proportion(n_items: int, width: int, budget: int) -> int:
     return int(width * budget / count_parameters(nextitnet(n_items, width)).total)
 
@@ -294,6 +300,7 @@ rival = Problem(
     cases=(
         (3, 4, 200),
         (3, 4, 300),
+        (3, 4, 900),
         (1682, 64, 96_024),
         (3416, 64, 140_328),
         (26_744, 512, 4_000_000),
@@ -308,6 +315,11 @@ rival = Problem(
             _nearest,
             "This is the width whose size is nearest to the budget, and a size above the budget "
             "can be nearer than one below. The rival must not be the larger model.",
+        ),
+        Slip(
+            _without_limit,
+            "The rival is wider than `width` where the budget allows it. It has to be a narrower "
+            "NextItNet, or the same one.",
         ),
         Slip(
             _in_proportion,
@@ -530,6 +542,25 @@ def _neighbours(models: Models) -> list[str]:
     ]
 
 
+def _going_up(models: Models, order: list[str], ties: bool) -> list[str]:
+    """Keeps each model that is more accurate than all before it; with ties, as accurate too."""
+    kept: list[str] = []
+    for name in order:
+        best = max((models[other][1] for other in kept), default=-1.0)
+        if models[name][1] > best or (ties and models[name][1] == best):
+            kept.append(name)
+    return kept
+
+
+def _both_of_a_size(models: Models) -> list[str]:
+    return _going_up(models, _by_size(models), ties=False)
+
+
+def _as_accurate_but_larger(models: Models) -> list[str]:
+    order = sorted(models, key=lambda name: (models[name][0], -models[name][1]))
+    return _going_up(models, order, ties=True)
+
+
 def _fewest_dominated(models: Models) -> list[str]:
     """Starts at the largest model and keeps each one that is less accurate than the last kept."""
     kept: list[str] = []
@@ -601,6 +632,19 @@ pareto = Problem(
             _by_size_alone,
             "Nearly: of two models of equal size, the one that came first stays, even if the other "
             "is more accurate.",
+        ),
+        Slip(
+            _both_of_a_size,
+            "Nearly: of two models of equal size the less accurate one is kept beside the other. "
+            "It is met first, and nothing smaller beats it.",
+        ),
+        Slip(
+            _as_accurate_but_larger,
+            "Nearly: a model that is larger than another and only as accurate is dominated.",
+        ),
+        Slip(
+            lambda models: [name for name in models if name in pareto_front(models)],
+            "The right models, but in the order of the dict. The smallest comes first.",
         ),
         Slip(
             _with_itself,

@@ -32,6 +32,13 @@ processes = Problem(
             "averaged, which divides once more.",
         ),
         Slip(
+            lambda positions: [
+                sum(own > 0 for own in positions) * own / sum(positions) for own in positions
+            ],
+            "A process without positions was left out of the count. It has nothing to add, but the "
+            "average divides by the number of all processes.",
+        ),
+        Slip(
             lambda positions: [1.0 for _ in positions],
             "All processes count the same, so a position in a short part counts for more than one "
             "in a long part.",

@@ -150,6 +150,11 @@ mirror_scheme = Problem(
             "The partner is off by one. With n blocks the last has the number n - 1.",
         ),
         Slip(
+            lambda n: _pairs([*range(n // 2), *reversed(range(n // 2))]),
+            "With an odd number of blocks the one in the middle is missing. It shares with nobody, "
+            "but it needs its pair.",
+        ),
+        Slip(
             lambda n: _pairs([max(block, n - 1 - block) for block in range(n)]),
             "The right blocks share, but the numbers do not start at 0: the lower block of each "
             "pair should give them.",
@@ -321,6 +326,12 @@ def _number_is_block(blocks: Any, table: Table) -> None:
         block.conv1, block.conv2 = blocks[first].conv1, blocks[second].conv2
 
 
+def _number_is_place(blocks: Any, table: Table) -> None:
+    layers = _convolutions(blocks)
+    for block, (first, second) in zip(blocks, table, strict=True):
+        block.conv1, block.conv2 = layers[first], layers[second]
+
+
 def _new_ones(blocks: Any, table: Table) -> None:
     made: dict[int, Any] = {}
     for block, (first, second) in zip(blocks, table, strict=True):
@@ -436,6 +447,11 @@ tied_blocks = Problem(
             _number_is_block,
             "The numbers of the table were taken as numbers of blocks. They name convolutions: "
             "the blocks come in order, one a pair.",
+        ),
+        Slip(
+            _number_is_place,
+            "The numbers were taken as places in a list of all convolutions. They only say who is "
+            "one with whom; the convolution to keep stands where a number first occurs.",
         ),
         Slip(
             _new_ones,

@@ -50,6 +50,11 @@ rank = Problem(
             "The rank counts from 0, as Python's places do. What is the rank of the best item?",
         ),
         Slip(
+            lambda scores, item: rank_of(scores, item) + 1,
+            "The item itself is counted among those above it, so every rank is one too large. What "
+            "does the count give for the best item?",
+        ),
+        Slip(
             lambda scores, item: rank_of(scores, item + 1),
             "This is the rank of the item after the one that was asked for. Items count from 1, "
             "places in a list from 0.",
@@ -58,6 +63,11 @@ rank = Problem(
             _from_below,
             "This counts the items with lower scores: the best item would come last. Which scores "
             "stand before the item's own?",
+        ),
+        Slip(
+            lambda scores, item: 1 + sum(score < scores[item - 1] for score in scores),
+            "The scores run from low to high here, so the worst item has rank 1. A higher score is "
+            "better.",
         ),
         Slip(
             _shared_places,

@@ -68,7 +68,8 @@ def _sentence(got: Any, right: Any) -> str:
 
 def _kind(value: Any) -> str:
     name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    vowel = name[0].lower() in "aeiou" or name == "ndarray"
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def _tensors(got: Any, right: torch.Tensor) -> str:
