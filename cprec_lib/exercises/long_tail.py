@@ -492,8 +492,8 @@ Write `best_cutoffs(counts, width, budget)`. `counts` is a list of the items' co
 popular first. The table is cut into three blocks, with factor 4: the rows have `width`
 numbers, a quarter of that and a sixteenth, rounded down, but at least 1. The table may have at most
 `budget` parameters, projections included. An interaction reads its item's row; its width is that of
-the item's block. Return the two cutoffs, a tuple, with which the mean width over all *interactions* is
-largest. If several pairs are equally good, return any of them. There are at most 13 items, and
+the item's block. Return the two cutoffs, a tuple, with which the mean width over all *interactions*
+is largest. If several pairs are equally good, return any of them. There are at most 13 items, and
 the budget is large enough for some pair.
 
 By hand: `best_cutoffs([8, 4, 2, 1, 1], 4, 19)`. The widths are 4, 1 and 1, since a
