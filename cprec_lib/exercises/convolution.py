@@ -82,6 +82,11 @@ causal_padding = Problem(
             "from the other end.",
         ),
         Slip(
+            lambda x, conv: _both_sides(x, conv)[:, :-2],
+            "Two outputs are dropped, whatever the kernel and the dilation. How many must stay "
+            "does not depend on either.",
+        ),
+        Slip(
             lambda x, conv: conv(x.transpose(1, 2))[:, :, : x.shape[1]].reshape(x.shape),
             "`reshape` keeps the order of the numbers in memory, so time and width are mixed up. "
             "To exchange two dimensions takes another method.",
@@ -127,6 +132,14 @@ def _parallel(dilations: Sequence[int], kernel_size: int) -> list[int]:
     return sorted({tap * gap for gap in gaps for tap in range(kernel_size)})
 
 
+def _with_repeats(dilations: Sequence[int], kernel_size: int) -> list[int]:
+    seen = [0]
+    for dilation in dilations:
+        for gap in (dilation, 2 * dilation):
+            seen = [back + tap * gap for back in seen for tap in range(kernel_size)]
+    return sorted(seen)
+
+
 def _single(dilations: Sequence[int], kernel_size: int) -> list[int]:
     seen = {0}
     for gap in dilations:
@@ -141,7 +154,7 @@ items_seen = Problem(
     difficulty="medium",
     purpose="For choosing dilations that leave no hole in the history.",
     answer=steps_back,
-    cases=(((4,), 2), ((1,), 3), ((2, 3), 2), ((4, 4), 3), ((1, 4), 1), ((), 3)),
+    cases=(((4,), 2), ((1,), 3), ((2, 3), 2), ((4, 4), 3), ((1, 4), 1)),
     slips=(
         Slip(
             lambda dilations, k: [*range(1 + 3 * (k - 1) * sum(dilations))],
@@ -168,6 +181,11 @@ items_seen = Problem(
             "the current position.",
         ),
         Slip(
+            _with_repeats,
+            "Some items are listed more than once. Two ways through the stack can lead to the same "
+            "item.",
+        ),
+        Slip(
             lambda dilations, k: steps_back(dilations, k)[1:],
             "The newest item is missing. The last tap of every layer lies on the position itself.",
         ),
@@ -181,8 +199,8 @@ items_seen = Problem(
         "a comprehension over the old set and `range(kernel_size)`.",
     ),
     why="The formula of the receptive field tells how far the stack reaches. It tells how many "
-    "items are seen only if no holes are left, as with a block of dilation 1 somewhere in the "
-    "stack. Two blocks of dilation 4 reach back 48 steps and see every fourth item.",
+    "items are seen only if no holes are left. With three taps, blocks of dilations 1 and 4 leave "
+    "none; two blocks of dilation 4 reach back 48 steps and see only every fourth item.",
 )
 
 # Residual block
@@ -253,6 +271,12 @@ class _NormFirst(ReZeroBlock):
         inner = self.conv1(F.relu(self.norm1(x)), self.dilation)
         outer: Tensor = self.conv2(F.relu(self.norm2(inner)), 2 * self.dilation)
         return x + self.alpha * outer
+
+
+class _AlphaInside(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
+        return x + F.relu(self.alpha * self.norm2(self.conv2(inner, 2 * self.dilation)))
 
 
 class _OneAlphaEach(ReZeroBlock):
@@ -352,6 +376,11 @@ rezero_block = Problem(
             "innermost, so it comes first.",
         ),
         Slip(
+            _AlphaInside,
+            "`alpha` stands inside the last ReLU here. When `alpha` is negative, that lets other "
+            "numbers through: the ReLU comes first, then the factor.",
+        ),
+        Slip(
             _OneAlphaEach,
             "`alpha` is one number for the whole block, not one for each component.",
         ),
@@ -402,7 +431,7 @@ def _middle_rank(scores: Tensor, targets: Tensor, k: int) -> float:
 
 def _without_target(scores: Tensor, targets: Tensor, k: int) -> float:
     better, equal = _better_and_equal(scores, targets)
-    return float(((k - better) / (equal - 1).clamp(1)).clamp(0, 1).mean())
+    return float(((k - better) / (equal - 1)).clamp(0, 1).mean())
 
 
 def _unbounded(scores: Tensor, targets: Tensor, k: int) -> float:

@@ -195,6 +195,13 @@ def _no_tokens_in_the_root(item: int, root_logits: Tensor, tail_logits: list[Ten
     return torch.cat(parts)[item - 1]
 
 
+def _head_alone(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    head_logits = root_logits[: len(root_logits) - len(tail_logits)]
+    if item <= len(head_logits):
+        return head_logits.log_softmax(0)[item - 1]
+    return log_prob_of(item, root_logits, tail_logits)
+
+
 def _tokens_are_items(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
     root = root_logits.log_softmax(0)
     tokens = root[-len(tail_logits) :]
@@ -264,6 +271,11 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
             _no_tokens_in_the_root,
             "Head items and block tokens are in two softmaxes here. At the root they compete with "
             "each other, in one.",
+        ),
+        Slip(
+            _head_alone,
+            "A head item's softmax runs over the head alone here. The tokens stand in the root too "
+            "and get their part.",
         ),
         Slip(
             _one_softmax,
@@ -365,6 +377,11 @@ By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the to
             lambda targets, cutoffs: targets - 1,
             "The tail items keep a number of their own. The root has no entry for them, only one "
             "for their block.",
+        ),
+        Slip(
+            lambda targets, cutoffs: torch.bucketize(targets, torch.tensor(cutoffs)),
+            "This is the number of each target's block, counted from 0. In the root every head "
+            "item has an entry of its own, and the tokens follow.",
         ),
         Slip(
             _one_token,

@@ -375,7 +375,7 @@ By hand: with width 4 an item costs 9 parameters. If the middle layers have 90, 
 items has 90 as well, which is half and not more. So `items_for_half(4, 90)` is `11`.""",
     minutes=4,
     difficulty="easy",
-    purpose="Below this size a smaller bread cannot make the model much smaller.",
+    purpose="With fewer items no cut of the bread can halve the model.",
     answer=items_for_half,
     slips=(
         Slip(
@@ -489,13 +489,15 @@ cutoffs = Problem(
     title="The best cut for a budget",
     task="""\
 Write `best_cutoffs(counts, width, budget)`. `counts` is a list of the items' counts, the most
-popular first. The table is cut into three blocks, with factor 4, and may have at most `budget`
-parameters, projections included. An interaction reads its item's row; its width is that of the
-item's block. Return the two cutoffs, a tuple, with which the mean width over all *interactions* is
-largest. If several pairs are equally good, return any of them. There are at most 13 items, and
+popular first. The table is cut into three blocks, with factor 4: the rows have `width`
+numbers, a quarter of that and a sixteenth, rounded down, but at least 1. The table may have at most
+`budget` parameters, projections included. An interaction reads its item's row; its width is that of
+the item's block. Return the two cutoffs, a tuple, with which the mean width over all *interactions*
+is largest. If several pairs are equally good, return any of them. There are at most 13 items, and
 the budget is large enough for some pair.
 
-By hand: `best_cutoffs([8, 4, 2, 1, 1], 4, 19)`. The widths are 4, 1 and 1. With cutoffs (2, 3) the
+By hand: `best_cutoffs([8, 4, 2, 1, 1], 4, 19)`. The widths are 4, 1 and 1, since a
+sixteenth of 4 is less than 1. With cutoffs (2, 3) the
 table has $2 \\cdot 4 + (1 + 4) + (2 + 4) = 19$ parameters. The head has 12 of the 16
 interactions, so the mean width is $(12 \\cdot 4 + 4 \\cdot 1) / 16 = 3.25$. A head of three items
 needs 22 parameters, too many. `(2, 3)` is right, and so is `(2, 4)`.""",

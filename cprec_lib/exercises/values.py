@@ -133,7 +133,8 @@ def _sequences(got: Any, right: Sequence[Any]) -> str:
         return f"the answer gives {_kind(got)}, `{describe(got)}`; {_kind(right)} is expected."
     if len(got) != len(right):
         return (
-            f"the answer has {len(got)} parts, `{describe(got)}`; there should be {len(right)}: "
+            f"the answer has {len(got)} {'part' if len(got) == 1 else 'parts'}, "
+            f"`{describe(got)}`; there should be {len(right)}: "
             f"`{describe(right)}`."
         )
     plain = all(isinstance(part, Number | str) for part in right)

@@ -218,7 +218,7 @@ def test_equal_values(got: Any, right: Any):
         (0.51, 0.5, "gives `0.51`; right is `0.5`"),
         ("3", 3, "gives a str, `'3'`; one number"),
         (torch.ones(2), 1, "shape [2]; one number"),
-        ([1], [1, 2], "has 1 parts, `[1]`; there should be 2"),
+        ([1], [1, 2], "has 1 part, `[1]`; there should be 2"),
         ("ab", ["a", "b"], "gives a str"),
         ({"a": 1}, {"b": 1}, "has the keys ['a']; they should be ['b']"),
         ({"a": 1}, {"a": 2}, "at 'a', the answer gives `1`"),
