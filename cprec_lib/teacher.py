@@ -45,9 +45,7 @@ def _exercise(name: str, problem: Problem) -> Iterator[str]:
     yield f"**Task.** {_prose(problem.task)}"
     for number, hint in enumerate(problem.hints, start=1):
         yield f"**Hint {number}.** {_prose(hint)}"
-    yield f"**Solution.**\n\n{_code(problem.answer)}"
-    if problem.why:
-        yield _prose(problem.why)
+    yield f"**Solution.**\n\n{problem.solution()}"
     for number, slip in enumerate(problem.slips, start=1):
         yield f"**Wrong answer {number}.** {_prose(slip.message)}\n\n{_code(slip.answer)}"
 
