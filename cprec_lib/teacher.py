@@ -21,8 +21,7 @@ def teacher_page(problems: Mapping[str, Mapping[str, Problem]]) -> str:
         _overview(problems),
     ]
     for notebook, bank in problems.items():
-        if bank:
-            parts += [f"## {notebook}: {_minutes(bank.values())} minutes"]
+        parts.append(f"## {notebook}: {_minutes(bank.values())} minutes")
         for name, problem in bank.items():
             parts += _exercise(name, problem)
     return "\n\n".join(parts) + "\n"
