@@ -84,7 +84,8 @@ class Runs:
         first = self.by_model[name][0]
         seeds = min(len(self.by_model[name]), len(self.by_model[other]))
         width = first["model_config"]["width"] if first["model_config"] else "-"
-        where = f"{first['dataset']}, width {width}"
+        split = ", split by user" if first.get("split") == "by_user" else ""
+        where = f"{first['dataset']}, width {width}{split}"
         plural = "s" if seeds > 1 else ""
         made = f"{seeds} seed{plural}, {first['n_users']:,} users, {first['device']}"
         return Evidence(where, what, found, made)

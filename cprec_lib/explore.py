@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from textwrap import shorten
@@ -159,17 +159,34 @@ def _percent(shares: Sequence[float]) -> dict[str, float]:
     return {f"{share:.0%}": share for share in shares}
 
 
+def _named(values: Iterable[Any]) -> dict[str, Any]:
+    return {str(value): value for value in values}
+
+
+def _check_cuts(n_items: int) -> None:
+    if n_items < SMALLEST:
+        raise ValueError(
+            f"{n_items} items cannot be cut as the controls offer: take {SMALLEST} or more"
+        )
+
+
 def _join(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
 
 
 CUTS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FACTORS = (2, 4, 8, 16)
+SMALLEST = 100
+"""Items of which every cut offered leaves some on both sides."""
 
 
 def tail(counts: np.ndarray, width: int = 64) -> Explorable:
-    """What lies on each side of a cut through a catalogue with these `counts` [N], falling."""
+    """What lies on each side of a cut through a catalogue with these `counts` [N], falling.
+
+    Raises ValueError for fewer than 100 items.
+    """
     n_items = len(counts)
+    _check_cuts(n_items)
     spots = np.unique(np.linspace(0, n_items - 1, 150).round().astype(int))
     curve = (spots + 1) / n_items, counts[spots]
 
@@ -203,7 +220,7 @@ def tail(counts: np.ndarray, width: int = 64) -> Explorable:
             Control(
                 "Factor",
                 "How many times narrower the rows of the tail are.",
-                {str(factor): factor for factor in FACTORS},
+                _named(FACTORS),
                 4,
             ),
         ),
@@ -221,7 +238,11 @@ WIDTHS = (16, 32, 64, 128, 256, 512)
 
 
 def partition(n_items: int) -> Explorable:
-    """What three blocks save in the bread of a catalogue of `n_items`, by the ledger."""
+    """What three blocks save in the bread of a catalogue of `n_items`, by the ledger.
+
+    Raises ValueError for fewer than 100 items.
+    """
+    _check_cuts(n_items)
 
     def bread(first: float, second: float, width: int, factor: int) -> pictures.Bread:
         cutoffs = cutoffs_from_shares(n_items, [first, second])
@@ -257,13 +278,11 @@ def partition(n_items: int) -> Explorable:
             Control(
                 "Block 2 ends at", "The items beyond it form block 3.", _percent(SECOND_CUTS), 0.2
             ),
-            Control(
-                "Width", "The width of the head, and of the model.", {str(w): w for w in WIDTHS}, 64
-            ),
+            Control("Width", "The width of the head, and of the model.", _named(WIDTHS), 64),
             Control(
                 "Factor",
                 "How many times narrower each block is than the one before.",
-                {str(f): f for f in FACTORS},
+                _named(FACTORS),
                 4,
             ),
         ),
@@ -290,7 +309,14 @@ def tree(
     """Where a two-level softmax puts each user's probability, `log_prob` [U, N].
 
     `targets` [U] came next, after the items with the titles `last` [U]; `names` are titles by id.
+    Raises ValueError if there are no users, or if the shapes do not fit.
     """
+    expected = len(targets), partition.n_items
+    if not len(targets) == len(last) > 0 or log_prob.shape != expected:
+        raise ValueError(
+            f"log_prob {[*log_prob.shape]} and {len(last)} last titles do not fit "
+            f"{len(targets)} targets, one or more, and {partition.n_items} items"
+        )
     chances = log_prob.detach().exp().numpy()
     masses = [chances[:, start:end].sum(1) for start, end in partition.bounds]
     bests = [
@@ -318,7 +344,7 @@ def tree(
         title = state.title.replace("\n", "; ")
         return f"{title}, in {came}. The root gives {_join(parts)}."
 
-    users = {str(user): user for user in range(len(answers))}
+    users = _named(range(len(answers)))
     return Explorable(
         "tree",
         (Control("User", "Whose prediction is shown, by the order of the test part.", users, 0),),
@@ -390,22 +416,17 @@ def reach(window: int = 50) -> Explorable:
             Control(
                 "Dilations",
                 "How the dilation goes on from block to block.",
-                {n: n for n in STACKS},
+                _named(STACKS),
                 "1 and 4 in turn",
                 "list",
             ),
             Control(
                 "Blocks",
                 "How many residual blocks are stacked.",
-                {str(n): n for n in range(1, most + 1)},
+                _named(range(1, most + 1)),
                 most,
             ),
-            Control(
-                "Kernel size",
-                "How many taps each convolution has.",
-                {str(k): k for k in KERNELS},
-                3,
-            ),
+            Control("Kernel size", "How many taps each convolution has.", _named(KERNELS), 3),
         ),
         lambda name, blocks, kernel_size: table[name, blocks, kernel_size],
         lambda states: pictures.reach(states, window),
@@ -422,8 +443,9 @@ def reach(window: int = 50) -> Explorable:
     )
 
 
-def sharing(most: int = 8) -> Explorable:
+def sharing() -> Explorable:
     """Who shares with whom: a scheme and a number of residual blocks."""
+    most = 8
 
     def say(state: tuple[str, int]) -> str:
         scheme, blocks = state
@@ -437,14 +459,14 @@ def sharing(most: int = 8) -> Explorable:
             Control(
                 "Scheme",
                 "Which convolutions are one and the same.",
-                {s: s for s in SHARING},
+                _named(SHARING),
                 "adjacent-block",
                 "list",
             ),
             Control(
                 "Blocks",
                 "How many residual blocks the filling has.",
-                {str(n): n for n in range(1, most + 1)},
+                _named(range(1, most + 1)),
                 5,
             ),
         ),
@@ -468,8 +490,15 @@ def recommendations(
     """The lists of one or more models after films picked by title, and what one more changes.
 
     `films` and `one_more` open the controls; `titles` are by original id. `cutoffs` are drawn as
-    lines. Choices that name no film of the catalogue raise ValueError with the nearest titles.
+    lines. Choices that name no film of the catalogue raise ValueError with the nearest titles; of
+    films that share a title the most popular is meant. Raises ValueError if there is no model, no
+    film, or an item without a title.
     """
+    if not (models and films):
+        raise ValueError("recommendations need a model and a film to start from")
+    untitled = set(data.catalogue.items) - set(titles.dropna().index)
+    if untitled:
+        raise ValueError(f"{len(untitled)} items have no title, such as {min(untitled)}")
     known = titles.loc[data.catalogue.items]
     shown = dict(zip(range(1, data.n_items + 1), known, strict=True))
 
@@ -502,7 +531,7 @@ def recommendations(
             f"{each.title.removesuffix(' (◆)')}. {'; '.join(each.items)}." for each in state
         )
 
-    options = {title: title for title in sorted(known.unique())}
+    options = _named(sorted(known.unique()))
     opens = (*films, one_more)
     says = ["The oldest film of the history; a part of its title will do, then press Enter."]
     says += ["The next film; leave it empty for a shorter history."] * (len(films) - 1)
@@ -532,8 +561,12 @@ def budget(recorded: dict[str, dict[str, list[Result]]], base: str = "NextItNet"
     """Which recorded model wins within a budget of parameters: {data set: {model: its runs}}.
 
     The validation items choose the winner; its test NDCG@10 is compared with that of `base`,
-    users paired and seeds averaged. Models larger than `base` are left out.
+    users paired and seeds averaged. Models larger than `base` are left out. Raises ValueError if a
+    data set has no run of `base`, or if there is no data set.
     """
+    lacking = [data_set for data_set, models in recorded.items() if not models.get(base)]
+    if lacking or not recorded:
+        raise ValueError(f"no recorded runs of {base} on {_join(lacking) or 'any data set'}")
     sizes: dict[str, dict[str, int]] = {}
     gaps: dict[str, dict[str, Interval]] = {}
     valid: dict[str, dict[str, float]] = {}
@@ -567,7 +600,7 @@ def budget(recorded: dict[str, dict[str, list[Result]]], base: str = "NextItNet"
             Control(
                 "Data set",
                 "Which recorded runs are compared.",
-                {name: name for name in recorded},
+                _named(recorded),
                 first,
                 "list",
             ),

@@ -69,7 +69,7 @@ class Synthetic:
         return cls(**given)
 
     def __str__(self) -> str:
-        return PREFIX + ",".join(f"{key}={value:g}" for key, value in asdict(self).items())
+        return PREFIX + ",".join(f"{key}={value}" for key, value in asdict(self).items())
 
     @property
     def popularity(self) -> np.ndarray:

@@ -21,8 +21,7 @@ def teacher_page(problems: Mapping[str, Mapping[str, Problem]]) -> str:
         _overview(problems),
     ]
     for notebook, bank in problems.items():
-        if bank:
-            parts += [f"## {notebook}: {_minutes(bank.values())} minutes"]
+        parts.append(f"## {notebook}: {_minutes(bank.values())} minutes")
         for name, problem in bank.items():
             parts += _exercise(name, problem)
     return "\n\n".join(parts) + "\n"
@@ -45,9 +44,7 @@ def _exercise(name: str, problem: Problem) -> Iterator[str]:
     yield f"**Task.** {_prose(problem.task)}"
     for number, hint in enumerate(problem.hints, start=1):
         yield f"**Hint {number}.** {_prose(hint)}"
-    yield f"**Solution.**\n\n{_code(problem.answer)}"
-    if problem.why:
-        yield _prose(problem.why)
+    yield f"**Solution.**\n\n{problem.solution()}"
     for number, slip in enumerate(problem.slips, start=1):
         yield f"**Wrong answer {number}.** {_prose(slip.message)}\n\n{_code(slip.answer)}"
 

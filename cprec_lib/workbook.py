@@ -155,17 +155,10 @@ class Progress:
 
 
 def bank() -> Bank:
-    """The problems of every notebook that has some."""
+    """The problems of every notebook."""
     from cprec_lib.exercises import NOTEBOOKS, problems
 
-    found = {}
-    for notebook, module in NOTEBOOKS.items():
-        try:
-            found[notebook] = problems(notebook)
-        except ModuleNotFoundError as error:
-            if error.name != f"cprec_lib.exercises.{module}":
-                raise
-    return found
+    return {notebook: problems(notebook) for notebook in NOTEBOOKS}
 
 
 def progress(out: str | Path, problems: Bank | None = None) -> tuple[list[Progress], list[str]]:

@@ -308,6 +308,68 @@ def test_an_error_while_drawing_is_shown_and_raised():
         broken.show_presets()
 
 
+def with_films(**changes: Any) -> Explorable:
+    """The lists of one untrained model, with other arguments."""
+    data, titles = films()
+    given: dict[str, Any] = {
+        "models": {"CpRec": SequentialRecommender(cprec(data.n_items, 8, (0.1, 0.33)))},
+        "data": data,
+        "titles": titles,
+        "films": ["Film 002 (1990)"],
+        "one_more": "Film 003 (1990)",
+    }
+    return explore.recommendations(**given | changes)
+
+
+NO_FILM, NO_TITLE = films()[1].drop(7), films()[1].replace("Film 007 (1990)", None)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: explore.tail(COUNTS[:0]), "0 items cannot be cut"),
+        (lambda: explore.tail(COUNTS[:99]), "99 items cannot be cut"),
+        (lambda: explore.partition(1), "take 100 or more"),
+        (lambda: with_films(models={}), "need a model"),
+        (lambda: with_films(films=[]), "a film to start from"),
+        (lambda: with_films(titles=NO_FILM), "1 items have no title, such as 7"),
+        (lambda: with_films(titles=NO_TITLE), "1 items have no title, such as 7"),
+        (lambda: with_films(films=["Zebra"]).show_presets(), "the nearest are"),
+        (lambda: with_films(k=60).show_presets(), "ask for fewer"),
+        (lambda: explore.budget({}), "no recorded runs of NextItNet on any data set"),
+        (lambda: explore.budget({"one": {}}), "no recorded runs of NextItNet on one"),
+        (lambda: explore.budget({"one": {"NextItNet": []}}), "of NextItNet on one"),
+    ],
+)
+def test_what_makes_no_picture_is_said(make: Callable[[], Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(("users", "items", "titles"), [(0, 9, 0), (3, 8, 3), (3, 9, 1)])
+def test_a_tree_needs_users_and_shapes_that_fit(users: int, items: int, titles: int):
+    partition = BlockPartition(9, (2, 5), (4, 2, 1))
+    targets = torch.ones(users, dtype=torch.long)
+    with pytest.raises(ValueError, match="do not fit"):
+        explore.tree(torch.zeros(users, items), partition, targets, ["A"] * titles, {1: "B"})
+
+
+def test_the_smallest_catalogue_is_drawn_at_every_cut():
+    counts = COUNTS[: explore.SMALLEST]
+    for one in (explore.tail(counts), explore.partition(len(counts))):
+        for values in corners(one):
+            check_drawn(one.draw([one.look_up(*values)]))
+
+
+def test_of_two_films_with_one_title_the_more_popular_is_meant():
+    data, titles = films()
+    popular, rare = data.catalogue.items[[0, -1]]
+    titles[popular] = titles[rare] = "Twins (1988)"
+    twins = with_films(titles=titles).look_up("Twins (1988)", "")
+    titles[rare] = "Another (1988)"
+    assert twins[0].ids == with_films(titles=titles).look_up("Twins (1988)", "")[0].ids
+
+
 def test_the_tail_adds_up(made):
     cut = made["tail"].look_up(0.2, 4)
     assert cut.parts["interactions"] == pytest.approx(

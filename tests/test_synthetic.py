@@ -19,6 +19,8 @@ def test_a_name_gives_a_log_sorted_by_user_and_time():
     assert not table.equals(load_interactions(NAME.replace("seed=3", "seed=4")))
     assert str(Synthetic.parse(NAME)) == NAME
     assert Synthetic.parse("synthetic:") == Synthetic()
+    large = Synthetic(items=1_000_000, zipf=1.23456789)
+    assert Synthetic.parse(str(large)) == large
 
 
 def test_items_follow_the_law_at_every_step():

@@ -1,11 +1,16 @@
-"""Run a learner's code for a limited time."""
+"""Run a learner's code for a limited time, and undo what it does to the notebook's settings."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any, TypeVar
+
+import numpy as np
+import torch
 
 Value = TypeVar("Value")
 
@@ -58,3 +63,32 @@ def _end(worker: Thread) -> None:
         if worker.is_alive():
             raise_in_thread(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(_Stop))
             worker.join(0.05)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put back afterwards the random numbers, the default dtype and deterministic algorithms.
+
+    Grad mode and the default device are each thread's own: `within` leaves them alone.
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    dtype = torch.get_default_dtype()
+    deterministic = _deterministic()
+    # To read a GPU's random numbers would start CUDA where the notebook has not.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        torch.set_default_dtype(dtype)
+        if _deterministic() != deterministic:  # a call takes seconds the first time
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )

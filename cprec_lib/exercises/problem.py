@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Any, Literal
 
+<<<<<<< HEAD
 from cprec_lib.exercises.guard import TookTooLong, within
 from cprec_lib.exercises.source import source
 from cprec_lib.exercises.values import describe, difference
+=======
+from cprec_lib.exercises.guard import TookTooLong, undisturbed, within
+from cprec_lib.exercises.values import cut, describe, difference
+>>>>>>> review
 
 Status = Literal["not attempted", "correct", "incorrect", "cannot tell"]
 SECONDS = 10.0
-"""How long an answer may take for all cases of a problem."""
+"""How long an answer and its check may take for all cases of a problem."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,23 @@ class Problem:
     _hints_shown: int = field(default=0, repr=False)
 
     def check(self, answer: Any) -> Outcome:
-        """Judge an answer. Never raises, and ends in seconds whatever the answer does."""
+        """Judge an answer. Never raises, and ends in seconds whatever the answer does.
+
+        Random numbers and torch's default settings are afterwards what they were.
+        """
         try:
-            return self._judge(answer)
+            with undisturbed():
+                return within(SECONDS, lambda: self._judge(answer))
+        except TookTooLong:
+            return Outcome(
+                "cannot tell",
+                f"The answer and its check had not ended after {SECONDS:.0f} seconds. "
+                "Does a loop run for ever?",
+            )
         except KeyboardInterrupt:
             return Outcome("cannot tell", "The check was interrupted.")
         except Exception as error:
-            return Outcome(
-                "cannot tell", f"The check itself failed: {type(error).__name__}: {error}"
-            )
+            return Outcome("cannot tell", f"The check itself failed: {_said(error)}")
 
     def hint(self) -> Text:
         """The next hint; after the last one, the first again."""
@@ -116,14 +129,7 @@ class Problem:
             return Outcome(
                 "incorrect", f"The check needs the {kind} itself; this is {describe(answer)}."
             )
-        try:
-            results = within(SECONDS, lambda: self._results(answer))
-        except TookTooLong:
-            return Outcome(
-                "cannot tell",
-                f"The answer had not ended after {SECONDS:.0f} seconds. Does a loop run for ever?",
-            )
-        return self._compare(results)
+        return self._compare(self._results(answer))
 
     def _results(self, answer: Any) -> list[Any]:
         """What an answer makes of each case. Every case gets a copy, so nothing is spoilt."""
@@ -191,8 +197,16 @@ class _Failure:
 
     def __str__(self) -> str:
         where = f" in the line\n\n    {self.line}\n\n" if self.line else ", "
-        said = f"`{type(self.error).__name__}`: {self.error}"
-        return f"The answer stopped{where}with {said}"
+        return f"The answer stopped{where}with {_said(self.error)}"
+
+
+def _said(error: BaseException) -> str:
+    """The type and message of an error; that of a learner's own class may raise."""
+    try:
+        message = cut(str(error))
+    except Exception:
+        message = "its message cannot be shown"
+    return f"`{type(error).__name__}`: {message}"
 
 
 def _unwritten(result: Any) -> bool:

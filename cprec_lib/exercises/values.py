@@ -11,15 +11,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-LONGEST = 200  # characters of a value that a message shows
+LONGEST = 200  # characters of a value or an error that a message shows
 
 
 def difference(got: Any, right: Any) -> str:
     """What is wrong with `got`, as the end of a sentence's worth of text; "" if nothing is.
 
     Type, shape, dtype and device come first, then the values: whole numbers have to be equal, other
-    numbers to four digits. Where a plain number is right, so is a tensor or array that holds one.
+    numbers to four digits. Where a plain number or bool is right, so is a tensor or array that
+    holds one. What cannot be compared is wrong.
     """
+    try:
+        return _difference(got, right)
+    except Exception as error:
+        reason = f"cannot be compared with {_kind(right)} ({type(error).__name__})"
+        return f"the answer gives {_kind(got)}, `{describe(got)}`, which {reason}."
+
+
+def _difference(got: Any, right: Any) -> str:
     if isinstance(right, torch.Tensor):
         return _tensors(got, right)
     if isinstance(right, np.ndarray):
@@ -27,6 +36,7 @@ def difference(got: Any, right: Any) -> str:
     if isinstance(right, pd.Series | pd.DataFrame):
         return _frames(got, right)
     if isinstance(right, bool | str):
+        got = _scalar(got)
         wrong = type(got) is not type(right) or got != right
         return _sentence(got, right) if wrong else ""
     if isinstance(right, Number):
@@ -39,27 +49,38 @@ def difference(got: Any, right: Any) -> str:
 
 
 def describe(value: Any) -> str:
-    """A value as text, tensors as nested lists, cut when it is long."""
-    if isinstance(value, torch.Tensor):
-        value = _rounded(value.detach().cpu().numpy())
-        text = repr(value.tolist()) if value.size <= 40 else f"a tensor of shape {[*value.shape]}"
-    elif isinstance(value, np.ndarray):
-        text = (
-            repr(_rounded(value).tolist())
-            if value.size <= 40
-            else f"an array of shape {[*value.shape]}"
-        )
-    elif isinstance(value, float):
-        text = f"{value:.6g}"
-    elif isinstance(value, pd.Series | pd.DataFrame):
-        text = repr(value.to_dict())
-    else:
-        text = repr(value)
+    """A value as text, tensors as nested lists, cut when it is long. Never raises."""
+    try:
+        return cut(_text(value))
+    except Exception as error:  # a `__repr__` of the learner's, a tensor without values
+        return f"{_kind(value)} that cannot be shown ({type(error).__name__})"
+
+
+def cut(text: str) -> str:
+    """The start of a text, with an ellipsis if there is more."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    return values.astype(float).round(4) if values.dtype.kind == "f" else values
+def _text(value: Any) -> str:
+    if isinstance(value, torch.Tensor | np.ndarray):
+        kind = "a tensor" if isinstance(value, torch.Tensor) else "an array"
+        if math.prod(value.shape) > 40:
+            return f"{kind} of shape {[*value.shape]}"
+        values = _array(value)
+        rounded = values.astype(float).round(4) if values.dtype.kind == "f" else values
+        return repr(rounded.tolist())
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return repr(value.to_dict() if isinstance(value, pd.Series | pd.DataFrame) else value)
+
+
+def _array(values: torch.Tensor | np.ndarray) -> np.ndarray:
+    if isinstance(values, np.ndarray):
+        return values
+    values = values.detach().cpu()
+    # numpy has no bfloat16.
+    array: np.ndarray = (values.double() if values.is_floating_point() else values).numpy()
+    return array
 
 
 def _sentence(got: Any, right: Any) -> str:
@@ -68,8 +89,12 @@ def _sentence(got: Any, right: Any) -> str:
 
 def _kind(value: Any) -> str:
     name = type(value).__name__
+<<<<<<< HEAD
     vowel = name[0].lower() in "aeiou" or name == "ndarray"
     return f"{'an' if vowel else 'a'} {name}"
+=======
+    return f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
+>>>>>>> review
 
 
 def _tensors(got: Any, right: torch.Tensor) -> str:
@@ -81,8 +106,7 @@ def _tensors(got: Any, right: torch.Tensor) -> str:
         return f"the answer has the dtype {got.dtype}; it should be {right.dtype}."
     if got.device != right.device:
         return f"the answer lies on the device {got.device}; it should lie on {right.device}."
-    wrong = _values(got.detach().cpu().numpy(), right.detach().cpu().numpy())
-    return _sentence(got, right) if wrong else ""
+    return _sentence(got, right) if _values(_array(got), _array(right)) else ""
 
 
 def _arrays(got: Any, right: np.ndarray) -> str:
@@ -108,11 +132,16 @@ def _frames(got: Any, right: pd.Series | pd.DataFrame) -> str:
     return ""
 
 
+def _scalar(got: Any) -> Any:
+    """The plain value of a tensor or array that holds one; anything else as it is."""
+    held = isinstance(got, torch.Tensor | np.ndarray | np.generic)
+    return got.item() if held and math.prod(got.shape) == 1 else got
+
+
 def _numbers(got: Any, right: Any) -> str:
-    if isinstance(got, torch.Tensor | np.ndarray | np.generic):
-        if math.prod(got.shape) != 1:
-            return f"the answer has the shape {[*got.shape]}; one number is expected."
-        got = got.item()
+    got = _scalar(got)
+    if isinstance(got, torch.Tensor | np.ndarray):
+        return f"the answer has the shape {[*got.shape]}; one number is expected."
     if isinstance(got, bool) or not isinstance(got, int | float):
         return f"the answer gives {_kind(got)}, `{describe(got)}`; one number is expected."
     return _sentence(got, right) if _values(np.asarray(got), np.asarray(right)) else ""

@@ -1,5 +1,6 @@
 """How an answer is judged, whatever it is and does."""
 
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -116,6 +117,104 @@ def test_an_endless_loop_is_ended(answer: Callable[..., None], monkeypatch: pyte
     assert "Does a loop run for ever?" in outcome.message
 
 
+class Mute:
+    """Neither shown nor compared."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+
+class Quits:
+    """Ends the program when it is shown."""
+
+    def __repr__(self) -> str:
+        raise SystemExit
+
+
+class Hangs:
+    """Is never done with showing itself."""
+
+    def __repr__(self) -> str:
+        while True:
+            pass
+
+
+class Speechless(Exception):
+    """An error that raises itself when it is printed."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+def speechless(values: torch.Tensor, factor: float) -> None:
+    raise Speechless
+
+
+def verbose(values: torch.Tensor, factor: float) -> None:
+    raise ValueError("x" * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Mute(), "this is a Mute that cannot be shown (RuntimeError)"),
+        (lambda v, f: Mute(), "`a Mute that cannot be shown (RuntimeError)`"),
+        (lambda v, f: (v * f).to_sparse(), "cannot be compared with a Tensor (TypeError)"),
+        (speechless, "`Speechless`: its message cannot be shown"),
+        (verbose, "xx…"),
+    ],
+)
+def test_what_cannot_be_shown_or_compared_is_incorrect(answer: Any, expected: str):
+    outcome = make().check(answer)
+    assert outcome.status == "incorrect"
+    assert expected in outcome.message and len(outcome.message) < 500
+
+
+@pytest.mark.parametrize("strange", [["a", "b"], [[1], [1, 2]], [None, 1], [Mute(), Mute()]])
+@pytest.mark.parametrize("kind", [list, lambda parts: np.array(parts, dtype=object)])
+def test_arrays_that_hold_no_numbers_are_incorrect(strange: list[Any], kind: Callable[..., Any]):
+    slips = (Slip(lambda: np.array([2.0, 2.0]), "Other numbers."),)
+    arrays = make(answer=lambda: np.array([1.0, 2.0]), slips=slips, cases=((),))
+    assert arrays.check(lambda: kind(strange)).status == "incorrect"
+
+
+def test_a_value_that_ends_the_program_or_hangs_when_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(problem, "SECONDS", 0.5)
+    assert "asked to end the program" in make().check(lambda v, f: Quits()).message
+    assert "had not ended" in make().check(lambda v, f: Hangs()).message
+
+
+def test_an_answer_cannot_change_the_notebooks_later_numbers():
+    def meddles(values: torch.Tensor, factor: float) -> torch.Tensor:
+        for seed in (torch.manual_seed, np.random.seed, random.seed):
+            seed(0)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.set_grad_enabled(False)
+        torch.set_default_device("meta")
+        return values * factor
+
+    def state() -> list[Any]:
+        return [
+            torch.get_rng_state().tolist(),
+            np.random.get_state()[1].tolist(),
+            random.getstate(),
+            torch.get_default_dtype(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_grad_enabled(),
+            torch.get_default_device(),
+        ]
+
+    before = state()
+    assert make().check(meddles).status == "correct"
+    assert state() == before
+
+
 def test_an_answer_cannot_spoil_the_cases():
     def in_place(values: torch.Tensor, factor: float) -> torch.Tensor:
         return values.mul_(factor)
@@ -202,6 +301,9 @@ def test_within_returns_raises_and_ends():
         (pd.Series([1, 2]), pd.Series([1.0, 2.0])),
         ("yes", "yes"),
         (True, True),
+        (np.True_, True),
+        (torch.tensor(True), True),
+        (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16)),
         ({1, 2}, {2, 1}),
     ],
 )
@@ -227,6 +329,10 @@ def test_equal_values(got: Any, right: Any):
         (pd.Series([1]), pd.Series([2]), "right is"),
         (3, pd.Series([2]), "a Series is expected"),
         ({1}, {2}, "right is `{2}`"),
+        (torch.ones(1).bfloat16(), torch.zeros(1).bfloat16(), "gives `[1.0]`; right is `[0.0]`"),
+        (np.ones(2), None, "cannot be compared with a NoneType"),
+        (10**400, 0.5, "cannot be compared with a float"),
+        (torch.ones(1, device="meta"), 0.5, "a Tensor that cannot be shown"),
     ],
 )
 def test_differences(got: Any, right: Any, expected: str):
@@ -234,5 +340,6 @@ def test_differences(got: Any, right: Any, expected: str):
 
 
 def test_long_values_are_cut():
+    assert describe(10**5000) == "an int that cannot be shown (ValueError)"
     assert describe(torch.zeros(50)) == "a tensor of shape [50]"
     assert len(describe(list(range(1000)))) == 200
