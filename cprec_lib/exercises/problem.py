@@ -10,14 +10,9 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Any, Literal
 
-<<<<<<< HEAD
-from cprec_lib.exercises.guard import TookTooLong, within
-from cprec_lib.exercises.source import source
-from cprec_lib.exercises.values import describe, difference
-=======
 from cprec_lib.exercises.guard import TookTooLong, undisturbed, within
+from cprec_lib.exercises.source import source
 from cprec_lib.exercises.values import cut, describe, difference
->>>>>>> review
 
 Status = Literal["not attempted", "correct", "incorrect", "cannot tell"]
 SECONDS = 10.0

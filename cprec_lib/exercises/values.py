@@ -89,12 +89,8 @@ def _sentence(got: Any, right: Any) -> str:
 
 def _kind(value: Any) -> str:
     name = type(value).__name__
-<<<<<<< HEAD
     vowel = name[0].lower() in "aeiou" or name == "ndarray"
     return f"{'an' if vowel else 'a'} {name}"
-=======
-    return f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
->>>>>>> review
 
 
 def _tensors(got: Any, right: torch.Tensor) -> str:
