@@ -146,12 +146,12 @@ class Problem:
         if all(result is None or result is ... or _unwritten(result) for result in results):
             return _UNTOUCHED
         for case, result in zip(self.cases, results, strict=False):
-            if result is None:
-                nothing = "The answer returns nothing, `None`. Is there a way past its `return`?"
-                return Outcome("incorrect", f"{self._call(case)}{nothing}")
             if isinstance(result, _Failure):
                 return Outcome("incorrect", f"{self._call(case)}{result}")
             right = self._run(self.answer, *deepcopy(case))
+            if result is None and right is not None:
+                nothing = "The answer returns nothing, `None`. Is there a way past its `return`?"
+                return Outcome("incorrect", f"{self._call(case)}{nothing}")
             wrong = self.judge(result, right)
             if wrong:
                 example = f"{self._call(case)}{wrong[0].upper()}{wrong[1:]}"

@@ -24,7 +24,8 @@ _MACHINE_PATH = re.compile(
 )
 _PROGRESS_BAR = re.compile(r"\d+%\|.*?\| *\d.*")
 _MEASURED = re.compile(
-    rf"{OPENING}Measured on \d+ CPU cores: [\d.]+ (?:s|min), [\d.]+ GB\.{CLOSING}"
+    rf"{OPENING}Measured on \d+ CPU cores: [\d.]+ (?:s|min), [\d.]+ GB\."
+    rf"(?:<!-- [^>]* -->)?{CLOSING}"
 )
 _MARKDOWN_PICTURE_WITHOUT_ALT = re.compile(r"!\[\s*\]\([^)]*\)")
 _HTML_PICTURE_WITHOUT_ALT = re.compile(r"<img(?![^>]*\balt=['\"][^'\"])[^>]*>")
