@@ -9,7 +9,7 @@ from chromium import find_chromium
 from playwright.sync_api import Browser, sync_playwright
 from server import Server, serving
 
-from cprec_lib.workbook import copy_notebooks
+from cprec_lib.workbook import refresh
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab over a learner's copies of the notebooks."""
     checkout = tmp_path_factory.mktemp("checkout")
     folder = checkout / "my_work"
-    copy_notebooks(folder)
+    refresh(folder)
     shutil.copytree(ROOT / "results", checkout / "results")  # notebooks read ../results
     shutil.copy(HERE / "small_problems.py", folder)
     with serving(folder, tmp_path_factory.mktemp("jupyter")) as running:
