@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from chromium import find_chromium
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from server import Server, serving
 
 from cprec_lib.workbook import refresh
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+expect.set_options(timeout=30_000)  # milliseconds; a check of an exercise may take seconds
 
 
 @pytest.fixture(scope="session")
