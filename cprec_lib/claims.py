@@ -177,9 +177,7 @@ def _width(recorded: Sequence[Runs]) -> Entry:
     depth_helps = any(_gain(*pair).low > 0 for pair in of_depth)
     if any(gain.low > 0.2 for gain in gains):
         verdict: Verdict = "holds" if depth_helps else "holds in part"
-    elif any(
-        gain.high < 0.2 for gain, (_, name) in zip(gains, of_width, strict=True) if "512" in name
-    ):
+    elif any(_gain(runs, name).high < 0.2 for runs, name in of_width if name == wider[-1]):
         verdict = "holds in part" if depth_helps else "does not hold"
     else:
         verdict = "open"
