@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from textwrap import dedent
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cprec_lib.exercises import Problem
+from cprec_lib.exercises.source import source
 
 
 def teacher_page(problems: Mapping[str, Mapping[str, Problem]]) -> str:
@@ -57,33 +56,3 @@ def _code(answer: Any) -> str:
     text = source(answer)
     fence = "```" if "```" not in text else "````"
     return f"{fence}python\n{text}\n{fence}"
-
-
-def source(answer: Any) -> str:
-    """The source of a function or a class, else the value as text."""
-    try:
-        if getattr(answer, "__name__", "") == "<lambda>":
-            return _lambda(answer)
-        return dedent(inspect.getsource(answer)).strip()
-    except (OSError, TypeError):  # no source: a value, a partial function
-        return repr(answer)
-
-
-def _lambda(function: Callable[..., Any]) -> str:
-    """A lambda without the call or the tuple that it stands in."""
-    text = "".join(inspect.findsource(function)[0])
-    code = function.__code__
-    lines = {line for line, *_ in code.co_positions() if line is not None}
-    first = code.co_firstlineno
-    columns = [column for line, _, column, _ in code.co_positions() if line == first and column]
-    around = [
-        node
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Lambda)
-        and node.lineno == first
-        and (not columns or node.col_offset < min(columns))  # its body starts after "lambda"
-        and (node.end_lineno or 0) >= max(lines)
-    ]
-    innermost = max(around, key=lambda node: node.col_offset, default=None)
-    found = ast.get_source_segment(text, innermost) if innermost else None
-    return dedent(found or inspect.getsource(function)).strip()

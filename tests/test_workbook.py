@@ -501,7 +501,7 @@ def outer() -> Any:
 
 
 def test_lambdas_are_told_apart() -> None:
-    from cprec_lib.teacher import source
+    from cprec_lib.exercises.source import source
 
     assert source(two(True)) == "lambda x: x + 1"
     assert source(two(False)) == "lambda x: x - 1"

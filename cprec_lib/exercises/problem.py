@@ -112,8 +112,6 @@ class Problem:
 
     def answer_text(self) -> str:
         """The source of the solution, or its value."""
-        if not callable(self.answer):
-            return repr(self.answer)
         return source(self.answer)
 
     def _judge(self, answer: Any) -> Outcome:

@@ -1,4 +1,4 @@
-"""The source of a solution, as a learner would write it in a notebook."""
+"""The source of an answer, as a learner would write it in a notebook."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ Place = tuple[int, int]
 """A line and a byte in it, both from 0."""
 
 
-def source(solution: Callable[..., Any]) -> str:
-    """The source of a function or class, without type annotations, whose names need imports.
+def source(answer: Any) -> str:
+    """The source of a function or a class, else the value as text.
 
-    Before it stand the imports of the standard library that it needs. Others the notebook has.
+    Type annotations are left out, since their names need imports. Before a function stand the
+    imports of the standard library that it needs; others the notebook has.
     """
-    text = dedent(inspect.getsource(solution)).strip()
+    try:
+        if getattr(answer, "__name__", "") == "<lambda>":
+            return _lambda(answer)
+        text = dedent(inspect.getsource(answer)).strip()
+    except (OSError, TypeError):  # no source: a value, a partial function
+        return repr(answer)
     lines = text.encode().split(b"\n")
     for (line, start), (last, end) in sorted(_annotations(ast.parse(text), lines), reverse=True):
         lines[line : last + 1] = [lines[line][:start] + lines[last][end:]]
     code = b"\n".join(lines).decode()
-    imports = "\n".join(_imports(solution, ast.parse(code)))
+    imports = "\n".join(_imports(answer, ast.parse(code)))
     return f"{imports}\n\n\n{code}" if imports else code
 
 
@@ -55,3 +61,23 @@ def _annotations(tree: ast.AST, lines: list[bytes]) -> Iterator[tuple[Place, Pla
 def _end(node: ast.expr) -> Place:
     assert node.end_lineno is not None and node.end_col_offset is not None
     return node.end_lineno - 1, node.end_col_offset
+
+
+def _lambda(function: Callable[..., Any]) -> str:
+    """A lambda without the call or the tuple that it stands in."""
+    text = "".join(inspect.findsource(function)[0])
+    code = function.__code__
+    lines = {line for line, *_ in code.co_positions() if line is not None}
+    first = code.co_firstlineno
+    columns = [column for line, _, column, _ in code.co_positions() if line == first and column]
+    around = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Lambda)
+        and node.lineno == first
+        and (not columns or node.col_offset < min(columns))  # its body starts after "lambda"
+        and (node.end_lineno or 0) >= max(lines)
+    ]
+    innermost = max(around, key=lambda node: node.col_offset, default=None)
+    found = ast.get_source_segment(text, innermost) if innermost else None
+    return dedent(found or inspect.getsource(function)).strip()
