@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cprec_lib.evaluation import Interval
-from cprec_lib.plots import HATCHES, canvas, colours, ink
+from cprec_lib.plots import HATCHES, canvas, cell, colours, ink
 from cprec_lib.sharing import sharing_table
 
 SMALL = 9
@@ -215,9 +215,7 @@ def sharing(states: Sequence[tuple[str, int]], columns: int = 1) -> Figure:
         palette = colours(len(names) + 1)[1:]
         shades = dict(zip(names, palette, strict=True))
         for (row, block), index in np.ndenumerate(table):
-            axis.bar(block, 0.94, 0.94, row - 0.47, color=shades[index])
-            style: dict[str, Any] = {"weight": "bold", "ha": "center", "va": "center"}
-            axis.text(block, row, names[index], color=ink(shades[index]), **style)
+            cell(axis, (block, row), shades[index], names[index])
         axis.set(xlim=(-0.5, most - 0.5), ylim=(1.5, -0.5))
         axis.set_yticks([0, 1], ["first", "second"])
         axis.set_xticks(range(blocks))
