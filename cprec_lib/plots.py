@@ -179,7 +179,7 @@ def sharing_panels(
             for place, index in enumerate(pair):
                 dilation = dilations[block] * (place + 1)
                 letter = chr(ord("A") + index)
-                _cell(axis, (place, block), palette[index], letter, f"dilation {dilation}")
+                cell(axis, (place, block), palette[index], letter, f"dilation {dilation}")
         axis.set_xticks([0, 1], ["first", "second"])
         axis.set_yticks(range(len(table)))
         axis.set(xlim=(-0.5, 1.5), ylim=(-0.5, len(table) - 0.5))
@@ -189,13 +189,14 @@ def sharing_panels(
     return figure
 
 
-def _cell(axes: Axes, place: tuple[int, int], colour: Any, letter: str, note: str) -> None:
+def cell(axes: Axes, place: tuple[int, int], colour: Any, letter: str, note: str = "") -> None:
     """A coloured cell with a large letter above a small note, both legible on the colour."""
     column, row = place
     axes.bar(column, 1, width=1, bottom=row - 0.5, color=colour, edgecolor="white", linewidth=3)
     text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink(colour)}
-    axes.text(column, row + 0.13, letter, size="large", weight="bold", **text)
-    axes.text(column, row - 0.22, note, size="x-small", **text)
+    axes.text(column, row + (0.13 if note else 0), letter, size="large", weight="bold", **text)
+    if note:
+        axes.text(column, row - 0.22, note, size="x-small", **text)
 
 
 def impulse_responses(responses: Mapping[str, np.ndarray]) -> Figure:
@@ -422,7 +423,8 @@ def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: 
         )
     axes.set(xlabel="size of the weights in MiB", ylabel="test NDCG@10", title=title)
     axes.margins(x=0.15, y=0.15)
-    axes.legend(loc="lower right")
+    # Beside the axes, where it hides no dot.
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
