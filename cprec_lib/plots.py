@@ -400,7 +400,8 @@ def trade_off(
 def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: str) -> Figure:
     """Accuracy against size: one dot a model, and the Pareto front as a line.
 
-    A model stands on the front, and is named, if no other is both smaller and more accurate.
+    A model stands on the front if no other is both smaller and more accurate. Of more than six
+    models only those on the front are named.
     """
     figure, [axes] = canvas(width=9, height=4.6)
     by_size = sorted(accuracy, key=lambda name: (mebibytes[name], -accuracy[name]))
@@ -417,10 +418,9 @@ def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: 
     )
     line = [(mebibytes[name], accuracy[name]) for name in on_front]
     axes.plot(*np.transpose(line), "o-", color=colours(3)[0], label="Pareto front")
-    for name, place in zip(on_front, line, strict=True):
-        axes.annotate(
-            name, place, (0, 8), textcoords="offset points", ha="center", fontsize="small"
-        )
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": "small"}
+    for name in by_size if len(by_size) <= 6 else on_front:
+        axes.annotate(name, (mebibytes[name], accuracy[name]), (0, 8), **style)
     axes.set(xlabel="size of the weights in MiB", ylabel="test NDCG@10", title=title)
     axes.margins(x=0.15, y=0.15)
     # Beside the axes, where it hides no dot.

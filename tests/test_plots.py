@@ -507,8 +507,11 @@ def test_show_writes_nothing_without_a_prefix(shown, monkeypatch, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_front_names_the_models_that_no_other_beats():
+def test_the_front_names_the_models_that_no_other_beats_and_all_of_a_few():
     sizes = {"small": 10, "level": 10, "large, worse": 30, "medium": 20, "large": 40}
     scores = {"small": 0.2, "level": 0.1, "large, worse": 0.25, "medium": 0.3, "large": 0.4}
-    axes = plots.front(sizes, scores, "Front").axes[0]
-    assert [text.get_text() for text in axes.texts] == ["small", "medium", "large"]
+    few = plots.front(sizes, scores, "Front").axes[0]
+    assert {text.get_text() for text in few.texts} == set(sizes)
+    more = {"bad": 25, "worse": 26}
+    many = plots.front(sizes | more, scores | dict.fromkeys(more, 0.1), "Front").axes[0]
+    assert [text.get_text() for text in many.texts] == ["small", "medium", "large"]
