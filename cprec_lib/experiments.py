@@ -399,8 +399,8 @@ def run(
         **experiment.describe(),
         **describe_data(table, data),
         **describe_machine(chosen),
-        "peak_bytes": _peak_bytes(chosen),
-        "commit": _commit(),
+        "peak_bytes": peak_bytes(chosen),
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -448,13 +448,13 @@ def time_models(
         "milliseconds": race(built, data, setting.batch_size),
         **describe_data(table, data),
         **describe_machine(chosen),
-        "commit": _commit(),
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
     write_result(path, result)
 
 
-def _peak_bytes(device: torch.device) -> int | None:
+def peak_bytes(device: torch.device) -> int | None:
     """Peak memory: allocated on a GPU, else resident of this process; None where unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -466,7 +466,7 @@ def _peak_bytes(device: torch.device) -> int | None:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The checkout's commit, with a + if files differ from it; None outside a checkout."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     here = Path(__file__).parent

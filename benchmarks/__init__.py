@@ -1,0 +1,1 @@
+"""Speed and memory of the library beside what a user would otherwise pick, in one run."""

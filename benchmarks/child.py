@@ -1,0 +1,63 @@
+"""One side of a comparison, measured in a process of its own: `python -m benchmarks.child JSON`.
+
+The JSON names a function, its options and the number of calls. The function prepares and returns
+the work to be timed; the work returns numbers by which the sides are compared. The last line that
+is printed is JSON again: seconds of each call, bytes that the process grew by, the numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from cprec_lib.experiments import peak_bytes
+
+Work = Callable[[], Sequence[float]]
+
+
+class TooLittleMemory(Exception):
+    """This machine cannot hold what a side would need; the text says how much that is."""
+
+
+def require(n_bytes: float) -> None:
+    """Raise TooLittleMemory unless that many bytes are free, with a tenth to spare."""
+    if torch.cuda.is_available():
+        free: float = torch.cuda.mem_get_info()[0]
+    else:
+        import psutil
+
+        free = psutil.virtual_memory().available
+    if n_bytes > 0.9 * free:
+        raise TooLittleMemory(f"needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+
+
+def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dict[str, Any]:
+    """Prepare the side, warm up once unless there is but one call, and time the calls."""
+    if threads:
+        torch.set_num_threads(threads)
+    module, name = side.split(":")
+    prepare: Callable[..., Work] = getattr(importlib.import_module(module), name)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before = peak_bytes(device) or 0
+    try:
+        work = prepare(**options)
+        numbers = work() if calls > 1 else []
+        seconds = []
+        for _ in range(calls):
+            started = time.perf_counter()
+            numbers = work()  # numbers on the CPU, so a GPU has been waited for
+            seconds.append(time.perf_counter() - started)
+    except TooLittleMemory as error:
+        return {"skipped": str(error)}
+    grown = (peak_bytes(device) or 0) - before
+    return {"seconds": seconds, "bytes": grown, "numbers": [float(x) for x in numbers]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(**json.loads(sys.argv[1]))))
