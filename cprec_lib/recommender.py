@@ -241,8 +241,8 @@ class SequentialRecommender(nn.Module):
                 "no window holds two items in a row, so there is nothing to predict; give windows "
                 "[B, L + 1] with two items in a row"
             )
-        nll: Tensor = self.softmax.nll(hidden, targets.flatten()[rows], sizes)
-        return nll.mean()
+        mean: Tensor = self.softmax.mean_nll(hidden, targets.flatten()[rows], sizes)
+        return mean
 
     def count_targets(self, windows: Tensor) -> Tensor:
         """How many targets each window [W, L + 1] has in each block of the softmax: [W, n].

@@ -6,19 +6,15 @@ belongs to item i. Padding (id 0) has no column, so it is never predicted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cprec_lib.chunked import chunk_rows, summed_cross_entropy
 from cprec_lib.embedding import check_ids
 from cprec_lib.partition import BlockPartition
-
-CPU_CHUNK = 2**19
-"""Cells of the matrix of logits that is made at once when training on a CPU, to fit its cache."""
-CPU_ROWS = 32
-"""Rows that are taken at once all the same: with fewer, reading the weights anew costs more."""
 
 
 class _FlatSoftmax(nn.Module):
@@ -38,14 +34,15 @@ class _FlatSoftmax(nn.Module):
         `sizes` are not needed: there are no blocks.
         """
         _check_targets(targets, self.n_items)
-        rows = len(targets)
-        if hidden.device.type == "cpu":
-            # A few rows at a time stay in its cache: half the time of one large matrix.
-            rows = max(CPU_ROWS, CPU_CHUNK // self.n_items)
+        return F.cross_entropy(self.logits(hidden), targets - 1, reduction="none")
+
+    def mean_nll(
+        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
+    ) -> Tensor:
+        """The mean of `nll`, a scalar to train on, from a few rows of logits at a time."""
+        rows = chunk_rows(hidden.shape[1], self.n_items, hidden.device)
         chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
-        return torch.cat(
-            [F.cross_entropy(self.logits(h), t - 1, reduction="none") for h, t in chunks]
-        )
+        return torch.cat([self.nll(h, t) for h, t in chunks]).mean()
 
     def log_prob(self, hidden: Tensor) -> Tensor:
         """Log-probabilities [T, N] of every item."""
@@ -74,6 +71,14 @@ class FullSoftmax(_FlatSoftmax):
         """Unnormalised scores [T, N] of hidden [T, d]."""
         scores: Tensor = self.output(hidden)
         return scores
+
+    def mean_nll(
+        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
+    ) -> Tensor:
+        """The mean of `nll`, a scalar to train on, without its matrix [T, N]: see `chunked`."""
+        _check_targets(targets, self.n_items)
+        weight, bias = self.output.weight, self.output.bias
+        return summed_cross_entropy(hidden, weight, targets - 1, bias) / len(targets)
 
 
 class _Tails(nn.Module):
@@ -138,18 +143,41 @@ class BlockSoftmax(_Tails):
         inside its block; only the rows that need a block pass through it. `sizes`, if the caller
         knows them, are the numbers of targets in each block; else a GPU is asked and waited for.
         """
+        precise = torch.promote_types(hidden.dtype, torch.float32)
+        nll = hidden.new_zeros(len(targets), dtype=precise)
+        for rows, some, table, wanted in self._levels(hidden, targets, sizes):
+            inside = F.cross_entropy(F.linear(some, table), wanted, reduction="none")
+            nll = nll.index_add(0, rows, inside)
+        return nll
+
+    def mean_nll(
+        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
+    ) -> Tensor:
+        """The mean of `nll`, a scalar to train on, without its matrices of logits: see `chunked`.
+
+        Arguments and errors as for `nll`.
+        """
+        levels = self._levels(hidden, targets, sizes)
+        sums = [summed_cross_entropy(some, table, wanted) for _, some, table, wanted in levels]
+        return torch.stack(sums).sum() / len(targets)
+
+    def _levels(
+        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """The classifications that targets pass through: all the root's, some a tail block's.
+
+        Each as (rows, their vectors, the table of classes, the class of each row from 0).
+        """
         _check_targets(targets, self.n_items)
         # Not torch.bucketize: its tensor of cutoffs would have to be sent to a GPU in each step.
         block = torch.stack([targets > cutoff for cutoff in self.partition.cutoffs]).sum(0)
-        root_targets = torch.where(block == 0, targets, self.head_size + block) - 1
-        nll = F.cross_entropy(self.root(hidden), root_targets, reduction="none")
+        classes = torch.where(block == 0, targets, self.head_size + block) - 1
+        yield torch.arange(len(targets), device=targets.device), hidden, self.root.weight, classes
         for tail, (start, _) in enumerate(self.partition.bounds[1:]):
             rows = rows_where(block == tail + 1, sizes[tail + 1] if sizes else None)
-            inside = F.cross_entropy(
-                self.tail_logits(tail, hidden[rows]), targets[rows] - start - 1, reduction="none"
-            )
-            nll = nll.index_add(0, rows, inside)
-        return nll
+            narrow = self.tail_projections[tail](hidden[rows])
+            table = self.tail_tables[tail].get_parameter("weight")
+            yield rows, narrow, table, targets[rows] - start - 1
 
     def log_prob(self, hidden: Tensor) -> Tensor:
         """Log-probabilities [T, N] of every item."""

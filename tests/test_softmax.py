@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import partitions
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from cprec_lib import BlockPartition, BlockSoftmax, FullSoftmax, LowRankSoftmax, softmax
+from cprec_lib import BlockPartition, BlockSoftmax, FullSoftmax, LowRankSoftmax
 
 KINDS = pytest.mark.parametrize("kind", ["full", "block", "low rank"])
 seeds = st.integers(0, 10_000)
@@ -147,58 +146,21 @@ def test_probabilities_sum_to_1_and_the_loss_is_minus_their_logarithm(kind, part
     torch.testing.assert_close(module.nll(hidden, targets), expected)
 
 
-@pytest.mark.parametrize("kind", ["full", "low rank"])
-def test_the_loss_in_chunks_is_the_loss_at_once(kind, monkeypatch):
-    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
-    hidden, targets = random_rows(BlockPartition(20, (3,), (4, 2)), 23, seed=1)
+@KINDS
+@given(partition=partitions(), seed=seeds, n_rows=st.integers(1, 40))
+def test_the_mean_and_its_gradients_are_those_of_the_plain_loss(kind, partition, seed, n_rows):
+    module = build(kind, partition, seed)
+    hidden, targets = random_rows(partition, n_rows, seed)
     inputs = [hidden.clone().requires_grad_() for _ in range(2)]
-    at_once = F.cross_entropy(module.logits(inputs[0]), targets - 1, reduction="none")
-    sizes = []
-    logits = module.logits
-    monkeypatch.setattr(module, "logits", lambda rows: sizes.append(len(rows)) or logits(rows))
-    monkeypatch.setattr(softmax, "CPU_CHUNK", 100)
-    monkeypatch.setattr(softmax, "CPU_ROWS", 2)
-    in_chunks = module.nll(inputs[1], targets)
-    assert sizes == [5, 5, 5, 5, 3]
-    torch.testing.assert_close(in_chunks, at_once)
-    for values in (at_once, in_chunks):
-        values.square().sum().backward()
-    torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
-
-
-@pytest.mark.parametrize("kind", ["full", "low rank"])
-def test_a_catalogue_larger_than_a_chunk_goes_row_by_row(kind, monkeypatch):
-    monkeypatch.setattr(softmax, "CPU_CHUNK", 7)
-    monkeypatch.setattr(softmax, "CPU_ROWS", 1)
-    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
-    hidden, targets = random_rows(BlockPartition(20, (3,), (4, 2)), 3, seed=1)
-    expected = -module.log_prob(hidden).gather(1, targets[:, None] - 1).squeeze(1)
-    torch.testing.assert_close(module.nll(hidden, targets), expected)
-
-
-@pytest.mark.parametrize("n_items", [1000, 20_000, 200_000])
-def test_chunks_keep_their_rows_on_a_large_catalogue(n_items, monkeypatch):
-    full = FullSoftmax(1, n_items)
-    sizes = []
-    logits = full.logits
-    monkeypatch.setattr(full, "logits", lambda rows: sizes.append(len(rows)) or logits(rows))
-    full.nll(torch.ones(600, 1), torch.ones(600, dtype=torch.long))
-    rows = {1000: 524, 20_000: 32, 200_000: 32}[n_items]
-    assert set(sizes[:-1]) == {rows} and sum(sizes) == 600
-
-
-@pytest.mark.parametrize("kind", ["full", "low rank"])
-def test_off_the_cpu_the_loss_is_taken_at_once(kind, monkeypatch):
-    """The meta device stands in for a GPU; it computes shapes alone."""
-    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1))).to("meta")
-    monkeypatch.setattr(softmax, "CPU_CHUNK", 1)
-    monkeypatch.setattr(softmax, "CPU_ROWS", 1)
-    sizes = []
-    logits = module.logits
-    monkeypatch.setattr(module, "logits", lambda rows: sizes.append(len(rows)) or logits(rows))
-    hidden = torch.ones(9, 4, dtype=torch.float64, device="meta")
-    assert module.nll(hidden, torch.ones(9, dtype=torch.long, device="meta")).shape == (9,)
-    assert sizes == [9]
+    found = []
+    for loss, start in (
+        (module.nll(inputs[0], targets).mean(), inputs[0]),
+        (module.mean_nll(inputs[1], targets), inputs[1]),
+    ):
+        gradients = torch.autograd.grad(3 * loss, [start, *module.parameters()])
+        found.append([loss, *gradients])
+    for plain, lean in zip(*found, strict=True):
+        torch.testing.assert_close(lean, plain)
 
 
 @KINDS

@@ -1,0 +1,105 @@
+"""The cross-entropy of a linear layer without its matrix of logits [T, N]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+CPU_CELLS = 2**19
+"""Logits made at once on a CPU: few enough for its cache."""
+GPU_CELLS = 2**28
+"""Logits made at once on a GPU: many enough to keep it busy, 1 GiB in float32."""
+FEWEST_ROWS = 16
+"""Rows made at once all the same on a CPU: with fewer, reading the weights anew costs more."""
+
+
+def chunk_rows(width: int, n_items: int, device: torch.device) -> int:
+    """Rows of hidden vectors to take at once through a linear layer from `width` to `n_items`."""
+    if device.type != "cpu":
+        return max(1, GPU_CELLS // n_items)
+    # A row for each column of the weights: the logits then take the room of the weights.
+    return max(FEWEST_ROWS, width, CPU_CELLS // n_items)
+
+
+def summed_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None = None,
+    rows: int | None = None,
+) -> Tensor:
+    """Sum over t of -log softmax(W h_t + b)[target_t], a scalar.
+
+    For hidden [T, d], weight [N, d], targets [T] in 0..N-1 and bias [N]. The same as
+    `F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="sum")`, but only `rows`
+    (by default `chunk_rows`) rows of the logits exist at a time, and the gradients are made from
+    them there and then. Memory then grows with T d + N d, not with T N, and on a CPU the logits
+    stay in the cache. One backward only, and no second derivatives. Raises ValueError for rows
+    below 1.
+    """
+    if rows is None:
+        rows = chunk_rows(hidden.shape[1], len(weight), hidden.device)
+    if rows < 1:
+        raise ValueError(f"rows {rows} is below 1; a chunk needs at least one row")
+    if torch.is_autocast_enabled(hidden.device.type):
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+    if not torch.is_grad_enabled():
+        return _sum_only(hidden, weight, targets, bias, rows)
+    total: Tensor = _SummedCrossEntropy.apply(hidden, weight, targets, bias, rows)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _sum_only(
+    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, rows: int
+) -> Tensor:
+    chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
+    losses = [F.cross_entropy(F.linear(h, weight, bias), t, reduction="sum") for h, t in chunks]
+    return torch.stack(losses).sum()
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """The gradient of -log softmax(z)[t] by z is softmax(z) minus 1 at t; the rest is two products.
+
+    They are made in the forward pass, while the logits are there, and only scaled in the backward.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, rows: int
+    ) -> Tensor:
+        precise = torch.promote_types(weight.dtype, torch.float32)
+        total = hidden.new_zeros((), dtype=precise)
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight, dtype=precise)
+        grad_bias = None if bias is None else torch.zeros_like(bias, dtype=precise)
+        for first in range(0, len(hidden), rows):
+            h, t = hidden[first : first + rows], targets[first : first + rows].unsqueeze(1)
+            scores = F.linear(h, weight, bias).log_softmax(1, dtype=precise)
+            total -= scores.gather(1, t).sum()
+            by_logits = scores.exp_().scatter_add_(1, t, scores.new_full(t.shape, -1))
+            if grad_bias is not None:
+                grad_bias += by_logits.sum(0)
+            by_logits = by_logits.to(weight.dtype)
+            torch.mm(by_logits, weight, out=grad_hidden[first : first + rows])
+            if precise == weight.dtype:
+                grad_weight.addmm_(by_logits.T, h)
+            else:
+                grad_weight += by_logits.T @ h
+        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("a second backward through this loss; compute the loss again")
+        # Scaled in place, as a copy of the weights' gradient would be as large as the weights.
+        for gradient in filter(torch.is_tensor, ctx.gradients):
+            gradient.mul_(grad)
+        (hidden, weight, bias), ctx.gradients = ctx.gradients, None
+        return hidden, weight, None, bias, None
