@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cprec_lib.baselines import Bigram, Popularity
+    from cprec_lib.bounds import TailBounds
     from cprec_lib.checkpoints import History
     from cprec_lib.datasets import load_interactions, load_titles
     from cprec_lib.embedding import BlockEmbedding, FullEmbedding
@@ -52,6 +53,7 @@ __all__ = [
     "SelfAttention",
     "SequenceData",
     "SequentialRecommender",
+    "TailBounds",
     "TrainConfig",
     "compare",
     "count_parameters",
@@ -86,6 +88,7 @@ _HOMES = {
     "SelfAttention": "middle",
     "SequenceData": "sequences",
     "SequentialRecommender": "recommender",
+    "TailBounds": "bounds",
     "TrainConfig": "training",
     "compare": "evaluation",
     "count_parameters": "ledger",

@@ -26,7 +26,7 @@ from cprec_lib.partition import (
     whole_numbers,
 )
 from cprec_lib.sharing import sharing_table
-from cprec_lib.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax, rows_where
+from cprec_lib.softmax import BlockSoftmax, Bound, FullSoftmax, LowRankSoftmax, rows_where
 
 MIDDLES = ("cnn", "gru", "attention")
 """Names of the fillings: `DilatedCNN`, `GRU` and `SelfAttention`."""
@@ -278,22 +278,27 @@ class SequentialRecommender(nn.Module):
 
     @torch.no_grad()
     def recommend(
-        self, histories: Sequence[Sequence[int]], k: int, exclude_seen: bool = False
+        self,
+        histories: Sequence[Sequence[int]],
+        k: int,
+        exclude_seen: bool = False,
+        bound: Bound | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The k most probable next items after each history (item ids, oldest first).
 
         Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue. The whole
         history is used, also if it is longer than the windows of the training (`max_len`); only
         attention is limited to its last `max_positions` items. `exclude_seen` leaves out the items
-        of the history itself. The model's training mode is put back afterwards. Raises ValueError
-        for an empty history, an id outside 1..N, or if fewer than k items remain.
+        of the history itself. `bound`, see `BlockSoftmax.top_k`, saves time on a large catalogue.
+        The model's training mode is put back afterwards. Raises ValueError for an empty history,
+        an id outside 1..N, or if fewer than k items remain.
         """
         contexts = self._pad(histories)
         training = self.training
         self.eval()
         try:
             top: tuple[Tensor, Tensor] = self.softmax.top_k(
-                self.last_hidden(contexts), k, contexts if exclude_seen else None
+                self.last_hidden(contexts), k, contexts if exclude_seen else None, bound
             )
         finally:
             self.train(training)

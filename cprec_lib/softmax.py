@@ -6,7 +6,7 @@ belongs to item i. Padding (id 0) has no column, so it is never predicted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from cprec_lib.chunked import chunk_rows, summed_cross_entropy
 from cprec_lib.embedding import check_ids
 from cprec_lib.partition import BlockPartition
+
+Bound = Callable[[int, Tensor], Tensor]
+"""Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
 
 
 class _FlatSoftmax(nn.Module):
@@ -49,11 +52,14 @@ class _FlatSoftmax(nn.Module):
         return self.logits(hidden).log_softmax(-1)
 
     @torch.no_grad()
-    def top_k(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def top_k(
+        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
         Equal values go to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none.
-        Raises ValueError if fewer than k items remain or `exclude` does not fit.
+        A `bound` is not needed: there are no blocks. Raises ValueError if fewer than k items remain
+        or `exclude` does not fit.
         """
         _check_k(k, self.n_items, len(hidden), exclude)
         values, columns = _best(_without(self.log_prob(hidden), exclude, 0), k)
@@ -191,17 +197,19 @@ class BlockSoftmax(_Tails):
         return token.unsqueeze(1) + self.tail_logits(tail, hidden).log_softmax(-1)
 
     @torch.no_grad()
-    def top_k(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def top_k(
+        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
         Exact, yet a tail block is computed only for the rows where it can matter: no item of a
         block is more probable than the block's token, so a token at or below the k-th best value
-        so far rules its block out. Equal values go to the lower item id. `exclude` [T, E] holds
-        ids to leave out, 0 for none. Raises ValueError if fewer than k items remain or `exclude`
-        does not fit.
+        so far rules its block out. `bound`, a `bounds.TailBounds`, rules out more. Equal values go
+        to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none. Raises ValueError
+        if fewer than k items remain, `exclude` does not fit, or the bounds are of other weights.
         """
         _check_k(k, self.n_items, len(hidden), exclude)
-        return self._search(hidden, self.root(hidden), k, exclude, opened=None)
+        return self._search(hidden, self.root(hidden), k, exclude, bound or _at_most_one)
 
     @torch.no_grad()
     def early_stopping_top_k(
@@ -217,26 +225,21 @@ class BlockSoftmax(_Tails):
         root = self.root(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.head_size, root.shape[1], device=root.device)
-        return self._search(hidden, root, k, exclude, (best.unsqueeze(2) == tokens).any(1))
+        opened = (best.unsqueeze(2) == tokens).any(1)
+        bounds = torch.where(opened, torch.inf, -torch.inf)  # looked into in any case, or in none
+        return self._search(hidden, root, k, exclude, lambda tail, _: bounds[:, tail])
 
     def _search(
-        self,
-        hidden: Tensor,
-        root_logits: Tensor,
-        k: int,
-        exclude: Tensor | None,
-        opened: Tensor | None,
+        self, hidden: Tensor, root_logits: Tensor, k: int, exclude: Tensor | None, bound: Bound
     ) -> tuple[Tensor, Tensor]:
-        """Best items of the head, then of each tail block where `opened` [T, n - 1], or the bound
-        where that is None, says that it must be looked into."""
+        """Best items of the head, then of each tail block where the bound says that it matters."""
         root = root_logits.log_softmax(-1)
         values, columns = _best(_without(root[:, : self.head_size], exclude, 0), k)
         missing = (0, k - values.shape[1])
         values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
         for tail, (start, _) in enumerate(self.partition.bounds[1:]):
             token = root[:, self.head_size + tail]
-            wanted = token > values[:, -1] if opened is None else opened[:, tail]
-            rows = wanted.nonzero().squeeze(1)
+            rows = rows_where(token + bound(tail, hidden) > values[:, -1])
             if rows.numel() == 0:
                 continue
             scores = self._tail_log_prob(tail, hidden[rows], token[rows])
@@ -246,6 +249,11 @@ class BlockSoftmax(_Tails):
                 (values[rows], items[rows]), (found, columns + start + 1), k
             )
         return values, items.masked_fill(values == -torch.inf, 0)
+
+
+def _at_most_one(tail: int, hidden: Tensor) -> Tensor:
+    """The bound that always holds: no probability is above 1."""
+    return hidden.new_zeros(())
 
 
 def rows_where(mask: Tensor, count: int | None = None) -> Tensor:

@@ -58,7 +58,7 @@ def latency(
     Exact, and by the early-stopping rule where the softmax has it.
     """
     device = next(model.parameters()).device
-    searches = {"exact": model.softmax.top_k}
+    searches: dict[str, Callable[..., Any]] = {"exact": model.softmax.top_k}
     if isinstance(model.softmax, BlockSoftmax):
         searches["early stopping"] = model.softmax.early_stopping_top_k
     model.eval()

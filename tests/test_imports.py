@@ -150,8 +150,17 @@ def test_the_contract_can_be_called_by_place_and_by_name(function, names):
 # Each module imports only modules that stand before it.
 ORDER = [
     *("files", "tables", "synthetic", "datasets", "sequences", "partition", "longtail"),
-    *("embedding", "sharing", "middle", "chunked", "softmax", "recommender", "ledger", "baselines"),
-    *("evaluation", "processes", "batches", "checkpoints", "training", "runs", "results"),
+    *("embedding", "sharing", "middle", "chunked", "softmax", "bounds", "recommender", "ledger"),
+    *(
+        "baselines",
+        "evaluation",
+        "processes",
+        "batches",
+        "checkpoints",
+        "training",
+        "runs",
+        "results",
+    ),
     *("timing", "experiments", "claims", "plots", "pictures", "explore", "notebooks"),
     *("calibration", "doctor", "exercises", "teacher", "workbook", "cli"),
 ]
