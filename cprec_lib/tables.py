@@ -8,13 +8,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    from pyarrow import RecordBatch
 
 COLUMNS = ["user", "item", "timestamp"]
 ALIASES = {
@@ -93,19 +90,28 @@ def _read_integers(path: Path, delimiter: str) -> pd.DataFrame:
     with path.open(encoding="ascii") as file:
         header = file.readline().rstrip("\n").split(delimiter)
     names = [header[i] for i in _match_columns(header, path)]
-    layout = csv.ParseOptions(delimiter=delimiter)
-    text = csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, string()))
-    with csv.open_csv(path, parse_options=layout, convert_options=text) as blocks:
-        # Integers a megabyte at a time: the text of all rows would take gigabytes.
+    # Integers 4 MB at a time: the text of all rows would take gigabytes.
+    options = {
+        "read_options": csv.ReadOptions(block_size=2**22),
+        "parse_options": csv.ParseOptions(delimiter=delimiter),
+        "convert_options": csv.ConvertOptions(
+            include_columns=names, column_types=dict.fromkeys(names, string())
+        ),
+    }
+    with csv.open_csv(path, **options) as blocks:
         integers = [_integers(block) for block in blocks]
     return Table.from_batches(integers).to_pandas()
 
 
-def _integers(block: RecordBatch) -> RecordBatch:
+def _integers(block: Any) -> Any:
+    """A record batch of text as one of integers. Raises ValueError if something is lost by it."""
     from pyarrow import RecordBatch, compute, int64
 
-    for text in block.columns:
-        if not compute.all(compute.match_substring_regex(text, f"^({INTEGER})$")).as_py():
+    for text in block.columns:  # what INTEGER says, without the sign, in a fifth of its time
+        length = compute.binary_length(text)
+        padded = compute.and_(compute.starts_with(text, "0"), compute.greater(length, 1))
+        exact = compute.and_not(compute.ascii_is_decimal(text), padded)
+        if not compute.all(compute.and_(exact, compute.less(length, 19))).as_py():
             raise ValueError("not all are integers")
     return RecordBatch.from_arrays([text.cast(int64()) for text in block.columns], COLUMNS)
 
