@@ -1,32 +1,61 @@
 """From a raw ratings file to training tensors: our reader beside the way a user would write it.
 
 The log is generated in MovieLens's format and of its shape: 145 ratings a user, 27,000 items on a
-Zipf curve, rows by user and item, and many ratings in one second.
+Zipf curve, rows by user and item, and several ratings in one second.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 from pyarrow import csv
 from torch import Tensor
 
-from benchmarks.child import Work
+from benchmarks.child import Work, require
 from benchmarks.contest import Side, contest
 from cprec_lib import SequenceData, load_interactions
-from cprec_lib.datasets import DATASETS
 
+TITLE = "From a raw ratings file to training tensors"
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bench"
+COLUMNS = ["userId", "movieId", "rating", "timestamp"]
 ITEMS = 27_000
 RATINGS_PER_USER = 145
 MAX_LEN = 50
-COLUMNS = ["user", "item", "rating", "timestamp"]
+# Where there is a GPU as well, it has no part in this: memory is that of the process.
+COMMAND = ("env", "CUDA_VISIBLE_DEVICES=", sys.executable, "-m", "benchmarks.child")
+
+
+def row(quick: bool) -> dict[str, Any]:
+    """Both sides on 20 million ratings, or on 2 million if `quick`."""
+    return {"title": TITLE, "cases": [case(2_000_000 if quick else 20_000_000)]}
+
+
+def case(rows: int, folder: Path = FOLDER) -> dict[str, Any]:
+    """Seconds and memory grown of each side on a log of `rows` ratings, made once and kept."""
+    path = folder / f"ratings-{rows}.csv"
+    options = {"path": str(path), "rows": rows}
+    generator, ours, by_hand = (
+        Side(name, f"{__name__}:{function}", options, calls=1, command=COMMAND)
+        for name, function in [
+            ("generator", "generated"),
+            ("cprec_lib", "ours"),
+            ("pandas", "by_hand"),
+        ]
+    )
+    sides = contest([generator], rounds=1)
+    if path.exists():  # otherwise the generator was skipped for want of memory
+        sides = contest([ours, by_hand], rounds=1, tolerance=0)  # sums of ids are exact
+    return {"case": f"{rows:,} ratings", "ours": "cprec_lib", "sides": sides}
+
+
+# ---- The log ----
 
 
 def ratings(rows: int, seed: int = 0) -> pa.Table:
@@ -50,24 +79,84 @@ def ratings(rows: int, seed: int = 0) -> pa.Table:
     return pa.table([user + 1, item + 1, stars, time], names=COLUMNS)
 
 
-def file_of(rows: int, ending: str) -> Path:
-    """The log as ratings.csv, or within an archive as GroupLens packs it; made once and kept."""
-    path = FOLDER / str(rows) / {"csv": "ratings.csv", "zip": "ml-20m.zip"}[ending]
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        if ending == "csv":
+def generated(path: str, rows: int) -> Work:
+    """Write the log unless it is there; its number of bytes."""
+    target = Path(path)
+
+    def work() -> list[float]:
+        if not target.exists():
+            require(rows * 120)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_suffix(f".{os.getpid()}")
             with part.open("wb") as file:
-                file.write(b"userId,movieId,rating,timestamp\n")
+                file.write(f"{','.join(COLUMNS)}\n".encode())  # pyarrow would put it in quotes
                 csv.write_csv(ratings(rows), file, csv.WriteOptions(include_header=False))
-        else:
-            with ZipFile(part, "w", ZIP_DEFLATED, compresslevel=1) as archive:
-                archive.write(file_of(rows, "csv"), "ml-20m/ratings.csv")
-        part.replace(path)
-    return path
+            part.replace(target)
+        return [target.stat().st_size]
+
+    return work
 
 
-if __name__ == "__main__":
-    import sys, time
-    t=time.time(); file_of(int(sys.argv[1]), "csv"); print(time.time()-t)
-    t=time.time(); p=file_of(int(sys.argv[1]), "zip"); print(time.time()-t, p.stat())
+# ---- The sides ----
+
+
+def ours(path: str, rows: int) -> Work:
+    """The library's way."""
+    require(rows * 150)
+
+    def work() -> list[float]:
+        data = SequenceData.from_interactions(load_interactions(path), MAX_LEN)
+        held_out = [data.valid.contexts, data.valid.targets, data.test.contexts, data.test.targets]
+        return checksums(data.catalogue.items, data.catalogue.counts, data.train, *held_out)
+
+    return work
+
+
+def by_hand(path: str, rows: int) -> Work:
+    """The same with pandas alone: columns where pandas has a word for it, a loop over users."""
+    require(rows * 250)
+    return lambda: checksums(*tensors_by_hand(path))
+
+
+def tensors_by_hand(path: str) -> tuple[Any, ...]:
+    """Items and counts of the catalogue, training windows, contexts and targets of both parts."""
+    table = pd.read_csv(path, usecols=["userId", "movieId", "timestamp"])
+    table = table.sort_values(["userId", "timestamp"], kind="stable")
+    table = table[table.groupby("userId")["movieId"].transform("size") >= 3]
+    to_come = table.groupby("userId").cumcount(ascending=False)
+    counts = table["movieId"][to_come >= 2].value_counts()
+    counts = counts.reindex(np.sort(table["movieId"].unique()), fill_value=0)
+    counts = counts.sort_values(ascending=False, kind="stable")
+    ids = pd.Series(np.arange(1, len(counts) + 1), index=counts.index)
+    windows, valid, test, targets = [], [], [], []
+    for _, history in table["movieId"].map(ids).groupby(table["userId"]):
+        sequence = history.to_numpy()
+        for end in range(len(sequence) - 2, 1, -MAX_LEN):
+            windows.append(sequence[max(0, end - MAX_LEN - 1) : end])
+        valid.append(sequence[-MAX_LEN - 2 : -2])
+        test.append(sequence[-MAX_LEN - 1 : -1])
+        targets.append(sequence[-2:])
+    last = torch.tensor(np.array(targets))
+    contexts = padded(valid, MAX_LEN), padded(test, MAX_LEN)
+    train = padded(windows, MAX_LEN + 1)
+    return counts.index, counts, train, contexts[0], last[:, 0], contexts[1], last[:, 1]
+
+
+def padded(sequences: list[np.ndarray], length: int) -> Tensor:
+    """Rows [R, length] with zeros on the left."""
+    rows = np.zeros((len(sequences), length), dtype=np.int64)
+    for i, sequence in enumerate(sequences):
+        rows[i, length - len(sequence) :] = sequence
+    return torch.from_numpy(rows)
+
+
+def checksums(*parts: Any) -> list[float]:
+    """For each array its length and its sums weighted by row and by column, exact as floats."""
+    numbers = []
+    for part in parts:
+        matrix = torch.as_tensor(np.asarray(part))
+        matrix = matrix.reshape(len(matrix), -1)
+        by_row, by_column = matrix.sum(1), matrix.sum(0)
+        sums = [torch.arange(1, len(x) + 1) @ x for x in (by_row, by_column)]
+        numbers += [len(matrix), *(int(x) % 2**50 for x in sums)]
+    return numbers
