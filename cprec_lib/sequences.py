@@ -174,7 +174,7 @@ def _order(
             f"no user has the {shortest} interactions that the split needs; the longest history "
             f"has {lengths.max()}"
         )
-    kept = table["item"][np.repeat(long_enough, lengths)]
+    kept = table["item"].values[np.repeat(long_enough, lengths)]
     codes, items = pd.factorize(kept, sort=True)
     ends = lengths[long_enough].cumsum()
     return np.asarray(items), codes, ends - lengths[long_enough], ends, dropped
@@ -241,4 +241,7 @@ def _left_padded(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, length: 
     """Rows [R, length]: the last `length` of ids[start:end], after zeros if there are fewer."""
     positions = ends[:, None] - np.arange(length, 0, -1)
     inside = positions >= starts[:, None]
-    return torch.from_numpy(np.where(inside, ids[np.where(inside, positions, 0)], 0))
+    positions *= inside  # in place: one more matrix of this size costs more than the arithmetic
+    rows = ids[positions]
+    rows *= inside
+    return torch.from_numpy(rows)

@@ -159,6 +159,8 @@ def _checked_ids(ids: pd.Series, path: Path) -> pd.Series:
 
 
 def _checked_times(times: pd.Series, path: Path) -> pd.Series:
+    if isinstance(times.dtype, np.dtype) and times.dtype.kind in "iu":
+        return times  # nothing can be missing or infinite
     if times.dtype.kind == "M":
         seconds = unix_seconds(pd.to_datetime(times, utc=True))
     else:
