@@ -191,7 +191,8 @@ def _is_ordered(table: pd.DataFrame) -> bool:
 
 def _changes(values: pd.Series) -> np.ndarray:
     """True [R] where a value differs from the one before it; the first does."""
-    return np.diff(pd.factorize(values)[0], prepend=-1) != 0
+    codes: np.ndarray = pd.factorize(values)[0]
+    return np.asarray(np.diff(codes, prepend=-1) != 0)
 
 
 def _split(
