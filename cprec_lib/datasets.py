@@ -299,8 +299,12 @@ def _read_ratings(ratings: Any, **layout: Any) -> pd.DataFrame:
     table = pd.read_csv(ratings, usecols=COLUMNS, dtype=types, **layout)
     # Sorted by item first, so that the sources of a data set, whose files differ in order, agree.
     table = in_order(table, ["user", "timestamp", "item"])
-    table["draw"] = np.random.default_rng(0).permutation(len(table))
-    return in_order(table, ["user", "timestamp", "draw"])[COLUMNS]
+    draw = np.random.default_rng(0).permutation(len(table))
+    # A number for each user's second: sorting these takes two thirds of sorting three columns.
+    steps = [np.diff(table[name], prepend=table[name][:1]) for name in ("user", "timestamp")]
+    second = ((steps[0] != 0) | (steps[1] != 0)).cumsum()
+    order = np.argsort(second * len(table) + draw, kind="stable")
+    return table.iloc[order].reset_index(drop=True)
 
 
 def _read_zipped_ratings(path: Path) -> pd.DataFrame:

@@ -157,25 +157,42 @@ def _order(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Sorted original item ids, item codes in (user, time) order, each user's start and end, and
     the number of users dropped for having fewer than `shortest` interactions."""
-    table = table.sort_values(["user", "timestamp"], kind="stable")
-    length = table.groupby("user")["user"].transform("size")
-    long_enough = length >= shortest
-    dropped = int(table.loc[~long_enough, "user"].nunique())
+    if not _is_ordered(table):
+        table = table.sort_values(["user", "timestamp"], kind="stable")
+    starts = np.flatnonzero(_changes(table["user"]))
+    lengths = np.diff(starts, append=len(table))
+    long_enough = lengths >= shortest
+    dropped = int(np.sum(~long_enough))
     if dropped:
         warnings.warn(
-            f"{dropped} of {table['user'].nunique()} users have fewer than {shortest} "
+            f"{dropped} of {len(lengths)} users have fewer than {shortest} "
             "interactions, too few to split, and were dropped",
             stacklevel=3,
         )
-    table = table[long_enough]
-    if table.empty:
+    if dropped == len(lengths):
         raise ValueError(
             f"no user has the {shortest} interactions that the split needs; the longest history "
-            f"has {length.max()}"
+            f"has {lengths.max()}"
         )
-    codes, items = pd.factorize(table["item"], sort=True)
-    first = np.flatnonzero(~table["user"].duplicated())
-    return np.asarray(items), codes, first, np.append(first[1:], len(table)), dropped
+    kept = table["item"].values[np.repeat(long_enough, lengths)]
+    codes, items = pd.factorize(kept, sort=True)
+    ends = lengths[long_enough].cumsum()
+    return np.asarray(items), codes, ends - lengths[long_enough], ends, dropped
+
+
+def _is_ordered(table: pd.DataFrame) -> bool:
+    """Whether the rows are in (user, time) order, as loaded ones are: then nothing is to sort."""
+    times = table["timestamp"].array
+    later = np.asarray(times[1:] >= times[:-1], dtype=bool)
+    return table["user"].is_monotonic_increasing and bool(
+        (_changes(table["user"])[1:] | later).all()
+    )
+
+
+def _changes(values: pd.Series) -> np.ndarray:
+    """True [R] where a value differs from the one before it; the first does."""
+    codes: np.ndarray = pd.factorize(values)[0]
+    return np.asarray(np.diff(codes, prepend=-1) != 0)
 
 
 def _split(
@@ -225,4 +242,7 @@ def _left_padded(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, length: 
     """Rows [R, length]: the last `length` of ids[start:end], after zeros if there are fewer."""
     positions = ends[:, None] - np.arange(length, 0, -1)
     inside = positions >= starts[:, None]
-    return torch.from_numpy(np.where(inside, ids[np.where(inside, positions, 0)], 0))
+    positions *= inside  # in place: one more matrix of this size costs more than the arithmetic
+    rows = ids[positions]
+    rows *= inside
+    return torch.from_numpy(rows)

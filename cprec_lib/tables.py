@@ -6,8 +6,9 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ ALIASES = {
     "timestamp": ["timestamp", "time", "ts", "date", "datetime", "unix_time"],
 }
 DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
+INTEGER = r"0|-?[1-9][0-9]{0,17}"  # text that loses nothing as an integer: "007" is not "7"
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -61,15 +63,65 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_text(path: Path, delimiter: str) -> pd.DataFrame:
-    """Read all as text, then integers where nothing is lost by it: "007" is not "7"."""
+    """Read all as text, then integers where nothing is lost by it."""
+    from pyarrow import ArrowException
+
+    # Whatever is wrong with a file, the general way is the one to say so.
+    with suppress(ArrowException, OSError, ValueError):
+        return _read_integers(path, delimiter)
     with _naming(path):
         table = pd.read_csv(path, sep=delimiter, header=None, dtype=str)
     positions = _match_columns(table.iloc[0].fillna("").tolist(), path)
     columns = table.iloc[1:, positions].set_axis(COLUMNS, axis=1).reset_index(drop=True)
     for role, text in columns.items():
-        if text.str.fullmatch(r"0|-?[1-9][0-9]{0,17}", na=False).all():
+        if text.str.fullmatch(INTEGER, na=False).all():
             columns[role] = text.astype("int64")
     return columns
+
+
+def _read_integers(path: Path, delimiter: str) -> pd.DataFrame:
+    """A plain file whose ids and times are all integers, in a sixth of the general way's time.
+
+    Raises ValueError, or what pyarrow does, for any other file.
+    """
+    from pyarrow import Table, csv, string
+
+    _refuse_quotes(path)
+    with path.open(encoding="ascii") as file:
+        header = file.readline().rstrip("\n").split(delimiter)
+    names = [header[i] for i in _match_columns(header, path)]
+    # Integers 4 MB at a time: the text of all rows would take gigabytes.
+    options = {
+        "read_options": csv.ReadOptions(block_size=2**22),
+        "parse_options": csv.ParseOptions(delimiter=delimiter),
+        "convert_options": csv.ConvertOptions(
+            include_columns=names, column_types=dict.fromkeys(names, string())
+        ),
+    }
+    with csv.open_csv(path, **options) as blocks:
+        integers = [_integers(block) for block in blocks]
+    return Table.from_batches(integers).to_pandas()
+
+
+def _integers(block: Any) -> Any:
+    """A record batch of text as one of integers. Raises ValueError if something is lost by it."""
+    from pyarrow import RecordBatch, compute, int64
+
+    for text in block.columns:  # what INTEGER says, without the sign, in a fifth of its time
+        length = compute.binary_length(text)
+        padded = compute.and_(compute.starts_with(text, "0"), compute.greater(length, 1))
+        exact = compute.and_not(compute.ascii_is_decimal(text), padded)
+        if not compute.all(compute.and_(exact, compute.less(length, 19))).as_py():
+            raise ValueError("not all are integers")
+    return RecordBatch.from_arrays([text.cast(int64()) for text in block.columns], COLUMNS)
+
+
+def _refuse_quotes(path: Path) -> None:
+    """Raise ValueError unless a file is ASCII without quotes: all readers agree on its rows."""
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            if not block.isascii() or b'"' in block:
+                raise ValueError("quotes, or more than ASCII")
 
 
 def _match_columns(header: list[str], path: Path) -> list[int]:
@@ -107,6 +159,8 @@ def _checked_ids(ids: pd.Series, path: Path) -> pd.Series:
 
 
 def _checked_times(times: pd.Series, path: Path) -> pd.Series:
+    if isinstance(times.dtype, np.dtype) and times.dtype.kind in "iu":
+        return times  # nothing can be missing or infinite
     if times.dtype.kind == "M":
         seconds = unix_seconds(pd.to_datetime(times, utc=True))
     else:

@@ -156,6 +156,23 @@ def test_the_order_of_the_table_matters_only_for_equal_times(table, data):
     assert again.catalogue.items.tolist() == data.catalogue.items.tolist()
 
 
+def test_a_table_in_order_is_not_sorted(table, monkeypatch):
+    ordered = table.sort_values(["user", "timestamp"])
+    expected = SequenceData.from_interactions(ordered[::-1])
+    monkeypatch.setattr(pd.DataFrame, "sort_values", lambda *_, **__: pytest.fail("sorted"))
+    assert torch.equal(SequenceData.from_interactions(ordered).train, expected.train)
+
+
+@pytest.mark.parametrize("users", [[0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], [0, 1, 0, 1, 0, 1]])
+@pytest.mark.parametrize("times", [[1, 2, 3, 1, 2, 3], [1, 3, 2, 3, 2, 2], [7, 8, 9, 4, 5, 6]])
+def test_any_order_of_rows_is_sorted(users, times):
+    table = pd.DataFrame({"user": users, "item": [*"abcdef"], "timestamp": times})
+    data = SequenceData.from_interactions(table)
+    sequences = sequences_of(table, shortest=3)
+    assert data.catalogue.originals(data.test.targets) == [s[-1] for s in sequences]
+    assert data.catalogue.originals(data.valid.targets) == [s[-2] for s in sequences]
+
+
 def test_the_table_is_left_as_it_was(table):
     before = table.copy()
     SequenceData.from_interactions(table)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cprec_lib import tables
 from cprec_lib.datasets import load_interactions
 
 HEADER = "user,item,timestamp\n"
@@ -231,3 +232,48 @@ def test_junk_gives_a_table_or_a_clear_error(
     else:
         assert len(table)
         assert not table.isna().any(axis=None)
+
+
+# ---- Plain files of integers, read block by block ----
+
+
+def test_plain_integers_take_the_short_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pd, "read_csv", lambda *_, **__: pytest.fail("the general way was taken"))
+    n = 400_000  # in several blocks
+    content = "userId,movieId,rating,timestamp\r\n"
+    content += "".join(f"{row // 100},{row % 100},3.5,{10**17 + row}\r\n" for row in range(n))
+    table = load_text(tmp_path, content)
+    assert rows(table[-2:]) == [(3999, 98, 10**17 + n - 2), (3999, 99, 10**17 + n - 1)]
+    assert len(table) == n
+    assert [str(kind) for kind in table.dtypes] == ["int64"] * 3
+
+
+@pytest.mark.parametrize("user", ["01", "+1", " 1", "1.0", "-1", "0x1F", '"1"', "", "9" * 19])
+def test_other_ids_take_the_general_way(user: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"user,item,time\n0,2,3\n{user},2,3\n")
+    with pytest.raises(ValueError):
+        tables._read_integers(path, ",")
+
+
+@pytest.mark.parametrize("line", ["1,2,3,é", '1,2,3,"a,b"', "1,2,3", "1,2,3,a,b"])
+def test_other_lines_take_the_general_way(line: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"user,item,time,note\n0,2,3,a\n{line}\n")
+    with pytest.raises(ValueError):
+        tables._read_integers(path, ",")
+
+
+PIECES = st.sampled_from(["0", "1", "23", "-4", "05", "+6", "7.0", "", " ", "NA", '"', "\r", "\0"])
+
+
+@given(lines=st.lists(st.lists(PIECES, min_size=2, max_size=4).map(",".join), max_size=4))
+def test_both_ways_read_the_same(
+    lines: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.mktemp("ways"), "\n".join(["user,item,time", *lines]))
+    try:
+        short = tables._read_integers(path, ",")
+    except ValueError:
+        return
+    general = pd.read_csv(path, dtype="int64").set_axis(COLUMNS, axis=1)
+    pd.testing.assert_frame_equal(short, general)
+    assert path.read_text().count("\n") >= len(short)
