@@ -1,0 +1,351 @@
+"""RecBole's NextItNet and ours on MovieLens-100K: seconds of training until a validation NDCG@10.
+
+`python -m benchmarks.recbole` runs this row alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from torch import Tensor
+
+from cprec_lib.baselines import Popularity
+from cprec_lib.checkpoints import Epoch
+from cprec_lib.datasets import load_interactions
+from cprec_lib.evaluation import evaluate
+from cprec_lib.experiments import SETTINGS
+from cprec_lib.ledger import count_parameters
+from cprec_lib.recommender import SequentialRecommender, nextitnet
+from cprec_lib.runs import choose_device
+from cprec_lib.sequences import SequenceData
+from cprec_lib.training import fit
+from tools.set_up import environment_python
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = ROOT / "build" / "recbole"
+REQUIREMENTS = ("numpy<2", "recbole==1.2.1", f"torch=={torch.__version__.partition('+')[0]}")
+TITLE = "NextItNet on MovieLens-100K: seconds to a validation NDCG@10, beside RecBole 1.2.1"
+DATASET = "ml-100k"
+BUDGET = 420.0
+# RecBole's default architecture: 5 times [1, 4]. The rate is the one tuned for 4 such blocks.
+DILATIONS, LEARNING_RATE, SEEDS = (1, 4) * 5, 0.01, (0, 1, 2)
+METRICS = ("ndcg@10", "hr@10", "mrr@10")
+THEIR_NAMES = {"ndcg@10": "ndcg@10", "hr@10": "hit@10", "mrr@10": "mrr@10"}
+
+Curve = list[dict[str, Any]]
+
+
+class NoPeer(Exception):
+    """RecBole could not be installed; the text says why, and which commands would do it."""
+
+
+def row(quick: bool) -> dict[str, Any]:
+    """The row of the benchmark: both sides with curves and seconds, and the ratio; or why not."""
+    if quick:
+        reason = "RecBole trains for 7 minutes and more; in all it takes about 10 minutes"
+        print(f"  skipped: {reason}", flush=True)
+        return {"title": TITLE, "skipped": reason}
+    try:
+        python = peer(ENVIRONMENT, REQUIREMENTS)
+    except NoPeer as error:
+        print(f"  skipped: {error}", flush=True)
+        return {"title": TITLE, "skipped": str(error)}
+    return compare(load_interactions(DATASET), python, BUDGET, SEEDS)
+
+
+def compare(
+    table: pd.DataFrame, python: Path, budget: float, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Train RecBole's for `budget` seconds, then ours with each seed until it is as good.
+
+    Raises ArithmeticError if the two do not predict the same targets from the same contexts, or
+    if their evaluations of RecBole's scores differ.
+    """
+    data = SequenceData.from_interactions(table, SETTINGS[DATASET].max_len)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = train_theirs(table, python, Path(folder), budget)
+        found = np.load(Path(folder) / "held_out.npz")
+        check_same(data, table, {name: found[name] for name in found.files}, theirs["curve"][-1])
+    target = best(theirs["curve"])["ndcg@10"]
+    runs = [ours(data, seed, target) for seed in seeds]
+    return {
+        "title": TITLE,
+        "sizes": {
+            "users": len(data.valid.targets),
+            "items": data.n_items,
+            "interactions": len(table),
+            "predictions an epoch": theirs["samples"],
+        },
+        "device": theirs["device"],
+        "threads": torch.get_num_threads(),
+        **race(theirs, runs),
+        **_beside_popularity(data, target),
+    }
+
+
+def _beside_popularity(data: SequenceData, target: float) -> dict[str, Any]:
+    """What counting reaches; a target below that was reached before RecBole learnt any order."""
+    popularity = evaluate(Popularity(data), data, "valid").metrics()["ndcg@10"]
+    relation = "below" if target < popularity else "not below"
+    print(f"  {target:.4f} is {relation} popularity's {popularity:.4f}", flush=True)
+    return {"popularity ndcg@10": popularity, "target below popularity": target < popularity}
+
+
+# ---- RecBole's environment ----
+
+
+def peer(folder: Path, requirements: Sequence[str]) -> Path:
+    """The Python of an environment with these requirements; makes it unless it is there and whole.
+
+    Raises NoPeer if it cannot be made.
+    """
+    python, stamp = environment_python(folder), folder / "installed.txt"
+    wanted = "\n".join(requirements)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    print(f"  making {folder} with {', '.join(requirements)}: 1.6 GB and more, once", flush=True)
+    make = [sys.executable, "-m", "venv", "--clear", str(folder)]
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *requirements]
+    for command in (make, pip):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+            raise NoPeer(f"{said[-1]}; to install it: {_shell(make)} && {_shell(pip)}")
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def _shell(command: Sequence[str]) -> str:
+    return " ".join(f"'{word}'" if set(word) & set(" <>") else word for word in command)
+
+
+# ---- The two sides ----
+
+
+def write_atomic(table: pd.DataFrame, path: Path) -> None:
+    """Write a table that is in order as RecBole's atomic file, with each row's place as its time.
+
+    The places have no ties, over which two programs might differ, and up to 16 million of them are
+    exact in the 32-bit floats in which RecBole keeps times. Unix seconds are not: there they
+    differ in steps of 64.
+    """
+    columns = {"user_id:token": table["user"], "item_id:token": table["item"]}
+    places = np.arange(1, len(table) + 1)
+    frame = pd.DataFrame({**columns, "timestamp:float": places})
+    frame.to_csv(path, sep="\t", index=False)
+
+
+def train_theirs(table: pd.DataFrame, python: Path, folder: Path, budget: float) -> dict[str, Any]:
+    """Train RecBole's NextItNet in `folder`; its result, see `benchmarks.recbole_child`.
+
+    Raises RuntimeError, with the end of what it printed, if RecBole fails.
+    """
+    (folder / "log").mkdir()
+    write_atomic(table, folder / "log" / "log.inter")
+    threads, cuda = torch.get_num_threads(), choose_device("auto").type == "cuda"
+    task = {"budget": budget, "threads": threads, "cuda": cuda}
+    (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+    # -P, or else `import recbole` would find this file, which lies beside the child.
+    command = [str(python), "-P", str(ROOT / "benchmarks" / "recbole_child.py"), str(folder)]
+    print(f"  RecBole trains for {budget:.0f} s and until the part of an epoch is over", flush=True)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"RecBole failed:\n{done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return result
+
+
+class _Reached(Exception):
+    """Ends a training that is good enough."""
+
+
+def ours(data: SequenceData, seed: int, target: float) -> dict[str, Any]:
+    """Train our NextItNet of the same shape with the course's settings until its NDCG@10 is there.
+
+    Or to its early stop, if that comes first.
+    """
+    setting, curve, seconds = SETTINGS[DATASET], Curve(), 0.0
+
+    def log(epoch: Epoch) -> None:
+        nonlocal seconds
+        seconds += epoch.seconds
+        found = {name: epoch.valid[name] for name in METRICS}
+        curve.append({"epoch": epoch.epoch, "seconds": seconds, **found})
+        reached = epoch.valid["ndcg@10"]
+        print(f"  ours, seed {seed}: {seconds:.1f} s, NDCG@10 {reached:.4f}", flush=True)
+        if reached >= target:
+            raise _Reached
+
+    config = nextitnet(data.n_items, setting.width, dilations=DILATIONS, dropout=setting.dropout)
+    model = SequentialRecommender(config, seed).to(choose_device("auto"))
+    wall, cpu = time.perf_counter(), time.process_time()
+    with suppress(_Reached):
+        fit(model, data, setting.training(LEARNING_RATE, seed), progress=False, log=log)
+    return {
+        "seed": seed,
+        "curve": curve,
+        "cores": (time.process_time() - cpu) / (time.perf_counter() - wall),
+        "load": psutil.getloadavg()[0],
+        "parameters": count_parameters(config).total,
+    }
+
+
+# ---- The same thing ----
+
+
+def check_same(
+    data: SequenceData,
+    table: pd.DataFrame,
+    found: Mapping[str, np.ndarray],
+    theirs: Mapping[str, float],
+) -> None:
+    """Raise ArithmeticError unless RecBole's validation is ours.
+
+    Users, contexts and targets must be the same ones in the same order, and our metrics of the
+    scores that it `found` the same as `theirs`, which its own evaluator computed.
+    """
+    own = {str(item): place for place, item in enumerate(data.catalogue.items, start=1)}
+    ids = np.array([own.get(token, 0) for token in found["item_tokens"]])  # the padding is 0
+    users = found["user_tokens"][found["users"]].tolist()
+    pairs = {
+        "users": (users, [str(user) for user in pd.unique(table["user"])]),
+        "items": (sorted(ids), list(range(data.n_items + 1))),
+        "targets": (ids[found["targets"]], data.valid.targets.numpy()),
+        "contexts": (left_padded(ids[found["contexts"]]), data.valid.contexts.numpy()),
+    }
+    for name, (one, other) in pairs.items():
+        if not np.array_equal(one, other):
+            raise ArithmeticError(f"the {name} of RecBole's validation are not ours")
+    scores = torch.from_numpy(found["scores"][:, np.argsort(ids)[1:]])
+    metrics = evaluate(_Fixed(scores), data, "valid").metrics()
+    for name in METRICS:
+        if not math.isclose(metrics[name], theirs[THEIR_NAMES[name]], abs_tol=1e-4):
+            raise ArithmeticError(
+                f"{name} of the same scores: {metrics[name]} by ours, "
+                f"{theirs[THEIR_NAMES[name]]} by RecBole's evaluation"
+            )
+
+
+def left_padded(contexts: np.ndarray) -> np.ndarray:
+    """Rows [U, L] that RecBole fills with zeros on the right, with the zeros on the left."""
+    filled = contexts > 0
+    return np.take_along_axis(contexts, np.argsort(filled, axis=1, kind="stable"), axis=1)
+
+
+class _Fixed:
+    """Scores [U, N] known beforehand, handed out in the order in which the users are asked for."""
+
+    def __init__(self, scores: Tensor) -> None:
+        self._left = scores
+
+    def scores(self, contexts: Tensor) -> Tensor:
+        given, self._left = self._left.tensor_split([len(contexts)])
+        return given
+
+
+# ---- The figure ----
+
+
+def race(theirs: dict[str, Any], runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Seconds of both sides to RecBole's best NDCG@10 within its budget, and ratios.
+
+    A run of ours that is there after its first epoch may have been there before: its seconds are
+    an upper bound, its ratio a lower one. A run that never gets there has None for both.
+    """
+    top = best(theirs["curve"])
+    seconds, target = top["seconds"], top["ndcg@10"]
+    reached = [first_reaching(run["curve"], target) for run in runs]
+    at_most = any(run["curve"][0]["ndcg@10"] >= target for run in runs)
+    ratios = [None if s is None else seconds / s for s in reached]
+    ratio = _median(ratios)
+    print(f"  {_sentence(target, seconds, reached, ratio, at_most)}", flush=True)
+    return {
+        "target ndcg@10": target,
+        "sides": {
+            "RecBole": {**theirs, "seconds": seconds},
+            "ours": [{**run, "seconds": s} for run, s in zip(runs, reached, strict=True)],
+        },
+        "ratios": ratios,
+        "ratio": ratio,
+        "ratio is a lower bound": at_most,
+        "ratio with a core each": _median(
+            # Seconds times cores: with one thread a side, what other programs took is left out.
+            [r and r * theirs["cores"] / run["cores"] for r, run in zip(ratios, runs, strict=True)]
+        ),
+        "seconds an epoch": {
+            "RecBole": _per_epoch(theirs),
+            "ours": statistics.median(map(_per_epoch, runs)),
+        },
+    }
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if len(known) == len(values) else None
+
+
+def best(curve: Curve) -> dict[str, Any]:
+    """The first entry with the highest NDCG@10."""
+    return max(curve, key=lambda entry: entry["ndcg@10"])
+
+
+def first_reaching(curve: Curve, target: float) -> float | None:
+    """Seconds after the first epoch whose NDCG@10 is at least the target; None without one."""
+    return next((e["seconds"] for e in curve if e["ndcg@10"] >= target), None)
+
+
+def _per_epoch(run: dict[str, Any]) -> float:
+    last = run["curve"][-1]
+    return float(last["seconds"] / last["epoch"])
+
+
+def _sentence(
+    target: float, theirs: float, own: Sequence[float | None], ratio: float | None, at_most: bool
+) -> str:
+    if ratio is None:
+        return f"NDCG@10 {target:.4f}: RecBole in {theirs:.0f} s, ours not with every seed"
+    seconds = ", ".join(f"{s:.1f}" for s in own if s is not None)
+    bound = "at most " if at_most else ""
+    least = "at least " if at_most else ""
+    return (
+        f"NDCG@10 {target:.4f}: RecBole in {theirs:.0f} s, ours in {bound}{seconds} s, "
+        f"{least}{ratio:.0f} times as fast"
+    )
+
+
+def main() -> None:
+    """Run this row by itself, with another budget or an environment that is already there."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recbole", description=__doc__)
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for RecBole")
+    parser.add_argument("--python", type=Path, help="Python of an environment with RecBole")
+    parser.add_argument("--users", type=int, help="only so many users, for a trial")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, help="file for the result, JSON")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    table = load_interactions(DATASET)
+    if given.users:
+        table = table[table["user"].isin(pd.unique(table["user"])[: given.users])]
+    python = given.python or peer(ENVIRONMENT, REQUIREMENTS)
+    result = compare(table, python, given.budget, SEEDS)
+    if given.out:
+        given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
