@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cprec_lib.timing import speed_up
+
 
 @dataclass(frozen=True)
 class Side:
@@ -27,6 +29,35 @@ class Side:
     calls: int = 5
     threads: int = 0
     command: Sequence[str] = (sys.executable, "-m", "benchmarks.child")
+
+
+def case(name: str, sides: Sequence[Side], rounds: int, tolerance: float = 1e-4) -> dict[str, Any]:
+    """A contest of the first side, ours, with the others: what was found, and ratios to ours.
+
+    "times as fast" has the median, lowest and highest round; "times the memory" has medians, and
+    None where ours grew by nothing.
+    """
+    print(f"  {name}", flush=True)
+    found = contest(sides, rounds, tolerance)
+    ours = sides[0].name
+    measured = {side: entry for side, entry in found.items() if "skipped" not in entry}
+    faster, memory = {}, {}
+    if ours in measured:
+        seconds = {side: entry["seconds"] for side, entry in measured.items()}
+        grown = {side: statistics.median(entry["bytes"]) for side, entry in measured.items()}
+        rivals = [side for side in measured if side != ours]
+        # How many times faster ours is: its rounds against the rival's, which ran beside it.
+        faster = {rival: speed_up(seconds, ours, rival) for rival in rivals}
+        memory = {rival: grown[rival] / grown[ours] if grown[ours] else None for rival in rivals}
+        for rival, (median, low, high) in faster.items():
+            print(f"    {median:.2f} ({low:.2f} to {high:.2f}) times as fast as {rival}")
+    return {
+        "case": name,
+        "ours": ours,
+        "sides": found,
+        "times as fast": faster,
+        "times the memory": memory,
+    }
 
 
 def contest(sides: Sequence[Side], rounds: int, tolerance: float = 1e-4) -> dict[str, Any]:

@@ -36,6 +36,11 @@ class TailBounds:
         self._made_from = [_state(table) for table in self._tables]
         self._cells = [_Cells(table.detach(), cell_size) for table in self._tables]
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all bounds: what a search that spares every block reads of them."""
+        return sum(cells.n_bytes for cells in self._cells)
+
     @torch.no_grad()
     def __call__(self, tail: int, hidden: Tensor) -> Tensor:
         """Upper bounds [T] of the log-probability that an item has inside tail block `tail`.
@@ -59,6 +64,11 @@ class _Cells:
         self._means = torch.stack([cell.mean(0) for cell in cells]).T.contiguous()
         sizes = torch.tensor([len(cell) for cell in cells], device=table.device)
         self._log_sizes = sizes.to(table.dtype).log()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the cells."""
+        return sum(t.nbytes for t in (self._corners, self._means, self._log_sizes))
 
     def bound(self, narrow: Tensor) -> Tensor:
         """Upper bounds [T] of log softmax(E q) for narrow vectors q [T, w]."""

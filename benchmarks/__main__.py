@@ -1,0 +1,61 @@
+"""Run the benchmark: `python -m benchmarks [ROW ...] [--quick]`. Results go to results/bench/."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cprec_lib.experiments import commit
+from cprec_lib.results import write_result
+from cprec_lib.runs import choose_device, describe_machine
+
+ROWS = ("losses", "search", "growth", "epochs", "loading", "recbole")
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "bench"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the rows that the command line names, or all, each stored as soon as it is done."""
+    given = _arguments(arguments)
+    folder = given.out or (RESULTS / "quick" if given.quick else RESULTS)
+    for name in given.rows or ROWS:
+        module = import_module(f"benchmarks.{name}")
+        print(f"{name}: {module.TITLE}", flush=True)
+        started = time.perf_counter()
+        result = module.row(given.quick)
+        minutes = (time.perf_counter() - started) / 60
+        write_result(folder / f"{name}.json", {**result, **_provenance(), "minutes": minutes})
+        print(f"  {minutes:.1f} minutes\n", flush=True)
+    print(f"The results are in {folder.name}/; ratios above 1 speak for ours.")
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    # Not `choices`: with nargs="*" argparse would check the empty list against them.
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all if none")
+    parser.add_argument("--quick", action="store_true", help="few sizes, under five minutes")
+    parser.add_argument("--out", type=Path, help="folder for the results")
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.rows if name not in ROWS]
+    if unknown:
+        parser.error(f"unknown row {unknown[0]!r}; choose from {', '.join(ROWS)}")
+    return given
+
+
+def _provenance() -> dict[str, Any]:
+    """Machine, versions, date and commit."""
+    return {
+        **describe_machine(choose_device("auto")),
+        "cores": os.cpu_count(),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+    }
+
+
+if __name__ == "__main__":
+    main()

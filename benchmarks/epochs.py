@@ -1,0 +1,64 @@
+"""A training epoch of NextItNet and of CpRec, from the seconds of a training step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from benchmarks.child import Work, require
+from benchmarks.contest import Side, case
+from cprec_lib import SequentialRecommender, cprec, nextitnet
+from cprec_lib.synthetic import Synthetic
+
+TITLE = "A training epoch of NextItNet and of CpRec"
+BATCH, LENGTH = 32, 50
+# The time depends on sizes, not on what the ids are: a log as large as MovieLens-1M stands for it.
+LOGS = {
+    "MovieLens-1M's size": {"items": 3_416, "windows": 20_000},
+    "300,000 items": {"items": 300_000, "windows": 20_000},
+}
+WIDTHS = {"MovieLens-1M's size": (64, 256, 512), "300,000 items": (64, 256)}
+QUICK = {"MovieLens-1M's size": (64,), "300,000 items": (64,)}
+
+
+def row(quick: bool) -> dict[str, Any]:
+    """Seconds of a step, and of an epoch of so many steps, by log and width."""
+    cases = []
+    for name, widths in (QUICK if quick else WIDTHS).items():
+        log = LOGS[name]
+        for width in widths:
+            found = case(f"{name}, width {width}", _sides(log["items"], width), rounds=2)
+            cases.append({**found, "steps an epoch": math.ceil(log["windows"] / BATCH)})
+    return {"title": TITLE, "cases": cases, "positions a step": BATCH * LENGTH}
+
+
+def _sides(n_items: int, width: int) -> list[Side]:
+    options = {"n_items": n_items, "width": width}
+    calls = 1 if n_items * width > 2**25 else 3
+    return [
+        Side(name, "benchmarks.epochs:step", {"model": name, **options}, "targets", calls)
+        for name in ("CpRec", "NextItNet")
+    ]
+
+
+def step(model: str, n_items: int, width: int) -> Work:
+    """One step of AdamW on a batch, always the same; returns what both must have predicted."""
+    require(4 * n_items * width * 8)  # two tables, each with gradient and two moments
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = nextitnet(n_items, width) if model == "NextItNet" else cprec(n_items, width)
+    recommender = SequentialRecommender(config).to(device)
+    optimizer = torch.optim.AdamW(recommender.parameters(), fused=True)
+    log = Synthetic(items=n_items, users=BATCH, length=LENGTH + 1)
+    windows = torch.tensor(log.interactions()["item"].to_numpy()).view(BATCH, -1).to(device)
+
+    def work() -> list[float]:
+        optimizer.zero_grad(set_to_none=True)
+        loss = recommender.loss(windows)
+        loss.backward()
+        optimizer.step()
+        assert math.isfinite(loss)  # waits for a GPU
+        return [windows[:, 1:].numel(), int(windows[:, 1:].sum())]
+
+    return work

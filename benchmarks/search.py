@@ -1,0 +1,243 @@
+"""Exact top-10 of one and of 64 histories on one thread, beside what else finds it.
+
+The time is that of the search alone, from hidden vectors to items: the layers before it are the
+same for every side.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.child import Work, require
+from benchmarks.contest import Side, case
+from benchmarks.losses import stock_twin
+from cprec_lib import (
+    BlockSoftmax,
+    SequenceData,
+    SequentialRecommender,
+    TailBounds,
+    cprec,
+    fit,
+    load_interactions,
+)
+from cprec_lib.experiments import SETTINGS
+from cprec_lib.files import save_tensors
+from cprec_lib.synthetic import Synthetic
+
+TITLE = "Exact top-10 of a whole catalogue, one thread"
+WIDTH, K, SHARES, LENGTH = 64, 10, (0.01, 0.1), 20
+SUB_ITEMS, CODES = 8, 256
+SIZES, QUICK = (50_000, 1_000_000), (50_000,)
+STEPS, RATE, BATCH = 150, 0.005, 16
+AT_ONCE, IN_A_ROW = 64, 16
+Search = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def row(quick: bool) -> dict[str, Any]:
+    """Times of every way and of reading the bytes that it needs; how often tails are spared."""
+    cases, rules = [], []
+    for n_items in QUICK if quick else SIZES:
+        model, hidden = trained(n_items)
+        rules.append({"model": f"synthetic, {n_items:,} items", **compare_rules(model, hidden)})
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(folder)
+            save_tensors(Path(folder) / "hidden.safetensors", {"hidden": hidden[:AT_ONCE]})
+            for at_once in (1, AT_ONCE):
+                name = f"{n_items:,} items, {at_once} at once"
+                found = case(name, _sides(folder, n_items, at_once), rounds=2 if quick else 3)
+                cases.append({**found, "searches a call": IN_A_ROW if at_once == 1 else 1})
+    if not quick:
+        rules.append({"model": "ml-100k", **compare_rules(*_movielens())})
+    return {"title": TITLE, "threads": 1, "width": WIDTH, "cases": cases, "rules": rules}
+
+
+def _sides(folder: str, n_items: int, at_once: int) -> list[Side]:
+    def side(name: str, way: str, group: str) -> Side:
+        options = {"folder": folder, "n_items": n_items, "at_once": at_once}
+        return Side(name, f"benchmarks.search:{way}", options, group, calls=3, threads=1)
+
+    return [
+        side("CpRec with bounds", "with_bounds", "blocks"),
+        side("CpRec without bounds", "without_bounds", "blocks"),
+        side("adaptive log_prob, top-k", "all_log_probs", "blocks"),
+        side("full table, top-k", "full_table", "table"),
+        side("sub-items (RecJPQ), top-k", "sub_items", "table"),
+        side("floor: CpRec's bytes read once", "read_blocks", "bytes of the blocks"),
+        side("floor: the full table read once", "read_table", "bytes of the table"),
+    ]
+
+
+# ---- The sides: each returns items and values of the same histories ----
+
+
+def with_bounds(folder: str, n_items: int, at_once: int) -> Work:
+    """Ours, which passes over tail blocks that cannot matter."""
+    softmax, hidden = _saved(folder)
+    bound = TailBounds(softmax)
+    return _work(lambda some: softmax.top_k(some, K, bound=bound), hidden, at_once)
+
+
+def without_bounds(folder: str, n_items: int, at_once: int) -> Work:
+    """Ours, with nothing but the blocks' tokens to go by."""
+    softmax, hidden = _saved(folder)
+    return _work(lambda some: softmax.top_k(some, K), hidden, at_once)
+
+
+def all_log_probs(folder: str, n_items: int, at_once: int) -> Work:
+    """torch's adaptive softmax of the same weights: all log-probabilities, then the best."""
+    softmax, hidden = _saved(folder)
+    twin = stock_twin(softmax)
+    return _work(lambda some: _best(twin.log_prob(some)), hidden, at_once)
+
+
+def full_table(folder: str, n_items: int, at_once: int) -> Work:
+    """An uncompressed table, the one that `sub_items` stands for: a product, then the best."""
+    codes, parts = _sub_items(n_items)
+    table = torch.cat([part[code] for part, code in zip(parts, codes, strict=True)], 1)
+    return _work(lambda some: _best(some @ table.T), _hidden(folder), at_once)
+
+
+def sub_items(folder: str, n_items: int, at_once: int) -> Work:
+    """RecJPQ's scoring (Petrov and Macdonald, 2024): an item is a sum of shared sub-items.
+
+    Each of the 8 parts of a history's vector is multiplied with 256 sub-items, and an item adds
+    up the 8 products that its codes name.
+    """
+    codes, parts = _sub_items(n_items)
+
+    def search(some: Tensor) -> tuple[Tensor, Tensor]:
+        scores = torch.zeros(len(some), n_items)
+        for piece, part, code in zip(some.chunk(SUB_ITEMS, 1), parts, codes, strict=True):
+            scores += (piece @ part.T)[:, code]
+        return _best(scores)
+
+    return _work(search, _hidden(folder), at_once)
+
+
+def read_blocks(folder: str, n_items: int, at_once: int) -> Work:
+    """What `with_bounds` cannot do without: reading the root's table and the bounds."""
+    softmax, _ = _saved(folder)
+    return _reading(4 * softmax.root.weight.numel() + TailBounds(softmax).n_bytes, at_once)
+
+
+def read_table(folder: str, n_items: int, at_once: int) -> Work:
+    """What `full_table` cannot do without."""
+    return _reading(4 * n_items * WIDTH, at_once)
+
+
+def _reading(n_bytes: int, at_once: int) -> Work:
+    numbers = torch.ones(n_bytes // 4)
+    return lambda: [float(numbers.sum()) for _ in range(IN_A_ROW if at_once == 1 else 1)]
+
+
+def _work(search: Search, hidden: Tensor, at_once: int) -> Work:
+    batches = hidden[:IN_A_ROW].split(1) if at_once == 1 else [hidden]
+    require(4 * AT_ONCE * 1_000_000 * 3)
+
+    @torch.no_grad()
+    def work() -> list[float]:
+        found = [search(batch) for batch in batches]
+        values, items = (torch.cat(part).flatten() for part in zip(*found, strict=True))
+        # The rest of a division by a small prime: two ids that differ then differ by far.
+        return [*(items % 997).tolist(), *values.tolist()]
+
+    return work
+
+
+def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
+    values, columns = scores.topk(K)
+    return values, columns + 1
+
+
+def _saved(folder: str) -> tuple[BlockSoftmax, Tensor]:
+    softmax = SequentialRecommender.load(folder).softmax
+    assert isinstance(softmax, BlockSoftmax)
+    return softmax, _hidden(folder)
+
+
+def _hidden(folder: str) -> Tensor:
+    return load_file(Path(folder) / "hidden.safetensors")["hidden"]
+
+
+def _sub_items(n_items: int) -> tuple[Tensor, Tensor]:
+    """Codes [8, N] and sub-items [8, 256, d / 8], drawn: the time does not depend on them."""
+    draw = torch.Generator().manual_seed(0)
+    codes = torch.randint(CODES, (SUB_ITEMS, n_items), generator=draw)
+    return codes, torch.randn(SUB_ITEMS, CODES, WIDTH // SUB_ITEMS, generator=draw)
+
+
+# ---- The models, and how often each rule spares a block ----
+
+
+def trained(n_items: int) -> tuple[SequentialRecommender, Tensor]:
+    """CpRec after a short training on a synthetic log, and vectors [512, d] of new histories."""
+    print(f"  training on {n_items:,} items", flush=True)
+    options = {"items": n_items, "groups": n_items // 1000, "length": LENGTH + 1}
+    model = SequentialRecommender(cprec(n_items, WIDTH, SHARES, dilations=(1, 2)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+    for batch in _windows(Synthetic(users=STEPS * BATCH, **options)).split(BATCH):
+        optimizer.zero_grad(set_to_none=True)
+        model.loss(batch).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        unseen = _windows(Synthetic(users=512, seed=1, **options))
+        return model, model.last_hidden(unseen[:, :LENGTH])
+
+
+def _windows(log: Synthetic) -> Tensor:
+    return torch.tensor(log.interactions()["item"].to_numpy()).view(log.users, log.length)
+
+
+def _movielens() -> tuple[SequentialRecommender, Tensor]:
+    """CpRec trained on MovieLens-100K as for the tables, and its users' vectors [U, d]."""
+    print("  training on MovieLens-100K", flush=True)
+    setting = SETTINGS["ml-100k"]
+    data = SequenceData.from_interactions(load_interactions("ml-100k"), setting.max_len)
+    config = cprec(data.n_items, setting.width, setting.cutoffs, dropout=setting.dropout)
+    model = SequentialRecommender(config)
+    fit(model, data, setting.training(setting.learning_rates[-1], seed=0), progress=False)
+    model.eval()
+    with torch.no_grad():
+        return model, model.last_hidden(data.test.contexts)
+
+
+@torch.no_grad()
+def compare_rules(model: SequentialRecommender, hidden: Tensor) -> dict[str, float]:
+    """Shares of (history, tail block) pairs that each rule spares, and of histories for which the
+    early-stopping rule finds other items than the exact search."""
+    softmax = model.softmax
+    assert isinstance(softmax, BlockSoftmax)
+    bound = TailBounds(softmax)
+    early = softmax.early_stopping_top_k
+    exact = softmax.top_k(hidden, K)[1]
+    found = {
+        "spared by tokens": _spared(softmax, hidden, lambda h: softmax.top_k(h, K)),
+        "spared by bounds": _spared(softmax, hidden, lambda h: softmax.top_k(h, K, bound=bound)),
+        "spared by early stopping": _spared(softmax, hidden, lambda h: early(h, K)),
+        "missed by early stopping": float((early(hidden, K)[1] != exact).any(1).float().mean()),
+    }
+    print("    " + ", ".join(f"{name} {share:.1%}" for name, share in found.items()))
+    return found
+
+
+def _spared(softmax: BlockSoftmax, hidden: Tensor, search: Search) -> float:
+    opened, inside = 0, softmax._tail_log_prob
+
+    def counted(tail: int, some: Tensor, token: Tensor) -> Tensor:
+        nonlocal opened
+        opened += len(some)
+        return inside(tail, some, token)
+
+    with patch.object(softmax, "_tail_log_prob", counted):
+        for some in hidden.split(AT_ONCE):
+            search(some)
+    return 1 - opened / (len(hidden) * len(softmax.tail_tables))
