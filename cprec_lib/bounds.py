@@ -59,8 +59,9 @@ class _Cells:
         cells = _split(table, cell_size)
         high = torch.stack([cell.amax(0) for cell in cells])
         low = torch.stack([cell.amin(0) for cell in cells])
-        self._corners = torch.cat([high, low], 1).T.contiguous()
-        self._largest = torch.maximum(high, -low).amax(0)
+        largest = torch.maximum(high, -low).amax(0, keepdim=True)
+        corners = torch.cat([torch.cat([high, low], 1), torch.cat([largest, -largest], 1)])
+        self._corners = corners.T.contiguous()
         self._means = torch.stack([cell.mean(0) for cell in cells]).T.contiguous()
         sizes = torch.tensor([len(cell) for cell in cells], device=table.device)
         self._log_sizes = sizes.to(table.dtype).log()
@@ -72,12 +73,12 @@ class _Cells:
 
     def bound(self, narrow: Tensor) -> Tensor:
         """Upper bounds [T] of log softmax(E q) for narrow vectors q [T, w]."""
-        signed = torch.cat([narrow.clamp(min=0), narrow.clamp(max=0)], 1)
-        best = (signed @ self._corners).amax(1)
+        at_most = torch.cat([narrow.clamp(min=0), narrow.clamp(max=0)], 1) @ self._corners
         total = torch.logsumexp(torch.addmm(self._log_sizes, narrow, self._means), 1)
         # Rounding must not turn a bound into a wrong claim: allow for far more than it amounts to.
-        slack = 1e3 * torch.finfo(narrow.dtype).eps * (1 + narrow.abs() @ self._largest)
-        return best - total + slack
+        # The last corner holds the largest values of all rows, the scale of what is rounded.
+        slack = 1e3 * torch.finfo(narrow.dtype).eps * (1 + at_most[:, -1])
+        return at_most[:, :-1].amax(1) - total + slack
 
 
 def _state(table: Tensor) -> tuple[int, int]:
