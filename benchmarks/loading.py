@@ -19,7 +19,7 @@ from pyarrow import csv
 from torch import Tensor
 
 from benchmarks.child import Work, require
-from benchmarks.contest import Side, contest
+from benchmarks.contest import Side, case, contest
 from cprec_lib import SequenceData, load_interactions
 
 TITLE = "From a raw ratings file to training tensors"
@@ -34,10 +34,10 @@ COMMAND = ("env", "CUDA_VISIBLE_DEVICES=", sys.executable, "-m", "benchmarks.chi
 
 def row(quick: bool) -> dict[str, Any]:
     """Both sides on 20 million ratings, or on 2 million if `quick`."""
-    return {"title": TITLE, "cases": [case(2_000_000 if quick else 20_000_000)]}
+    return {"title": TITLE, "cases": [compare(2_000_000 if quick else 20_000_000)]}
 
 
-def case(rows: int, folder: Path = FOLDER, rounds: int = 2) -> dict[str, Any]:
+def compare(rows: int, folder: Path = FOLDER, rounds: int = 2) -> dict[str, Any]:
     """Seconds and memory grown of each side on a log of `rows` ratings, made once and kept."""
     path = folder / f"ratings-{rows}.csv"
     options = {"path": str(path), "rows": rows}
@@ -49,10 +49,10 @@ def case(rows: int, folder: Path = FOLDER, rounds: int = 2) -> dict[str, Any]:
             ("pandas", "by_hand"),
         ]
     )
-    sides = contest([generator], rounds=1)
-    if path.exists():  # otherwise the generator was skipped for want of memory
-        sides = contest([ours, by_hand], rounds, tolerance=0)  # sums of ids are exact
-    return {"case": f"{rows:,} ratings", "ours": "cprec_lib", "sides": sides}
+    name, made = f"{rows:,} ratings", contest([generator], rounds=1)
+    if not path.exists():  # the generator was skipped for want of memory
+        return {"case": name, "ours": ours.name, "sides": made}
+    return case(name, [ours, by_hand], rounds, tolerance=0)  # sums of ids are exact
 
 
 # ---- The log ----

@@ -107,7 +107,6 @@ def main(folder: Path) -> None:
     torch.set_num_threads(task["threads"])
     trainer, train, valid = prepare(task)
     curve = []
-    wall, cpu = time.perf_counter(), time.process_time()
     for entry in stretches(trainer, train, valid, task["budget"]):
         curve.append(entry)
         print(
@@ -117,7 +116,6 @@ def main(folder: Path) -> None:
         )
     result = {
         "curve": curve,
-        "cores": (time.process_time() - cpu) / (time.perf_counter() - wall),
         "device": trainer.device.type,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "samples": len(train._dataset),

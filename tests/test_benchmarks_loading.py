@@ -71,7 +71,7 @@ def test_checksums_tell_the_order_of_rows_and_of_columns() -> None:
 
 
 def test_a_case_has_both_sides(tmp_path: Path) -> None:
-    case = loading.case(2000, tmp_path, rounds=1)
+    case = loading.compare(2000, tmp_path, rounds=1)
     assert (case["case"], case["ours"]) == ("2,000 ratings", "cprec_lib")
     assert list(case["sides"]) == ["cprec_lib", "pandas"]
     for side in case["sides"].values():
@@ -81,7 +81,7 @@ def test_a_case_has_both_sides(tmp_path: Path) -> None:
 def test_too_little_memory_is_said_aloud(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = loading.case(10**12, tmp_path)
+    case = loading.compare(10**12, tmp_path)
     assert "GB are free" in case["sides"]["generator"]["skipped"]
     assert "generator: skipped, needs" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
@@ -91,5 +91,5 @@ def test_too_little_memory_is_said_aloud(
 def test_a_row_has_a_title_and_one_case(
     quick: bool, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "case", lambda rows: {"rows": rows})
+    monkeypatch.setattr(loading, "compare", lambda rows: {"rows": rows})
     assert loading.row(quick) == {"title": loading.TITLE, "cases": [{"rows": size}]}

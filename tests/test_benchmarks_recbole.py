@@ -96,38 +96,34 @@ def test_fixed_scores_are_handed_out_in_order(data: SequenceData) -> None:
 
 def _run(*ndcg: float, seconds: float) -> dict[str, Any]:
     epochs = enumerate(ndcg, start=1)
-    return {
-        "cores": 2 / seconds,
-        "curve": [{"epoch": n, "seconds": seconds * n, "ndcg@10": v} for n, v in epochs],
-    }
+    return {"curve": [{"epoch": n, "seconds": seconds * n, "ndcg@10": v} for n, v in epochs]}
 
 
 def test_the_target_is_the_best_and_the_seconds_those_of_its_first_time() -> None:
     theirs = _run(0.01, 0.03, 0.02, seconds=100)
     found = recbole.race(theirs, [_run(0.01, 0.03, seconds=4), _run(0.02, 0.02, 0.04, seconds=5)])
-    assert found["target ndcg@10"] == 0.03
-    assert found["sides"]["RecBole"]["seconds"] == 200
-    assert [run["seconds"] for run in found["sides"]["ours"]] == [8, 15]
-    assert found["ratios"] == [25, pytest.approx(200 / 15)]
-    assert not found["ratio is a lower bound"]
-    assert found["ratio with a core each"] == pytest.approx((25 / 0.04 + 200 / 15 / 0.05) / 2)
-    assert found["seconds an epoch"] == {"RecBole": 100, "ours": 4.5}
+    assert found["target"] == 0.03
+    assert found["sides"][recbole.PEER]["seconds"] == [200]
+    assert found["sides"][recbole.OURS]["seconds"] == [8, 15]
+    low = pytest.approx(200 / 15)
+    assert found["times as fast"][recbole.PEER] == (pytest.approx((25 + 200 / 15) / 2), low, 25)
+    assert not found["a lower bound"]
+    assert found["seconds an epoch"] == {recbole.OURS: 4.5, recbole.PEER: 100}
 
 
 def test_a_first_epoch_that_is_good_enough_gives_a_bound(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = recbole.race(_run(0.03, seconds=100), [_run(0.05, seconds=4)])
-    assert found["ratio"] == 25 and found["ratio is a lower bound"]
-    assert "ours in at most 4.0 s, at least 25 times as fast" in capsys.readouterr().out
+    assert found["times as fast"][recbole.PEER][0] == 25 and found["a lower bound"]
+    assert "at least 25 times as fast" in capsys.readouterr().out
 
 
 def test_a_seed_that_never_gets_there_leaves_no_ratio(capsys: pytest.CaptureFixture[str]) -> None:
-    found = recbole.race(
-        _run(0.03, seconds=100), [_run(0.05, seconds=4), _run(0.01, 0.02, seconds=4)]
-    )
-    assert found["ratios"] == [25, None] and found["ratio"] is None
-    assert "ours not with every seed" in capsys.readouterr().out
+    runs = [_run(0.05, seconds=4), _run(0.01, 0.02, seconds=4)]
+    found = recbole.race(_run(0.03, seconds=100), runs)
+    assert found["sides"][recbole.OURS]["seconds"] == [4, None] and not found["times as fast"]
+    assert "not reached by ours with every seed" in capsys.readouterr().out
 
 
 def test_a_quick_run_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
