@@ -1,6 +1,6 @@
 # Every target does the set-up that it needs. `make PYTHON=python3.12 course` names another Python.
 .DEFAULT_GOAL := help
-.PHONY: help course lab figures test test-browser lint clean data
+.PHONY: help course lab figures test test-browser bench bench-quick lint clean data
 
 READY := .venv/.ready
 ifeq ($(OS),Windows_NT)
@@ -30,6 +30,12 @@ test: data  ## Run the tests, then every notebook as a test.
 
 test-browser: data  ## Run the notebooks in JupyterLab and open the pages, in the system's Chromium.
 	$(BIN)/python -m pytest tests/browser
+
+bench: data  ## Measure speed and memory beside other ways, half an hour; README's table anew.
+	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.report
+
+bench-quick: data  ## The same at few sizes, under five minutes; results go to build/bench/.
+	$(BIN)/python -m benchmarks --quick
 
 lint: $(READY)  ## Check code and notebooks with ruff, the types of the library with mypy.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,4 +1,7 @@
-"""Run the benchmark: `python -m benchmarks [ROW ...] [--quick]`. Results go to results/bench/."""
+"""Run the benchmark: `python -m benchmarks [ROW ...] [--quick]`.
+
+Results go to results/bench/, those of a quick run to build/bench/.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ from cprec_lib.results import write_result
 from cprec_lib.runs import choose_device, describe_machine
 
 ROWS = ("losses", "search", "growth", "epochs", "loading", "recbole")
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "bench"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, QUICK = ROOT / "results" / "bench", ROOT / "build" / "bench"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the rows that the command line names, or all, each stored as soon as it is done."""
     given = _arguments(arguments)
-    folder = given.out or (RESULTS / "quick" if given.quick else RESULTS)
+    folder = given.out or (QUICK if given.quick else RESULTS)
     for name in given.rows or ROWS:
         module = import_module(f"benchmarks.{name}")
         print(f"{name}: {module.TITLE}", flush=True)
@@ -31,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         minutes = (time.perf_counter() - started) / 60
         write_result(folder / f"{name}.json", {**result, **_provenance(), "minutes": minutes})
         print(f"  {minutes:.1f} minutes\n", flush=True)
-    print(f"The results are in {folder.name}/; ratios above 1 speak for ours.")
+    print(f"The results are in {folder}; ratios above 1 speak for ours.")
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cprec_lib.evaluation import Ranks
 from cprec_lib.files import make_folder, write_text
@@ -144,3 +145,17 @@ def _rate(run: Result) -> float | None:
     """The learning rate of a run; None for a model that only counts."""
     training = run["train_config"]
     return training["learning_rate"] if training else None
+
+
+def comparisons(result: Result) -> pd.DataFrame:
+    """A line for each rival of a benchmark's row: how many times ours is as fast, and the memory.
+
+    Columns: case, ours, rival, faster, lowest, highest, memory (times ours; NaN where unknown).
+    """
+    lines = [
+        (case["case"], case["ours"], rival, *ratios, case.get("times the memory", {}).get(rival))
+        for case in result["cases"]
+        for rival, ratios in case["times as fast"].items()
+    ]
+    columns = ["case", "ours", "rival", "faster", "lowest", "highest", "memory"]
+    return pd.DataFrame(lines, columns=columns).astype({"memory": float})

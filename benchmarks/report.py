@@ -1,0 +1,108 @@
+"""The README's table and picture of the benchmark: `python -m benchmarks.report`."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.__main__ import RESULTS
+from cprec_lib import plots
+from cprec_lib.evaluation import Interval
+from cprec_lib.results import comparisons, read_result
+
+ROOT = RESULTS.parent.parent
+# One case a row, the largest with all rivals; of the others, every case.
+CASES = {
+    "losses": ["1,000,000 items, 1,024 predictions"],
+    "search": ["1,000,000 items, 1 at once"],
+    "epochs": [],
+    "loading": [],
+    "recbole": [],
+}
+TASKS = {
+    "losses": "loss and gradients",
+    "search": "exact top-10",
+    "epochs": "training epoch",
+    "loading": "ratings file to tensors",
+    "recbole": "training until a",
+}
+MARKED = re.compile("<!-- benchmark -->.*?<!-- /benchmark -->", flags=re.DOTALL)
+
+
+def shown(folder: Path = RESULTS) -> pd.DataFrame:
+    """The comparisons that the README shows, of those rows that have been run."""
+    tables = []
+    for name, cases in CASES.items():
+        path = folder / f"{name}.json"
+        if path.exists():
+            table = comparisons(_cases(read_result(path)))
+            table = table[table["case"].isin(cases or table["case"])]
+            table = table[~table["rival"].str.startswith("floor")]
+            tables.append(table.assign(case=TASKS[name] + " " + _joined(table["case"])))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _cases(result: dict[str, Any]) -> dict[str, Any]:
+    return {"cases": [], **result}  # a row that was skipped has none
+
+
+def _joined(cases: pd.Series) -> pd.Series:
+    return cases.where(cases.str.startswith("validation"), "(" + cases + ")")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table for the README."""
+    lines = [
+        "",
+        "| task | ours | beside | times as fast | memory of the other, in ours |",
+        "|---|---|---|---:|---:|",
+    ]
+    for line in table.itertuples():
+        ratio = f"{_number(line.faster)} ({_number(line.lowest)} to {_number(line.highest)})"
+        memory = "" if math.isnan(line.memory) else _number(line.memory)
+        lines.append(f"| {line.case} | {line.ours} | {line.rival} | {ratio} | {memory} |")
+    return "\n".join([*lines, "", ""])
+
+
+def _number(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2f}"
+
+
+def picture(table: pd.DataFrame) -> Any:
+    """One dot with its lowest and highest round a comparison, on a log scale."""
+    figure = plots.estimates(
+        {
+            f"{line.case}\n{line.rival}": Interval(line.faster, line.lowest, line.highest)
+            for line in table.itertuples()
+        },
+        "how many times as fast as the other (log scale)",
+        "Ours beside what else does it",
+        reference=1,
+    )
+    figure.axes[0].set_xscale("log")
+    return figure
+
+
+def write_readme(text: str, table: pd.DataFrame) -> str:
+    """The README's text with its table anew. Raises ValueError unless it is marked once."""
+    marked = f"<!-- benchmark -->{markdown(table)}<!-- /benchmark -->"
+    changed, n_places = MARKED.subn(lambda _: marked, text)
+    if n_places != 1:
+        raise ValueError(f"README.md has {n_places} places marked <!-- benchmark -->, not one")
+    return changed
+
+
+def main() -> None:
+    """Write both."""
+    table, readme = shown(), ROOT / "README.md"
+    text = write_readme(readme.read_text(encoding="utf-8"), table)
+    readme.write_text(text, encoding="utf-8", newline="\n")
+    picture(table).savefig(ROOT / "docs" / "benchmark.png", dpi=100)
+
+
+if __name__ == "__main__":
+    main()
