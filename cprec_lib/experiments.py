@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -458,6 +459,10 @@ def peak_bytes(device: torch.device) -> int | None:
     """Peak memory: allocated on a GPU, else resident of this process; None where unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where a process would inherit `ru_maxrss` from its parent
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
+        return 1024 * int(peak[1]) if peak else None
     try:
         import resource
     except ImportError:  # Windows

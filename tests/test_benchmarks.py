@@ -1,0 +1,204 @@
+"""The benchmark: sides agree, errors are told, ratios and the README's table are right."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import child, epochs, growth, losses, report, search
+from benchmarks.contest import Side, case, contest
+from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec
+from cprec_lib.files import save_tensors
+from cprec_lib.results import comparisons, read_result, write_result
+
+ROOT = Path(__file__).parent.parent
+
+
+# --- sides for the tests, run by the benchmark's own child ---------------------------------------
+
+
+def adding(number: float, grow: int = 0) -> child.Work:
+    """Adds 1 to a number, and holds so many bytes meanwhile."""
+
+    def work() -> list[float]:
+        held = torch.ones(grow // 4)
+        return [number + 1 + 0 * float(held.sum())]
+
+    return work
+
+
+def too_large() -> child.Work:
+    """Needs more than any machine has."""
+    child.require(1e18)
+    raise AssertionError("not reached")
+
+
+def broken() -> child.Work:
+    """Fails."""
+    raise ZeroDivisionError("a fault of its own")
+
+
+def side(name: str, function: str, calls: int = 2, **options: float) -> Side:
+    return Side(name, f"tests.test_benchmarks:{function}", options, calls=calls, threads=1)
+
+
+@pytest.fixture
+def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+
+
+# --- contest and child ---------------------------------------------------------------------------
+
+
+def test_sides_run_in_turn_and_have_their_ratios(in_root, capsys):
+    found = case("one and one", [side("a", "adding", number=1), side("b", "adding", number=1)], 2)
+    assert found["ours"] == "a"
+    assert [len(found["sides"][name]["seconds"]) for name in "ab"] == [2, 2]
+    median, low, high = found["times as fast"]["b"]
+    assert 0 < low <= median <= high
+    assert "times as fast as b" in capsys.readouterr().out
+
+
+def test_memory_is_what_the_process_grew_by(in_root):
+    found = contest([side("large", "adding", calls=1, number=1, grow=200_000_000)], rounds=1)
+    assert 180e6 < found["large"]["bytes"][0] < 400e6
+
+
+def test_a_process_does_not_inherit_its_parents_memory(in_root):
+    large = torch.ones(100_000_000)  # 400 MB here
+    found = contest([side("large", "adding", calls=1, number=1, grow=200_000_000)], rounds=1)
+    assert found["large"]["bytes"][0] > 180e6
+    assert large.sum() > 0
+
+
+def test_sides_that_differ_are_an_error(in_root):
+    with pytest.raises(ArithmeticError, match=r"b found \[3.0\], a found \[2.0\]"):
+        contest([side("a", "adding", number=1), side("b", "adding", number=2)], rounds=1)
+
+
+def test_a_side_that_fails_is_named_with_its_error(in_root):
+    with pytest.raises(RuntimeError, match=r"(?s)a failed:.*a fault of its own"):
+        contest([side("a", "broken")], rounds=1)
+
+
+def test_a_size_that_does_not_fit_is_skipped_aloud(in_root, capsys):
+    sides = [side("a", "adding", number=1), side("b", "too_large")]
+    found = case("large", sides, rounds=2)
+    assert "GB are free" in found["sides"]["b"]["skipped"]
+    assert found["times as fast"] == {}
+    assert capsys.readouterr().out.count("b: skipped, needs") == 1
+
+
+# --- the rows' sides compute the same ------------------------------------------------------------
+
+
+def test_layers_of_a_group_agree():
+    found = {name: losses.both_ways(name, 2000, 64)() for name in losses.LAYERS}
+    assert found["blocks"] == pytest.approx(found["adaptive"], rel=1e-4)
+    assert found["full"] == pytest.approx(found["plain"], rel=1e-4)
+    assert found["linear"] == pytest.approx(found["plain"], rel=1e-4)
+    assert found["sampled"] != pytest.approx(found["plain"], rel=1e-4)  # an estimate
+
+
+@pytest.mark.parametrize("at_once", [1, search.AT_ONCE])
+def test_searches_of_a_group_agree(tmp_path, at_once):
+    model = SequentialRecommender(cprec(3000, search.WIDTH, search.SHARES, dilations=(1,)))
+    model.save(tmp_path)
+    hidden = {"hidden": torch.randn(search.AT_ONCE, search.WIDTH)}
+    save_tensors(tmp_path / "hidden.safetensors", hidden)
+    ways = (search.with_bounds, search.without_bounds, search.all_log_probs)
+    ours, *others = [way(str(tmp_path), 3000, at_once)() for way in ways]
+    assert all(other == pytest.approx(ours, rel=1e-4, abs=1e-4) for other in others)
+    table, sub_items = (
+        way(str(tmp_path), 3000, at_once)() for way in (search.full_table, search.sub_items)
+    )
+    assert sub_items == pytest.approx(table, rel=1e-4, abs=1e-4)
+    assert sum(search.read_table(str(tmp_path), 3000, at_once)()[:1]) == 3000 * search.WIDTH
+
+
+def test_the_twin_has_the_weights_of_the_blocks():
+    block = BlockSoftmax(BlockPartition.decaying(300, (30, 100), 16))
+    hidden = torch.randn(5, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            losses.stock_twin(block).log_prob(hidden), block.log_prob(hidden)
+        )
+
+
+def test_rules_are_compared_on_a_model():
+    model = SequentialRecommender(cprec(3000, 16, search.SHARES, dilations=(1,)))
+    found = search.compare_rules(model, torch.randn(40, 16))
+    assert all(0 <= share <= 1 for share in found.values())
+    assert found["spared by bounds"] >= found["spared by tokens"]
+
+
+def test_models_of_an_epoch_see_the_same_targets():
+    found = [epochs.step(model, 500, 16)() for model in ("CpRec", "NextItNet")]
+    assert found[0] == found[1] and found[0][0] == epochs.BATCH * epochs.LENGTH
+
+
+def test_the_growth_of_a_straight_line_is_one():
+    sizes = (10_000, 100_000, 1_000_000)
+    cases = [{"sides": {"a": {"seconds": [n / 7], "bytes": [n**0.5]}}} for n in sizes]
+    assert growth._exponent(sizes, cases, "a", "seconds") == pytest.approx(1)
+    assert growth._exponent(sizes, cases, "a", "bytes") == pytest.approx(0.5)
+    assert growth._exponent(sizes[:2], cases[:2], "a", "seconds") is None
+
+
+@pytest.mark.parametrize("layer", ["BlockSoftmax", "FullSoftmax"])
+def test_growth_measures_a_finite_loss(layer):
+    assert 0 < growth.both_ways(layer, 10_000)()[0] < 20
+
+
+# --- the command, and what is made of the results ------------------------------------------------
+
+
+def test_an_unknown_row_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["speed"])
+    assert "unknown row 'speed'; choose from losses" in capsys.readouterr().err
+
+
+def test_a_row_is_stored_with_its_seal_machine_and_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(losses, "row", lambda quick: {"title": "T", "cases": [], "quick": quick})
+    command.main(["losses", "--quick", "--out", str(tmp_path)])
+    found = read_result(tmp_path / "losses.json")
+    assert found["quick"] and {"commit", "date", "cores", "versions", "minutes"} <= set(found)
+
+
+def test_comparisons_leave_out_what_was_skipped():
+    sides = {"a": {"seconds": [1]}, "b": {"seconds": [3]}, "c": {"skipped": "no room"}}
+    cases = [{"case": "x", "ours": "a", "sides": sides, "times as fast": {"b": [3, 3, 3]}}]
+    table = comparisons({"cases": cases})
+    assert table.drop(columns="memory").values.tolist() == [["x", "a", "b", 3, 3, 3]]
+    assert table["memory"].isna().all()
+
+
+def test_the_readme_shows_the_recorded_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.write_readme(text, report.shown()) == text, "run python -m benchmarks.report"
+
+
+def test_the_readmes_place_must_be_marked_once():
+    with pytest.raises(ValueError, match="2 places"):
+        report.write_readme(2 * "<!-- benchmark --><!-- /benchmark -->", pd.DataFrame())
+
+
+def test_every_recorded_row_is_whole():
+    for path in command.RESULTS.glob("*.json"):
+        result = read_result(path)
+        assert result["cases"] and result["title"], path.name
+        for found in result["cases"]:
+            assert found["ours"] in found["sides"], path.name
+
+
+def test_an_edited_result_is_refused(tmp_path):
+    path = tmp_path / "search.json"
+    write_result(path, {"cases": []})
+    path.write_text(json.dumps({**json.loads(path.read_text()), "title": "another"}))
+    with pytest.raises(ValueError, match="edited"):
+        report.shown(tmp_path)
