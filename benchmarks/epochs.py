@@ -58,7 +58,7 @@ def step(model: str, n_items: int, width: int) -> Work:
         loss = recommender.loss(windows)
         loss.backward()
         optimizer.step()
-        assert math.isfinite(loss)  # waits for a GPU
+        assert math.isfinite(float(loss.detach()))  # waits for a GPU
         return [windows[:, 1:].numel(), int(windows[:, 1:].sum())]
 
     return work
