@@ -79,7 +79,7 @@ def picture(table: pd.DataFrame) -> Any:
             f"{line.case}\n{line.rival}": Interval(line.faster, line.lowest, line.highest)
             for line in table.itertuples()
         },
-        "how many times as fast as the other (log scale)",
+        "times as fast (log scale)",
         "Ours beside what else does it",
         reference=1,
     )
