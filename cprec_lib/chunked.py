@@ -62,6 +62,15 @@ def _sum_only(
     return torch.stack(losses).sum()
 
 
+def _linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    """`F.linear` written to `out`, which may have another type."""
+    if out.dtype != weight.dtype:
+        return out.copy_(F.linear(hidden, weight, bias))
+    if bias is None:
+        return torch.mm(hidden, weight.T, out=out)
+    return torch.addmm(bias, hidden, weight.T, out=out)
+
+
 class _SummedCrossEntropy(torch.autograd.Function):
     """The gradient of -log softmax(z)[t] by z is softmax(z) minus 1 at t; the rest is two products.
 
@@ -77,11 +86,16 @@ class _SummedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=precise)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=precise)
+        # One matrix for all chunks: new pages for each took up to a third of the time on a CPU.
+        room = hidden.new_empty(min(rows, len(hidden)), len(weight), dtype=precise)
         for first in range(0, len(hidden), rows):
             h, t = hidden[first : first + rows], targets[first : first + rows].unsqueeze(1)
-            scores = F.linear(h, weight, bias).log_softmax(1, dtype=precise)
-            total -= scores.gather(1, t).sum()
-            by_logits = scores.exp_().scatter_add_(1, t, scores.new_full(t.shape, -1))
+            logits = _linear(h, weight, bias, room[: len(h)])
+            logits -= logits.amax(1, keepdim=True)
+            wanted = logits.gather(1, t)
+            sums = logits.exp_().sum(1, keepdim=True)
+            total += (sums.log() - wanted).sum()
+            by_logits = logits.div_(sums).scatter_add_(1, t, logits.new_full(t.shape, -1))
             if grad_bias is not None:
                 grad_bias += by_logits.sum(0)
             by_logits = by_logits.to(weight.dtype)
