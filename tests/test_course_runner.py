@@ -120,7 +120,7 @@ def run_command(command: str, folder: Path, *options: str) -> Trial:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        timeout=240,
+        timeout=600,
     )
     readme = folder / "README.md"
     return Trial(folder / "notebooks", out, readme, process.returncode, process.stdout)
