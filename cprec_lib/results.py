@@ -81,7 +81,7 @@ def tuned(runs: Sequence[Result]) -> list[Result]:
     best = max(
         (run for run in runs if run["seed"] == 0), key=lambda run: float(run["valid"]["ndcg@10"])
     )
-    same = (run for run in runs if _rate(run) == _rate(best))
+    same = (run for run in runs if learning_rate(run) == learning_rate(best))
     return sorted(same, key=lambda run: int(run["seed"]))
 
 
@@ -141,7 +141,7 @@ def by_popularity(
     ]
 
 
-def _rate(run: Result) -> float | None:
+def learning_rate(run: Result) -> float | None:
     """The learning rate of a run; None for a model that only counts."""
     training = run["train_config"]
     return training["learning_rate"] if training else None

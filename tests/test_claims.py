@@ -8,7 +8,7 @@ import pytest
 
 from cprec_lib.claims import Entry, read_ledger, to_markdown
 from cprec_lib.evaluation import Ranks
-from cprec_lib.results import pack_ranks, write_result
+from cprec_lib.results import pack_ranks, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 CLAIMS = [f"C{number}" for number in range(1, 10)]
@@ -47,6 +47,19 @@ def judged(results: Path) -> dict[str, Entry]:
     entries = read_ledger(results)
     assert [entry.claim for entry in entries] == CLAIMS
     return {entry.claim: entry for entry in entries}
+
+
+def test_a_model_that_lacks_a_learning_rate_is_not_judged(results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    write_run(results, "CpRec", BAD)
+    assert judged(results)["C4"].evidence
+    higher = {"train_config": {"learning_rate": 0.02}, "valid": {"ndcg@10": 0.2}}
+    run = read_result(results / "runs" / "a" / "CpRec.json")
+    write_result(results / "runs" / "a" / "CpRec-higher.json", {**run, **higher})
+    assert not judged(results)["C4"].evidence
+    run = read_result(results / "runs" / "a" / "NextItNet.json")
+    write_result(results / "runs" / "a" / "NextItNet-higher.json", {**run, **higher})
+    assert judged(results)["C4"].evidence
 
 
 def test_without_runs_a_claim_is_open(results: Path) -> None:
