@@ -86,7 +86,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=precise)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=precise)
-        # One matrix for all chunks: new pages for each took up to a third of the time on a CPU.
+        # One matrix for all chunks: new pages for each took up to a fifth of the time on a CPU.
         room = hidden.new_empty(min(rows, len(hidden)), len(weight), dtype=precise)
         for first in range(0, len(hidden), rows):
             h, t = hidden[first : first + rows], targets[first : first + rows].unsqueeze(1)
