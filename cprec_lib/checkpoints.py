@@ -103,12 +103,14 @@ class Checkpoint:
     def check(self, settings: dict[str, Any], path: Path) -> None:
         """Raise ValueError, which names the first difference, unless it is of these settings.
 
-        More epochs than before is how one goes on; every other setting must be the same.
+        More epochs than before is how one goes on, unless the learning rate falls with them; every
+        other setting must be the same.
         """
         for part, values in json.loads(json.dumps(settings)).items():
             for name, value in values.items():
                 found = self.settings.get(part, {}).get(name)
-                if name != "epochs" and found != value:
+                free = name == "epochs" and values.get("schedule") == "constant"
+                if found != value and not free:
                     raise ValueError(
                         f"{path} is of another run: its {name} is {found}, this run's is {value}; "
                         "use the same data and settings, or another folder"

@@ -147,6 +147,9 @@ def train(
     precision: Annotated[
         Literal["float32", "bfloat16"] | None, typer.Option(help="Of matrix products in training.")
     ] = None,
+    schedule: Annotated[
+        Literal["constant", "linear"] | None, typer.Option(help="Of the learning rate.")
+    ] = None,
     compile_model: Annotated[
         bool | None, typer.Option("--compile", help="Let torch.compile make embedding and middle.")
     ] = None,
@@ -184,6 +187,7 @@ def train(
         patience=patience,
         seed=seed,
         precision=precision,
+        schedule=schedule,
         compile=compile_model,
     )
     from cprec_lib import runs
@@ -298,17 +302,20 @@ def reproduce(
         Literal["leave_one_out", "by_user"] | None, typer.Option(help="What is held out.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, ... of each model.")] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="So many users, drawn once; else all.")
+    ] = None,
 ) -> None:
     """Run the recorded experiments that the results lack; what is there stays.
 
-    Options of training that are left out are those that experiments.py sets for the data set.
+    Options of training that are left out are those that experiments.py sets for the data set at
+    that width.
     """
     from dataclasses import replace
 
     from cprec_lib import experiments
 
     given = _given(
-        width=width,
         dropout=dropout,
         learning_rates=tuple(learning_rate) if learning_rate else None,
         epochs=epochs,
@@ -316,8 +323,9 @@ def reproduce(
         max_len=max_len,
         split=split,
         seeds=seeds,
+        users=users,
     )
-    setting = replace(experiments.SETTINGS.get(Path(dataset).stem, experiments.Setting()), **given)
+    setting = replace(experiments.setting_of(dataset, width), **given)
     label = experiments.label(dataset, setting)
     groups = groups or []
     names = experiments.choose([group for group in groups if group != "time"], model or ())

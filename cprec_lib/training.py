@@ -30,6 +30,7 @@ from cprec_lib.recommender import (
 from cprec_lib.sequences import HeldOut, SequenceData
 
 PRECISIONS = ("float32", "bfloat16")
+SCHEDULES = ("constant", "linear")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class TrainConfig:
     `seed` orders the windows and drops units; a model's initial weights have their own seed.
     `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
     sums, the loss and the evaluation stay float32. `compile` gives the embedding and the middle to
-    torch.compile. Raises ValueError for a number that trains nothing or an unknown precision.
+    torch.compile. The `schedule` "linear" lets the learning rate fall evenly to zero over all
+    `epochs`; "constant" keeps it. Raises ValueError for a number that trains nothing and for an
+    unknown precision or schedule.
     """
 
     epochs: int = 20
@@ -51,6 +54,7 @@ class TrainConfig:
     seed: int = 0
     precision: str = "float32"
     compile: bool = False
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience", "seed"):
@@ -69,12 +73,18 @@ class TrainConfig:
             raise ValueError(
                 f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
             )
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
-            )
+        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}"
+                )
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile {self.compile!r} is neither True nor False")
+
+    def rate(self, epochs_done: float) -> float:
+        """The learning rate when so many epochs, parts of one included, are over."""
+        left = 1 - epochs_done / self.epochs if self.schedule == "linear" else 1.0
+        return left * self.learning_rate
 
 
 class OutOfTime(Exception):
@@ -281,7 +291,7 @@ def _train_epoch(
         if processes.index > 0:
             _seed(seed + (processes.index << 32), device)  # other units drop
         with _advice_on_memory(config.batch_size):
-            total, steps = _steps(run, objective, batches, order, bar)
+            total, steps = _steps(run, objective, batches, order, number, bar)
     mean = float(processes.mean(total)) / steps
     if not math.isfinite(mean):
         raise FloatingPointError(
@@ -292,7 +302,12 @@ def _train_epoch(
 
 
 def _steps(
-    run: _Run, objective: nn.Module, batches: Batches, order: Tensor, bar: tqdm[Any]
+    run: _Run,
+    objective: nn.Module,
+    batches: Batches,
+    order: Tensor,
+    number: int,
+    bar: tqdm[Any],
 ) -> tuple[Tensor, int]:
     """A step for each batch; the sum of their losses, which stays on the device, and their number.
 
@@ -300,6 +315,8 @@ def _steps(
     """
     total, steps = torch.zeros((), device=batches.device), 0
     for part in batches.parts(order):
+        done = number - 1 + steps * batches.size / len(order)
+        run.optimizer.param_groups[0]["lr"] = run.config.rate(done)
         loss = objective(part.windows, part.sizes) * part.weight
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -187,7 +187,7 @@ def test_train_hands_every_option_on(
         "--width 6 --dilations 2 --kernel-size 2 --cutoffs 4,9 --factor 2 --sharing cross-layer "
         "--dropout 0.1 --no-block-input --no-tree --max-len 5 --split by_user --epochs 1 "
         "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu "
-        "--precision bfloat16 --compile"
+        "--precision bfloat16 --schedule linear --compile"
     )
     monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
     succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
@@ -219,6 +219,7 @@ def test_train_hands_every_option_on(
         "seed": 3,
         "precision": "bfloat16",
         "compile": True,
+        "schedule": "linear",
     }
     assert (metrics["max_len"], metrics["split"]) == (5, "by_user")
     assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10

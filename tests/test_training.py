@@ -114,6 +114,46 @@ def test_one_step_is_adamw_on_the_mean_loss_of_all_windows(data):
         torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-4)
 
 
+def test_a_linear_schedule_ends_at_zero_and_starts_each_step_where_it_should(data, monkeypatch):
+    rates, step = [], torch.optim.AdamW.step
+
+    def noted(optimizer, *arguments):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    config = TrainConfig(epochs=2, batch_size=10, learning_rate=0.1, schedule="linear")
+    fit(new_model(), data, config, progress=False)
+    steps = -(-len(data.train) // 10)
+    assert len(rates) == 2 * steps and rates[0] == 0.1
+    assert rates[:steps] == [
+        pytest.approx(0.1 - 0.05 * 10 * i / len(data.train)) for i in range(steps)
+    ]
+    assert rates[steps] == pytest.approx(0.05)
+    assert 0 < rates[-1] < 0.01
+    rates.clear()
+    fit(new_model(), data, replace(config, schedule="constant"), progress=False)
+    assert {*rates} == {0.1}
+
+
+def test_a_linear_schedule_goes_on_bit_for_bit_and_with_its_epochs_alone(data, tmp_path):
+    linear = replace(SHORT, schedule="linear")
+    whole = new_model()
+    fit(whole, data, linear, progress=False)
+
+    def interrupt(epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(new_model(), data, linear, tmp_path, progress=False, log=interrupt)
+    with pytest.raises(ValueError, match="its epochs is 4, this run's is 5"):
+        fit(new_model(), data, replace(linear, epochs=5), tmp_path, True, progress=False)
+    model = new_model(seed=77)
+    fit(model, data, linear, tmp_path, resume=True, progress=False)
+    assert_same(weights(model), weights(whole))
+
+
 def test_an_epoch_sees_every_window_once_in_a_new_order(data, monkeypatch):
     model, seen = new_model(), []
     loss = model.loss
@@ -706,6 +746,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_training(data, tmp_path):
         ({"weight_decay": -0.1}, r"weight_decay -0\.1 is negative .*; 0.01 is usual"),
         ({"weight_decay": float("nan")}, "weight_decay nan is negative or not a number"),
         ({"precision": "fp16"}, "unknown precision 'fp16'; choose one of float32, bfloat16"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'; choose one of constant, linear"),
         ({"compile": 1}, "compile 1 is neither True nor False"),
     ],
 )
