@@ -26,7 +26,7 @@ from cprec_lib.baselines import Popularity
 from cprec_lib.checkpoints import Epoch
 from cprec_lib.datasets import load_interactions
 from cprec_lib.evaluation import evaluate
-from cprec_lib.experiments import SETTINGS
+from cprec_lib.experiments import setting_of
 from cprec_lib.ledger import count_parameters
 from cprec_lib.recommender import SequentialRecommender, nextitnet
 from cprec_lib.runs import choose_device
@@ -74,7 +74,7 @@ def compare(
     Raises ArithmeticError if the two do not predict the same targets from the same contexts, or
     if their evaluations of RecBole's scores differ.
     """
-    data = SequenceData.from_interactions(table, SETTINGS[DATASET].max_len)
+    data = SequenceData.from_interactions(table, setting_of(DATASET).max_len)
     with tempfile.TemporaryDirectory() as folder:
         theirs = train_theirs(table, python, Path(folder), budget)
         found = np.load(Path(folder) / "held_out.npz")
@@ -174,7 +174,7 @@ def ours(data: SequenceData, seed: int, target: float) -> dict[str, Any]:
 
     Or to its early stop, if that comes first.
     """
-    setting, curve, seconds = SETTINGS[DATASET], Curve(), 0.0
+    setting, curve, seconds = setting_of(DATASET), Curve(), 0.0
 
     def log(epoch: Epoch) -> None:
         nonlocal seconds

@@ -28,7 +28,7 @@ from cprec_lib import (
     fit,
     load_interactions,
 )
-from cprec_lib.experiments import SETTINGS
+from cprec_lib.experiments import setting_of
 from cprec_lib.files import save_tensors
 from cprec_lib.synthetic import Synthetic
 
@@ -200,7 +200,7 @@ def _windows(log: Synthetic) -> Tensor:
 def _movielens() -> tuple[SequentialRecommender, Tensor]:
     """CpRec trained on MovieLens-100K as for the tables, and its users' vectors [U, d]."""
     print("  training on MovieLens-100K", flush=True)
-    setting = SETTINGS["ml-100k"]
+    setting = setting_of("ml-100k")
     data = SequenceData.from_interactions(load_interactions("ml-100k"), setting.max_len)
     config = cprec(data.n_items, setting.width, setting.cutoffs, dropout=setting.dropout)
     model = SequentialRecommender(config)

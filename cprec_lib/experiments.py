@@ -17,9 +17,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
 from cprec_lib.baselines import Bigram, Popularity
+from cprec_lib.bounds import compare_rules
 from cprec_lib.datasets import load_interactions
 from cprec_lib.evaluation import Scorer, evaluate
 from cprec_lib.ledger import count_parameters
@@ -51,6 +54,7 @@ from cprec_lib.runs import (
 )
 from cprec_lib.sequences import SequenceData, Split
 from cprec_lib.sharing import SHARING
+from cprec_lib.softmax import BlockSoftmax
 from cprec_lib.synthetic import PREFIX
 from cprec_lib.timing import latency, race
 from cprec_lib.training import OutOfTime, TrainConfig, fit
@@ -58,6 +62,9 @@ from cprec_lib.training import OutOfTime, TrainConfig, fit
 BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
 COUNTING = {"popularity": Popularity, "bigram": Bigram}
 WIDER_TAIL = "CpRec, factor 2"
+# Models whose size is given: at most this share of NextItNet's parameters.
+SHARES = {"a quarter": 1 / 4, "an eighth": 1 / 8}
+SMALLER = tuple(f"{family}, {share}" for share in SHARES for family in (COMPRESSED, BASELINE))
 # Other fillings, and the same in CpRec's bread.
 IN_BREAD = {name: f"{name}, compressed bread" for name in ("GRU4Rec", "SASRec")}
 
@@ -79,6 +86,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
     "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
+    "sizes": (BASELINE, *SMALLER),
     "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", "CpRec, cut 5 / 20 %"),
     "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
     "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 128, 256, 512))),
@@ -92,7 +100,8 @@ class Setting:
     """What all models of one data set have in common.
 
     Each model is trained at each of `learning_rates` with seed 0; its further seeds are trained at
-    the rate with the best validation NDCG@10. So every model is tuned with the same budget.
+    the rate with the best validation NDCG@10. So every model is tuned with the same budget. `users`
+    are so many users of the data set, drawn once; else all of them.
     """
 
     width: int = 64
@@ -105,6 +114,10 @@ class Setting:
     max_len: int = 50
     split: Split = "leave_one_out"
     seeds: int = 3
+    dilations: tuple[int, ...] = (1, 4, 1, 4)
+    precision: str = "float32"
+    schedule: str = "constant"
+    users: int | None = None
 
     def training(self, learning_rate: float, seed: int) -> TrainConfig:
         """How one run is trained."""
@@ -114,24 +127,39 @@ class Setting:
             learning_rate=learning_rate,
             patience=self.patience,
             seed=seed,
+            precision=self.precision,
+            schedule=self.schedule,
         )
 
 
-SETTINGS = {
-    "ml-100k": Setting(),
-    "ml1m_ordered": Setting(
-        dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "ml-100k": (Setting(),),
+    "ml1m_ordered": (
+        Setting(dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1),
     ),
-    "amazon_beauty_ordered": Setting(
-        learning_rates=(0.002, 0.005),
-        epochs=8,
-        patience=2,
-        batch_size=128,
-        max_len=20,
-        seeds=1,
+    "amazon_beauty_ordered": (
+        Setting(
+            learning_rates=(0.002, 0.005),
+            epochs=8,
+            patience=2,
+            batch_size=128,
+            max_len=20,
+            seeds=1,
+        ),
     ),
 }
-"""Settings of the data sets that are recorded; any other data set gets `Setting()`."""
+"""Settings of the data sets that are recorded, by width; see `setting_of`."""
+
+
+def setting_of(dataset: str, width: int | None = None) -> Setting:
+    """How a data set is recorded at a width: its first setting if no width is given.
+
+    A width that is not recorded gets the rest of the first setting, a data set that is not
+    recorded that of `Setting`.
+    """
+    known = SETTINGS.get(Path(dataset).stem, (Setting(),))
+    width = width or known[0].width
+    return next((s for s in known if s.width == width), replace(known[0], width=width))
 
 
 @dataclass(frozen=True)
@@ -145,6 +173,7 @@ class Experiment:
     training: TrainConfig | None
     max_len: int
     split: Split
+    users: int | None = None
 
     @property
     def stem(self) -> str:
@@ -161,6 +190,7 @@ class Experiment:
             "train_config": asdict(self.training) if self.training else None,
             "max_len": self.max_len,
             "split": self.split,
+            **({} if self.users is None else {"users": self.users}),
         }
 
 
@@ -168,11 +198,14 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
     """Every trained model by name; most differ from NextItNet or from CpRec in one respect.
 
     A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
-    CpRec. The other fillings have two layers, which at the same width have about half the
+    CpRec; of the models that are "a quarter" or "an eighth" of NextItNet, both the narrower ones
+    and CpRec (with factor 2, which keeps more of the tail) are as wide as that lets them be. The
+    other fillings have two layers, which at the same width have about half the
     parameters of NextItNet's four blocks.
     """
-    full = nextitnet(n_items, setting.width, dropout=setting.dropout)
-    whole = cprec(n_items, setting.width, setting.cutoffs, dropout=setting.dropout)
+    layers: dict[str, Any] = {"dropout": setting.dropout, "dilations": setting.dilations}
+    full = nextitnet(n_items, setting.width, **layers)
+    whole = cprec(n_items, setting.width, setting.cutoffs, **layers)
     wider_tail = replace(whole, factor=2)
     parts = replace(full, cutoffs=whole.cutoffs)
     first, second = setting.cutoffs
@@ -195,10 +228,11 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         "input and softmax": replace(parts, block_input=True, block_softmax=True),
     }
     found |= {f"sharing {s}": replace(full, sharing=s) for s in SHARING if s != "none"}
-    found |= {
-        name: cprec(n_items, setting.width, cut, dropout=setting.dropout)
-        for name, cut in cuts.items()
-    }
+    found |= {name: cprec(n_items, setting.width, cut, **layers) for name, cut in cuts.items()}
+    for name, share in SHARES.items():
+        limit = int(share * count_parameters(full).total)
+        found[f"{COMPRESSED}, {name}"] = _no_larger(wider_tail, limit)
+        found[f"{BASELINE}, {name}"] = _no_larger(full, limit)
     found |= _other_fillings(n_items, setting, whole.cutoffs)
     for name in GROUPS["width"][1:]:
         found[name] = replace(full, width=int(name.split()[-1]))
@@ -221,16 +255,17 @@ def _other_fillings(
 
 
 def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig:
-    """The widest version of `config` with at most so many parameters."""
-    widths = range(config.width, 0, -1)
-    narrower = (replace(config, width=width) for width in widths)
-    return next(c for c in narrower if count_parameters(c).total <= parameters)
+    """The widest version of `config` with at most so many parameters; width 1 if none has."""
+    narrower = [replace(config, width=width) for width in range(config.width, 0, -1)]
+    fitting = (c for c in narrower if count_parameters(c).total <= parameters)
+    return next(fitting, narrower[-1])
 
 
 def label(dataset: str, setting: Setting) -> str:
     """Name of the folder that holds the results of a data set with one setting."""
     split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
-    return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}"
+    users = "" if setting.users is None else f"-u{setting.users}"
+    return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"
 
 
 def short_name(dataset: str) -> str:
@@ -263,15 +298,14 @@ def plan(
 ) -> Iterator[Experiment]:
     """The runs of some models, most informative first: every model with seed 0 at each learning
     rate, then the further seeds at the rates that the recorded results in `results` tuned."""
-    configs = models(n_items, setting)
+    configs, data = models(n_items, setting), (setting.max_len, setting.split, setting.users)
 
     def run(name: str, rate: float, seed: int) -> Experiment:
-        training = setting.training(rate, seed)
-        return Experiment(name, dataset, configs[name], training, setting.max_len, setting.split)
+        return Experiment(name, dataset, configs[name], setting.training(rate, seed), *data)
 
     for name in names:
         if name in COUNTING:
-            yield Experiment(name, dataset, None, None, setting.max_len, setting.split)
+            yield Experiment(name, dataset, None, None, *data)
     trained = [name for name in names if name not in COUNTING]
     for rate in setting.learning_rates:
         for name in trained:
@@ -315,7 +349,7 @@ def missing(
     names: Sequence[str], dataset: str, setting: Setting, results: Path
 ) -> list[Experiment]:
     """The runs of `plan` that are not recorded. Raises ValueError as `is_recorded` does."""
-    n_items, data_sha256 = _identify(dataset, setting.max_len, setting.split)
+    n_items, data_sha256 = _identify(dataset, setting.max_len, setting.split, setting.users)
     return [
         experiment
         for experiment in plan(names, dataset, n_items, setting, results)
@@ -324,10 +358,19 @@ def missing(
 
 
 @cache
-def _identify(dataset: str, max_len: int, split: Split) -> tuple[int, str]:
+def _identify(dataset: str, max_len: int, split: Split, users: int | None) -> tuple[int, str]:
     """Size of a data set's catalogue, and the fingerprint of its table."""
-    table = load_interactions(dataset)
+    table = _table(dataset, users)
     return SequenceData.from_interactions(table, max_len, split).n_items, fingerprint(table)
+
+
+def _table(dataset: str, users: int | None) -> pd.DataFrame:
+    """The interactions of a data set, or of so many of its users, always the same ones."""
+    table = load_interactions(dataset)
+    if users is None:
+        return table
+    drawn = np.random.default_rng(0).permutation(table["user"].unique())[:users]
+    return table[table["user"].isin(drawn)].reset_index(drop=True)
 
 
 def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool:
@@ -382,7 +425,7 @@ def run(
     """
     deadline = time.time() + seconds
     chosen = choose_device(device)
-    table = load_interactions(experiment.dataset)
+    table = _table(experiment.dataset, experiment.users)
     data = SequenceData.from_interactions(table, experiment.max_len, experiment.split)
     try:
         model, course = _trained(experiment, data, work, chosen, deadline)
@@ -426,7 +469,18 @@ def _trained(
         "bytes": ledger.bytes,
         **describe_training(history),
         "latency_ms": latency(model, data.test.contexts),
+        **_rules(model, data),
     }
+
+
+@torch.no_grad()
+def _rules(model: SequentialRecommender, data: SequenceData) -> Result:
+    """What the rules of a search spare and miss of a model with blocks, for up to 2,048 users."""
+    if not isinstance(model.softmax, BlockSoftmax):
+        return {}
+    contexts = data.test.contexts[:2048].to(next(model.parameters()).device)
+    hidden = torch.cat([model.last_hidden(some) for some in contexts.split(64)])
+    return {"search_rules": compare_rules(model.softmax, hidden)}
 
 
 def time_models(
@@ -438,7 +492,7 @@ def time_models(
 ) -> None:
     """Race untrained models of one data set and write the result `path`: see `race`."""
     chosen = choose_device(device)
-    table = load_interactions(dataset)
+    table = _table(dataset, setting.users)
     data = SequenceData.from_interactions(table, setting.max_len, setting.split)
     configs = models(data.n_items, setting)
     built = {name: SequentialRecommender(configs[name]).to(chosen) for name in names}

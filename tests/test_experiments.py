@@ -24,6 +24,7 @@ from cprec_lib.experiments import (
     models,
     reproduce,
     run,
+    setting_of,
 )
 from cprec_lib.results import read_all, read_result, unpack_ranks, values, write_result
 
@@ -55,7 +56,7 @@ def record(names: list[str], table: Path, folder: Path, setting: Setting = TINY)
 # ---- The models ----
 
 
-@pytest.mark.parametrize("setting", [Setting(), *SETTINGS.values(), TINY])
+@pytest.mark.parametrize("setting", [*sum(SETTINGS.values(), ()), TINY])
 def test_every_name_of_a_group_is_a_model(setting: Setting) -> None:
     configs = models(1000, setting)
     for names in GROUPS.values():
@@ -99,6 +100,26 @@ def test_a_narrow_rival_is_as_large_as_it_may_be(rival: str, limit: str) -> None
     assert count_parameters(configs[rival]).total <= most < count_parameters(wider).total
 
 
+@pytest.mark.parametrize(("name", "share"), [("a quarter", 4), ("an eighth", 8)])
+def test_a_smaller_model_is_as_large_as_it_may_be(name: str, share: int) -> None:
+    configs = models(5000, Setting())
+    whole = count_parameters(configs["NextItNet"]).total
+    for family in ("CpRec", "NextItNet"):
+        config = configs[f"{family}, {name}"]
+        wider = replace(config, width=config.width + 1)
+        assert count_parameters(config).total <= whole / share < count_parameters(wider).total
+    assert configs[f"CpRec, {name}"].block_softmax and configs[f"CpRec, {name}"].factor == 2
+
+
+def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = replace(TINY, width=16, max_len=20)
+    monkeypatch.setitem(SETTINGS, "toy", (TINY, wide))
+    assert setting_of("data/toy.csv") == setting_of("toy", 8) == TINY
+    assert setting_of("toy", 16) == wide
+    assert setting_of("toy", 9) == replace(TINY, width=9)
+    assert setting_of("another.csv", 32) == replace(Setting(), width=32)
+
+
 def test_choose() -> None:
     assert choose(["rival"])[:2] == ["NextItNet", "CpRec"]
     assert choose([], ["bigram"]) == ["bigram"]
@@ -114,6 +135,7 @@ def test_choose() -> None:
 def test_the_label_names_what_a_folder_holds() -> None:
     assert label("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
     assert label("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
+    assert label("log.csv", replace(Setting(), users=500)) == "log-w64-d0.3-u500"
 
 
 # ---- The plan ----
@@ -153,6 +175,27 @@ def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
     assert result["peak_bytes"] > 50e6
     assert {"exact, 1", "early stopping, 64"} <= {*result["latency_ms"]}
     assert result["train_loss"] > 0
+    assert result["search_rules"]["spared by bounds"] >= result["search_rules"]["spared by tokens"]
+
+
+def test_only_a_search_with_blocks_has_rules(table: Path, tmp_path: Path) -> None:
+    result = run(missing(["NextItNet"], str(table), TINY, tmp_path)[0], tmp_path / "work")
+    assert result and "search_rules" not in result
+
+
+def test_some_users_stand_for_a_data_set_and_are_always_the_same(
+    table: Path, tmp_path: Path
+) -> None:
+    some = replace(TINY, users=10)
+    (experiment,) = missing(["popularity"], str(table), some, tmp_path)
+    result = run(experiment, tmp_path)
+    assert result and result == {**run(experiment, tmp_path), "peak_bytes": result["peak_bytes"]}
+    assert (result["users"], result["n_users"]) == (10, 10)
+    write_result(tmp_path / "popularity.json", result)
+    assert missing(["popularity"], str(table), some, tmp_path) == []
+    for other in (TINY, replace(TINY, users=11)):
+        with pytest.raises(ValueError, match=r"popularity\.json was recorded with"):
+            missing(["popularity"], str(table), other, tmp_path)
 
 
 @pytest.mark.parametrize("name", GROUPS["generic"])
