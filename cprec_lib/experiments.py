@@ -198,10 +198,11 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
     """Every trained model by name; most differ from NextItNet or from CpRec in one respect.
 
     A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
-    CpRec; of the models that are "a quarter" or "an eighth" of NextItNet, both the narrower ones
-    and CpRec (with factor 2, which keeps more of the tail) are as wide as that lets them be. The
-    other fillings have two layers, which at the same width have about half the
-    parameters of NextItNet's four blocks.
+    CpRec. Those called "a quarter" or "an eighth" are as wide as that share of NextItNet's
+    parameters lets them be; CpRec then has factor 2, which keeps more of the tail. The other
+    fillings have two layers, which at the same width have about half the parameters of NextItNet's
+    four blocks. Left out is what a setting cannot have: a second name for NextItNet's own width,
+    and a size below that of width 1.
     """
     layers: dict[str, Any] = {"dropout": setting.dropout, "dilations": setting.dilations}
     full = nextitnet(n_items, setting.width, **layers)
@@ -214,7 +215,7 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         "CpRec, 4 blocks": (first / 2, first, second),
         "CpRec, cut 5 / 20 %": (0.05, 0.2),
     }
-    found = {
+    found: dict[str, ModelConfig | None] = {
         BASELINE: full,
         COMPRESSED: whole,
         WIDER_TAIL: wider_tail,
@@ -235,10 +236,11 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         found[f"{BASELINE}, {name}"] = _no_larger(full, limit)
     found |= _other_fillings(n_items, setting, whole.cutoffs)
     for name in GROUPS["width"][1:]:
-        found[name] = replace(full, width=int(name.split()[-1]))
+        width = int(name.split()[-1])
+        found[name] = replace(full, width=width) if width != full.width else None
     for name in GROUPS["depth"][1:]:
         found[name] = replace(full, dilations=((1, 4) * 8)[: int(name.split()[1])])
-    return found
+    return {name: config for name, config in found.items() if config}
 
 
 def _other_fillings(
@@ -254,11 +256,10 @@ def _other_fillings(
     return fillings | {IN_BREAD[name]: replace(fillings[name], **bread) for name in fillings}
 
 
-def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig:
-    """The widest version of `config` with at most so many parameters; width 1 if none has."""
-    narrower = [replace(config, width=width) for width in range(config.width, 0, -1)]
-    fitting = (c for c in narrower if count_parameters(c).total <= parameters)
-    return next(fitting, narrower[-1])
+def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig | None:
+    """The widest version of `config` with at most so many parameters, if there is one."""
+    narrower = (replace(config, width=width) for width in range(config.width, 0, -1))
+    return next((c for c in narrower if count_parameters(c).total <= parameters), None)
 
 
 def label(dataset: str, setting: Setting) -> str:
@@ -306,7 +307,7 @@ def plan(
     for name in names:
         if name in COUNTING:
             yield Experiment(name, dataset, None, None, *data)
-    trained = [name for name in names if name not in COUNTING]
+    trained = [name for name in names if name in configs]
     for rate in setting.learning_rates:
         for name in trained:
             yield run(name, rate, 0)
