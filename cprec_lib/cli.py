@@ -346,8 +346,8 @@ def reproduce(
     ):
         if result is None:
             typer.echo(
-                f"The budget is spent in the middle of {experiment.stem}; "
-                "the same command goes on from its last epoch."
+                f"The budget ended before the last epoch of {experiment.stem}; "
+                "the same command goes on from what is done of it."
             )
             break
         recorded += 1

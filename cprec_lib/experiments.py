@@ -89,7 +89,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "sizes": (BASELINE, *SMALLER),
     "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", "CpRec, cut 5 / 20 %"),
     "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
-    "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 128, 256, 512))),
+    "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 64, 128, 256, 512))),
     "depth": (BASELINE, *(f"NextItNet, {depth} blocks" for depth in (0, 2, 8, 16))),
 }
 """What each figure or table compares, by name; the model names are those of `models`."""
@@ -283,7 +283,7 @@ def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
     """
     for group in groups:
         if group not in GROUPS:
-            raise ValueError(f"unknown group {group!r}; choose from {', '.join(GROUPS)}")
+            raise ValueError(f"unknown group {group!r}; choose from {', '.join(GROUPS)} and time")
     known = [name for group in GROUPS.values() for name in group]
     for name in names:
         if name not in known:

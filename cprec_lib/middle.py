@@ -26,6 +26,9 @@ class CausalConvolution(nn.Module):
 
     def forward(self, hidden: Tensor, dilation: int) -> Tensor:
         """Convolve [B, L, d] along L; position t sees positions up to t only."""
+        if torch.is_autocast_enabled(hidden.device.type):
+            # Before the taps are gathered, or k copies would be rounded instead of one.
+            hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
         kernel_size = self.weight.shape[-1]
         length = hidden.shape[1]
         padded = F.pad(hidden, (0, 0, (kernel_size - 1) * dilation, 0))

@@ -106,6 +106,28 @@ def test_width_and_depth(runs: dict[str, int], verdict: str, results: Path) -> N
     assert len(entry.evidence) == len(runs)
 
 
+def test_a_wide_baseline_is_compared_with_the_narrow_one(results: Path) -> None:
+    write_run(results, "NextItNet", GOOD, model_config={"width": 128})
+    write_run(results, "NextItNet, width 64", MIDDLING)
+    entry = judged(results)["C2"]
+    assert entry.verdict == "holds in part"
+    assert [each.what for each in entry.evidence] == [
+        "test NDCG@10 of NextItNet against NextItNet, width 64"
+    ]
+    assert entry.evidence[0].where == "a, width 128"
+
+
+def test_given_sizes_are_told_but_do_not_judge(results: Path) -> None:
+    write_run(results, "NextItNet", MIDDLING)
+    write_run(results, "CpRec", GOOD)
+    write_run(results, "CpRec, an eighth", BAD)
+    write_run(results, "NextItNet, an eighth", GOOD)
+    entry = judged(results)["C4"]
+    assert entry.verdict == "holds"
+    assert "an eighth of NextItNet's parameters it is worse in 1." in entry.because
+    assert len(entry.evidence) == 3
+
+
 def test_what_the_interval_leaves_open_is_not_called_as_good(results: Path) -> None:
     write_run(results, "NextItNet", MIDDLING)
     noisy = np.where(np.arange(200) % 5 < 2, 1, 99)  # its mean is close, users differ widely

@@ -728,7 +728,7 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-s0" in succeed(*command, "--list")
     assert not results.exists()
     message = succeed(*command, "--budget", "0")
-    assert "The budget is spent in the middle of nextitnet-lr0.01-s0" in message
+    assert "The budget ended before the last epoch of nextitnet-lr0.01-s0" in message
     assert "1 new results" in message
     assert "1 new results" in succeed(*command)
     message = succeed("reproduce", "time", "overall", *command[1:])
