@@ -147,6 +147,17 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
             seeds=1,
         ),
     ),
+    "globo_users": (
+        Setting(
+            learning_rates=(0.002, 0.005),
+            epochs=8,
+            patience=2,
+            batch_size=128,
+            max_len=20,
+            seeds=1,
+            users=40_000,
+        ),
+    ),
 }
 """Settings of the data sets that are recorded, by width; see `setting_of`."""
 
