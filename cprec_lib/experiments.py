@@ -136,6 +136,18 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
     "ml-100k": (Setting(),),
     "ml1m_ordered": (
         Setting(dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1),
+        # Longer windows, which four blocks with these dilations see whole, and more dropout.
+        Setting(
+            width=128,
+            learning_rates=(0.003, 0.006),
+            epochs=12,
+            patience=12,
+            max_len=100,
+            dilations=(1, 4, 16, 1),
+            precision="bfloat16",
+            schedule="linear",
+            seeds=1,
+        ),
     ),
     "amazon_beauty_ordered": (
         Setting(
