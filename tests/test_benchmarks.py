@@ -10,7 +10,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import child, epochs, growth, losses, report, search
 from benchmarks.contest import Side, case, contest
-from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec
+from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec, nextitnet
 from cprec_lib.files import save_tensors
 from cprec_lib.results import comparisons, read_result, write_result
 
@@ -139,6 +139,29 @@ def test_rules_are_compared_on_a_model():
 def test_models_of_an_epoch_see_the_same_targets():
     found = [epochs.step(model, 500, 16)() for model in ("CpRec", "NextItNet")]
     assert found[0] == found[1] and found[0][0] == epochs.BATCH * epochs.LENGTH
+
+
+def test_a_timed_step_finds_its_moments_made(monkeypatch):
+    made = []
+
+    class Watched(torch.optim.AdamW):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    epochs.step("CpRec", 500, 16)
+    (optimizer,) = made
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    assert all("exp_avg_sq" in optimizer.state[p] for p in parameters)
+
+
+def test_the_memory_of_a_step_is_asked_for(monkeypatch):
+    monkeypatch.setattr(epochs, "require", lambda n_bytes: child.require(1e18 + n_bytes))
+    options = {"model": "NextItNet", "n_items": 500, "width": 16}
+    assert "GB are free" in child.measure("benchmarks.epochs:step", options, 1, 0)["skipped"]
+    gigabytes = [epochs.needed(model(300_000, 512)) / 1e9 for model in (cprec, nextitnet)]
+    assert gigabytes == pytest.approx([1.3, 5.6], abs=0.1)
 
 
 def test_the_growth_of_a_straight_line_is_one():
