@@ -172,9 +172,12 @@ def test_the_growth_of_a_straight_line_is_one():
     assert growth._exponent(sizes[:2], cases[:2], "a", "seconds") is None
 
 
-@pytest.mark.parametrize("layer", ["BlockSoftmax", "FullSoftmax"])
-def test_growth_measures_a_finite_loss(layer):
+@pytest.mark.parametrize(("layer", "megabytes"), [("BlockSoftmax", 1.1), ("FullSoftmax", 8.1)])
+def test_growth_measures_a_finite_loss(layer, megabytes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(growth, "require", asked.append)
     assert 0 < growth.both_ways(layer, 10_000)()[0] < 20
+    assert asked == [pytest.approx(1e6 * megabytes, rel=0.05)]
 
 
 # --- the command, and what is made of the results ------------------------------------------------
