@@ -209,6 +209,24 @@ def test_the_readme_shows_the_recorded_results():
     assert report.write_readme(text, report.shown()) == text, "run python -m benchmarks.report"
 
 
+def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
+    write_result(tmp_path / "recbole.json", {"title": "T", "skipped": "no network"})
+    with pytest.raises(ValueError, match="python -m benchmarks"):
+        report.shown(tmp_path)
+    sides = {"a": {"seconds": [1]}, "b": {"seconds": [3]}}
+    large, faster = "1,000,000 items, 1 at once", {"b": [3, 3, 4]}
+    found = {"case": large, "ours": "a", "sides": sides, "times as fast": faster}
+    write_result(tmp_path / "search.json", {"cases": [found]})
+    write_result(tmp_path / "epochs.json", {"cases": [{**found, "times as fast": {}}]})
+    assert report.markdown(report.shown(tmp_path)).splitlines()[3:-1] == [
+        f"| exact top-10 ({large}) | a | b | 3.0 (3.0 to 4.0) |  |"
+    ]
+    said = capsys.readouterr().out
+    assert "recbole is left out: no network" in said
+    assert "losses is left out: it has not been run" in said
+    assert "epochs is left out: no two sides could be run" in said
+
+
 def test_the_readmes_place_must_be_marked_once():
     with pytest.raises(ValueError, match="2 places"):
         report.write_readme(2 * "<!-- benchmark --><!-- /benchmark -->", pd.DataFrame())
