@@ -189,6 +189,14 @@ def test_an_unknown_row_is_refused(capsys):
     assert "unknown row 'speed'; choose from losses" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(losses, "row", lambda quick: pytest.fail("run all the same"))
+    with pytest.raises(SystemExit):
+        command.main(["losses", "--out", str(tmp_path / "file")])
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
 def test_a_row_is_stored_with_its_seal_machine_and_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "row", lambda quick: {"title": "T", "cases": [], "quick": quick})
     command.main(["losses", "--quick", "--out", str(tmp_path)])
