@@ -1,6 +1,7 @@
 """The benchmark: sides agree, errors are told, ratios and the README's table are right."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -100,7 +101,8 @@ def test_layers_of_a_group_agree():
     found = {name: losses.both_ways(name, 2000, 64)() for name in losses.LAYERS}
     assert found["blocks"] == pytest.approx(found["adaptive"], rel=1e-4)
     assert found["full"] == pytest.approx(found["plain"], rel=1e-4)
-    assert found["linear"] == pytest.approx(found["plain"], rel=1e-4)
+    for chunk in losses.TRIED:
+        assert found[f"linear {chunk}"] == pytest.approx(found["plain"], rel=1e-4)
     assert found["sampled"] != pytest.approx(found["plain"], rel=1e-4)  # an estimate
 
 
@@ -118,6 +120,45 @@ def test_searches_of_a_group_agree(tmp_path, at_once):
     )
     assert sub_items == pytest.approx(table, rel=1e-4, abs=1e-4)
     assert sum(search.read_table(str(tmp_path), 3000, at_once)()[:1]) == 3000 * search.WIDTH
+
+
+def test_every_size_is_measured_and_slow_sides_have_one_call():
+    items = {50_000, 300_000, 1_000_000}
+    assert {size[:2] for size in losses.SIZES} == {(n, t) for n in items for t in (1024, 8192)}
+    assert set(losses.CHUNKS) == items
+    assert set(losses.CHUNKS.values()) <= set(losses.TRIED)
+    calls = {side.name: side.calls for side in losses._sides(300_000, 1024)}
+    assert calls["BlockSoftmax"] == calls["torch AdaptiveLogSoftmaxWithLoss"] == 3
+    assert calls["FullSoftmax"] == calls["plain cross-entropy"] == 1
+    assert [side.calls for side in epochs._sides(300_000, 512)] == [3, 1]
+
+
+def test_the_memory_of_a_loss_is_that_of_its_logits_and_weights():
+    gigabytes = {
+        layer: losses.needed(layer, 1_000_000, 1024) / 1e9
+        for layer in ("blocks", "adaptive", "plain", "linear 256", "full")
+    }
+    assert gigabytes == pytest.approx(
+        {"blocks": 0.28, "adaptive": 2.3, "plain": 15.4, "linear 256": 4.1, "full": 3.1}, abs=0.1
+    )
+
+
+def test_chunk_sizes_are_measured_beside_each_other(monkeypatch):
+    seconds = iter([[3, 5], [1], [4], [4], [4]])
+    monkeypatch.setattr(
+        losses, "contest", lambda sides, *_: {s.name: {"seconds": next(seconds)} for s in sides}
+    )
+    assert losses.chunk_seconds(50_000) == dict(
+        zip((f"linear {chunk}" for chunk in losses.TRIED), (4, 1, 4, 4, 4), strict=True)
+    )
+
+
+def test_a_torch_without_the_chunked_loss_is_told_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.nn.modules.linear_cross_entropy_options", None)
+    options = {"layer": "linear 128", "n_items": 2000, "tokens": 64}
+    said = child.measure("benchmarks.losses:both_ways", options, calls=1, threads=0)["skipped"]
+    assert said.startswith(f"torch {torch.__version__} lacks it")
+    assert said.endswith("-m pip install -r requirements.lock")
 
 
 def test_the_twin_has_the_weights_of_the_blocks():
