@@ -119,18 +119,18 @@ def test_searches_of_a_group_agree(tmp_path, at_once):
         way(str(tmp_path), 3000, at_once)() for way in (search.full_table, search.sub_items)
     )
     assert sub_items == pytest.approx(table, rel=1e-4, abs=1e-4)
-    assert sum(search.read_table(str(tmp_path), 3000, at_once)()[:1]) == 3000 * search.WIDTH
 
 
 def test_every_size_is_measured_and_slow_sides_have_one_call():
     items = {50_000, 300_000, 1_000_000}
     assert {size[:2] for size in losses.SIZES} == {(n, t) for n in items for t in (1024, 8192)}
-    assert set(losses.CHUNKS) == items
+    assert set(search.SIZES) == set(losses.CHUNKS) == items
     assert set(losses.CHUNKS.values()) <= set(losses.TRIED)
     calls = {side.name: side.calls for side in losses._sides(300_000, 1024)}
     assert calls["BlockSoftmax"] == calls["torch AdaptiveLogSoftmaxWithLoss"] == 3
     assert calls["FullSoftmax"] == calls["plain cross-entropy"] == 1
     assert [side.calls for side in epochs._sides(300_000, 512)] == [3, 1]
+    assert [side.calls for side in search._sides("", 300_000, 64)] == [3, 3, 3, 3, 1]
 
 
 def test_the_memory_of_a_loss_is_that_of_its_logits_and_weights():
@@ -159,6 +159,24 @@ def test_a_torch_without_the_chunked_loss_is_told_the_command(monkeypatch):
     said = child.measure("benchmarks.losses:both_ways", options, calls=1, threads=0)["skipped"]
     assert said.startswith(f"torch {torch.__version__} lacks it")
     assert said.endswith("-m pip install -r requirements.lock")
+
+
+def test_floors_stand_beside_every_search(monkeypatch):
+    model = SequentialRecommender(cprec(3000, search.WIDTH, search.SHARES, dilations=(1,)))
+    hidden = torch.randn(search.AT_ONCE, search.WIDTH)
+    monkeypatch.setattr(search, "QUICK", (3000,))
+    monkeypatch.setattr(search, "trained", lambda n_items: (model, hidden))
+    monkeypatch.setattr(search, "case", lambda name, sides, rounds: {"case": name, "sides": {}})
+    threads = torch.get_num_threads()
+    result = search.row(quick=True)
+    assert [case["searches a call"] for case in result["cases"]] == [search.IN_A_ROW, 1]
+    for found in result["cases"]:
+        for name, side in found["sides"].items():
+            assert name.startswith("floor")
+            assert len(side["seconds"]) == 2 and min(side["seconds"]) > 0
+    blocks, table = search.bytes_read(model).values()
+    assert model.softmax.root.weight.nbytes < blocks < table == 4 * 3000 * search.WIDTH
+    assert torch.get_num_threads() == threads
 
 
 def test_the_twin_has_the_weights_of_the_blocks():
