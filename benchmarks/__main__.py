@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cprec_lib.experiments import commit
+from cprec_lib.files import check_writable, make_folder
 from cprec_lib.results import write_result
 from cprec_lib.runs import choose_device, describe_machine
 
@@ -26,16 +27,15 @@ RESULTS, QUICK = ROOT / "results" / "bench", ROOT / "build" / "bench"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the rows that the command line names, or all, each stored as soon as it is done."""
     given = _arguments(arguments)
-    folder = given.out or (QUICK if given.quick else RESULTS)
     for name in given.rows or ROWS:
         module = import_module(f"benchmarks.{name}")
         print(f"{name}: {module.TITLE}", flush=True)
         started = time.perf_counter()
         result = module.row(given.quick)
         minutes = (time.perf_counter() - started) / 60
-        write_result(folder / f"{name}.json", {**result, **_provenance(), "minutes": minutes})
+        write_result(given.out / f"{name}.json", {**result, **_provenance(), "minutes": minutes})
         print(f"  {minutes:.1f} minutes\n", flush=True)
-    print(f"The results are in {folder}; ratios above 1 speak for ours.")
+    print(f"The results are in {given.out}; ratios above 1 speak for ours.")
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -48,6 +48,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     unknown = [name for name in given.rows if name not in ROWS]
     if unknown:
         parser.error(f"unknown row {unknown[0]!r}; choose from {', '.join(ROWS)}")
+    given.out = given.out or (QUICK if given.quick else RESULTS)
+    try:
+        check_writable(make_folder(given.out))  # said now, not after minutes
+    except OSError as error:
+        parser.error(error.strerror)
     return given
 
 

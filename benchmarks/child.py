@@ -21,12 +21,12 @@ from cprec_lib.experiments import peak_bytes
 Work = Callable[[], Sequence[float]]
 
 
-class TooLittleMemory(Exception):
-    """This machine cannot hold what a side would need; the text says how much that is."""
+class Skipped(Exception):
+    """This machine cannot run a side; the text says what is missing."""
 
 
 def require(n_bytes: float) -> None:
-    """Raise TooLittleMemory unless that many bytes are free, with a tenth to spare."""
+    """Raise Skipped unless that many bytes are free, with a tenth to spare."""
     if torch.cuda.is_available():
         free: float = torch.cuda.mem_get_info()[0]
     else:
@@ -34,7 +34,7 @@ def require(n_bytes: float) -> None:
 
         free = psutil.virtual_memory().available
     if n_bytes > 0.9 * free:
-        raise TooLittleMemory(f"needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+        raise Skipped(f"needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 
 
 def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dict[str, Any]:
@@ -53,14 +53,14 @@ def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dic
             started = time.perf_counter()
             numbers = work()  # numbers on the CPU, so a GPU has been waited for
             seconds.append(time.perf_counter() - started)
-    except TooLittleMemory as error:
+    except Skipped as error:
         return {"skipped": str(error)}
     grown = (peak_bytes(device) or 0) - before
     return {"seconds": seconds, "bytes": grown, "numbers": [float(x) for x in numbers]}
 
 
 if __name__ == "__main__":
-    # The module that sides import: `__main__` would catch a TooLittleMemory of its own alone.
+    # The module that sides import: `__main__` would catch a Skipped of its own alone.
     from benchmarks.child import measure
 
     print(json.dumps(measure(**json.loads(sys.argv[1]))))

@@ -52,7 +52,8 @@ def _sides(n_items: int) -> list[Side]:
 def both_ways(layer: str, n_items: int) -> Work:
     """Loss and gradients of one batch: [loss]."""
     blocks = layer == "BlockSoftmax"
-    require(4 * n_items * (24 if blocks else 3 * WIDTH + 2 * WIDTH))
+    # Weights, their gradient and as many logits; of the blocks' logits more than of their weights.
+    require(4 * n_items * (28 if blocks else 3 * WIDTH + 10))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     partition = BlockPartition.decaying(n_items, CUTOFFS, WIDTH)

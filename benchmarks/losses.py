@@ -1,17 +1,23 @@
-"""Forward and backward of an output layer: blocks beside torch's own and the whole catalogue."""
+"""Forward and backward of an output layer: blocks beside torch's own and the whole catalogue.
+
+`python -m benchmarks.losses` measures the chunk sizes from which CHUNKS was chosen.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
+from math import inf
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.linear_cross_entropy_options import LinearCrossEntropyOptions
 
-from benchmarks.child import Work, require
-from benchmarks.contest import Side, case
+from benchmarks.child import Skipped, Work, require
+from benchmarks.contest import Side, case, contest
 from cprec_lib import BlockPartition, BlockSoftmax, FullSoftmax
 
 TITLE = "Loss and gradients over a whole catalogue, width 256"
@@ -22,11 +28,16 @@ SIZES = (
     (50_000, 1024, True),
     (50_000, 8192, False),
     (300_000, 1024, True),
+    (300_000, 8192, False),
     (1_000_000, 1024, True),
     (1_000_000, 8192, False),
 )
 QUICK = ((50_000, 1024, True), (300_000, 1024, False))
-CHUNK, SAMPLES = 512, 1024
+# By items, the rows that torch's chunked loss takes at once: of TRIED, what was the fastest on a
+# CPU core. 512 took up to a tenth longer, 1024 up to 1.8 times as long.
+CHUNKS = {50_000: 128, 300_000: 256, 1_000_000: 256}
+TRIED = (64, 128, 256, 512, 1024)
+SAMPLES = 1024
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -34,34 +45,58 @@ def row(quick: bool) -> dict[str, Any]:
     """Times and memory of each layer at each size."""
     cases = []
     for n_items, tokens, all_rivals in QUICK if quick else SIZES:
-        # A call at the larger sizes takes so long that a warm-up would not show.
-        calls = 3 if n_items * tokens < 1e9 else 1
-        sides = _sides(n_items, tokens, calls)
+        sides = _sides(n_items, tokens)
         name = f"{n_items:,} items, {tokens:,} predictions"
         cases.append(case(name, sides if all_rivals else sides[:2], rounds=2, tolerance=1e-3))
     return {"title": TITLE, "width": WIDTH, "cases": cases}
 
 
-def _sides(n_items: int, tokens: int, calls: int) -> list[Side]:
+def _sides(n_items: int, tokens: int) -> list[Side]:
     def side(name: str, layer: str, group: str) -> Side:
-        options = {"layer": layer, "n_items": n_items, "tokens": tokens}
-        return Side(name, "benchmarks.losses:both_ways", options, group, calls)
+        return _side(name, layer, group, n_items, tokens)
 
+    chunk = CHUNKS[n_items]
     return [
         side("BlockSoftmax", "blocks", "blocks"),
         side("torch AdaptiveLogSoftmaxWithLoss", "adaptive", "blocks"),
         side("plain cross-entropy", "plain", "full"),
-        side(f"torch linear_cross_entropy, chunks of {CHUNK}", "linear", "full"),
+        side(f"torch linear_cross_entropy, chunks of {chunk}", f"linear {chunk}", "full"),
         side("FullSoftmax", "full", "full"),
         side(f"sampled softmax, {SAMPLES} negatives", "sampled", "an estimate"),
     ]
 
 
+def _side(name: str, layer: str, group: str, n_items: int, tokens: int) -> Side:
+    options = {"layer": layer, "n_items": n_items, "tokens": tokens}
+    # One call where a call takes seconds; to score the whole catalogue takes ten times as many.
+    few = n_items * tokens > (1e8 if group == "full" else 1e9)
+    return Side(name, "benchmarks.losses:both_ways", options, group, calls=1 if few else 3)
+
+
 def both_ways(layer: str, n_items: int, tokens: int) -> Work:
-    """The loss of one batch and its gradients: [loss, norm of the gradient by hidden]."""
-    # Logits, their log-softmax and the gradient of one of them; only `plain` holds them whole.
-    held = {"plain": 3 * tokens * n_items, "adaptive": tokens * n_items // 3}.get(layer, 0)
-    require(4 * (held + 3 * WIDTH * n_items))
+    """The loss of one batch and its gradients: [loss, norm of the gradient by hidden].
+
+    Before that, the same with few items, as a side may time a single call: torch's chunked loss
+    imports for a second when it is first used.
+    """
+    require(needed(layer, n_items, tokens))
+    _both_ways(layer, 1000, 64)()
+    return _both_ways(layer, n_items, tokens)
+
+
+def needed(layer: str, n_items: int, tokens: int) -> int:
+    """Bytes of a layer's weights, gradients and logits."""
+    kind, _, chunk = layer.partition(" ")
+    # Blocks 256, 64 and 16 wide hold 23 numbers an item. Beside weights and their gradient there
+    # are as many logits (`full`) or scattered gradients (`sampled`).
+    weights = 3 * (23 if kind in ("blocks", "adaptive") else WIDTH)
+    # Logits, their log-softmax and the gradient of one of them; only `plain` holds them whole. Of
+    # the targets a sixth lies in the tail block of nearly all items, the widest of `adaptive`.
+    logits = {"plain": 3 * tokens, "adaptive": tokens // 2, "linear": int(chunk or 0)}
+    return 4 * n_items * (weights + logits.get(kind, 0))
+
+
+def _both_ways(layer: str, n_items: int, tokens: int) -> Work:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(tokens, WIDTH, generator=draw).to(device).requires_grad_()
@@ -112,10 +147,15 @@ def plain(n_items: int) -> tuple[Loss, nn.Module]:
     return lambda hidden, targets: F.cross_entropy(layer(hidden), targets - 1), layer
 
 
-def linear(n_items: int) -> tuple[Loss, nn.Module]:
-    """torch's chunked loss; a chunk of 512 rows was the fastest of 64 to 1,024 at 50,000 items."""
+def linear(n_items: int, chunk: int) -> tuple[Loss, nn.Module]:
+    """torch's chunked loss, `chunk` rows at once. Raises Skipped if this torch has none."""
+    try:
+        from torch.nn.modules.linear_cross_entropy_options import LinearCrossEntropyOptions
+    except ImportError as error:
+        install = f"{sys.executable} -m pip install -r requirements.lock"
+        raise Skipped(f"torch {torch.__version__} lacks it; to install it: {install}") from error
     layer = FullSoftmax(WIDTH, n_items).output
-    options = LinearCrossEntropyOptions(batch_chunk_size=CHUNK, chunking_method=None)
+    options = LinearCrossEntropyOptions(batch_chunk_size=chunk, chunking_method=None)
 
     def loss(hidden: Tensor, targets: Tensor) -> Tensor:
         return F.linear_cross_entropy(
@@ -146,12 +186,12 @@ def sampled(n_items: int) -> tuple[Loss, nn.Module]:
     return loss, layer
 
 
-LAYERS = {
+LAYERS: dict[str, Callable[[int], tuple[Loss, nn.Module]]] = {
     "blocks": blocks,
     "adaptive": adaptive,
     "full": full,
     "plain": plain,
-    "linear": linear,
+    **{f"linear {chunk}": partial(linear, chunk=chunk) for chunk in TRIED},
     "sampled": sampled,
 }
 
@@ -168,3 +208,15 @@ def stock_twin(block: BlockSoftmax) -> nn.AdaptiveLogSoftmaxWithLoss:
         for theirs, own in zip(twin.parameters(), [block.root.weight, *pairs], strict=True):
             theirs.copy_(own)
     return twin
+
+
+def chunk_seconds(n_items: int, tokens: int = 1024, rounds: int = 2) -> dict[str, float]:
+    """Seconds of torch's chunked loss by layer, one for each of TRIED."""
+    names = [f"linear {chunk}" for chunk in TRIED]
+    found = contest([_side(name, name, "full", n_items, tokens) for name in names], rounds, 1e-3)
+    return {name: median(found[name].get("seconds", [inf])) for name in names}
+
+
+if __name__ == "__main__":
+    for n_items in CHUNKS:
+        print(f"{n_items:,} items: {chunk_seconds(n_items)}", flush=True)

@@ -34,20 +34,24 @@ MARKED = re.compile("<!-- benchmark -->.*?<!-- /benchmark -->", flags=re.DOTALL)
 
 
 def shown(folder: Path = RESULTS) -> pd.DataFrame:
-    """The comparisons that the README shows, of those rows that have been run."""
+    """The comparisons that the README shows; prints which rows have none, and why.
+
+    Raises ValueError if no row has any.
+    """
     tables = []
     for name, cases in CASES.items():
         path = folder / f"{name}.json"
-        if path.exists():
-            table = comparisons(_cases(read_result(path)))
-            table = table[table["case"].isin(cases or table["case"])]
-            table = table[~table["rival"].str.startswith("floor")]
+        result = read_result(path) if path.exists() else {"skipped": "it has not been run"}
+        table = comparisons({"cases": [], **result})  # a row that was skipped has none
+        table = table[table["case"].isin(cases or table["case"])]
+        table = table[~table["rival"].str.startswith("floor")]
+        if table.empty:
+            print(f"{name} is left out: {result.get('skipped', 'no two sides could be run')}")
+        else:
             tables.append(table.assign(case=TASKS[name] + " " + _joined(table["case"])))
+    if not tables:
+        raise ValueError(f"no comparison in {folder}; `python -m benchmarks` measures them")
     return pd.concat(tables, ignore_index=True)
-
-
-def _cases(result: dict[str, Any]) -> dict[str, Any]:
-    return {"cases": [], **result}  # a row that was skipped has none
 
 
 def _joined(cases: pd.Series) -> pd.Series:

@@ -7,7 +7,8 @@ same for every side.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,7 +36,7 @@ from cprec_lib.synthetic import Synthetic
 TITLE = "Exact top-10 of a whole catalogue, one thread"
 WIDTH, K, SHARES, LENGTH = 64, 10, (0.01, 0.1), 20
 SUB_ITEMS, CODES = 8, 256
-SIZES, QUICK = (50_000, 1_000_000), (50_000,)
+SIZES, QUICK = (50_000, 300_000, 1_000_000), (50_000,)
 STEPS, RATE, BATCH = 150, 0.005, 16
 AT_ONCE, IN_A_ROW = 64, 16
 Search = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -47,32 +48,69 @@ def row(quick: bool) -> dict[str, Any]:
     for n_items in QUICK if quick else SIZES:
         model, hidden = trained(n_items)
         rules.append({"model": f"synthetic, {n_items:,} items", **compare_rules(model, hidden)})
+        reads = bytes_read(model)
         with tempfile.TemporaryDirectory() as folder:
             model.save(folder)
             save_tensors(Path(folder) / "hidden.safetensors", {"hidden": hidden[:AT_ONCE]})
             for at_once in (1, AT_ONCE):
                 name = f"{n_items:,} items, {at_once} at once"
-                found = case(name, _sides(folder, n_items, at_once), rounds=2 if quick else 3)
-                cases.append({**found, "searches a call": IN_A_ROW if at_once == 1 else 1})
+                # One history takes a millisecond or less, which varies more.
+                rounds = 3 if at_once == 1 and not quick else 2
+                found = case(name, _sides(folder, n_items, at_once), rounds)
+                found["sides"].update(floors(reads, rounds, at_once))
+                cases.append({**found, "searches a call": _batches(at_once)})
     if not quick:
         rules.append({"model": "ml-100k", **compare_rules(*_movielens())})
     return {"title": TITLE, "threads": 1, "width": WIDTH, "cases": cases, "rules": rules}
 
 
-def _sides(folder: str, n_items: int, at_once: int) -> list[Side]:
-    def side(name: str, way: str, group: str) -> Side:
-        options = {"folder": folder, "n_items": n_items, "at_once": at_once}
-        return Side(name, f"benchmarks.search:{way}", options, group, calls=3, threads=1)
+def _batches(at_once: int) -> int:
+    return IN_A_ROW if at_once == 1 else 1
 
+
+def _sides(folder: str, n_items: int, at_once: int) -> list[Side]:
+    def side(name: str, way: str, group: str, calls: int = 3) -> Side:
+        options = {"folder": folder, "n_items": n_items, "at_once": at_once}
+        return Side(name, f"benchmarks.search:{way}", options, group, calls, threads=1)
+
+    # To add up sub-items takes seconds where items and histories are many.
+    calls = 1 if n_items * at_once > 1e7 else 3
     return [
         side("CpRec with bounds", "with_bounds", "blocks"),
         side("CpRec without bounds", "without_bounds", "blocks"),
         side("adaptive log_prob, top-k", "all_log_probs", "blocks"),
         side("full table, top-k", "full_table", "table"),
-        side("sub-items (RecJPQ), top-k", "sub_items", "table"),
-        side("floor: CpRec's bytes read once", "read_blocks", "bytes of the blocks"),
-        side("floor: the full table read once", "read_table", "bytes of the table"),
+        side("sub-items (RecJPQ), top-k", "sub_items", "table", calls),
     ]
+
+
+def bytes_read(model: SequentialRecommender) -> dict[str, int]:
+    """What no search can do without: the root's table and the bounds, or the whole full table."""
+    softmax = model.softmax
+    assert isinstance(softmax, BlockSoftmax)
+    return {
+        "floor: CpRec's bytes read once": softmax.root.weight.nbytes + TailBounds(softmax).n_bytes,
+        "floor: the full table read once": 4 * model.config.n_items * WIDTH,
+    }
+
+
+def floors(reads: Mapping[str, int], rounds: int, at_once: int) -> dict[str, Any]:
+    """Seconds a round to do no more than read so many bytes, by name."""
+    return {name: {"seconds": reading(n, rounds, at_once)} for name, n in reads.items()}
+
+
+def reading(n_bytes: int, rounds: int, at_once: int) -> list[float]:
+    """Seconds to add up numbers of so many bytes as often as a call searches, on one thread."""
+    numbers, threads, seconds = torch.ones(n_bytes // 4), torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    numbers.sum()  # as the sides do, once before it counts
+    for _ in range(rounds):
+        started = time.perf_counter()
+        for _ in range(_batches(at_once)):
+            numbers.sum()
+        seconds.append(time.perf_counter() - started)
+    torch.set_num_threads(threads)
+    return seconds
 
 
 # ---- The sides: each returns items and values of the same histories ----
@@ -120,22 +158,6 @@ def sub_items(folder: str, n_items: int, at_once: int) -> Work:
         return _best(scores)
 
     return _work(search, _hidden(folder), at_once)
-
-
-def read_blocks(folder: str, n_items: int, at_once: int) -> Work:
-    """What `with_bounds` cannot do without: reading the root's table and the bounds."""
-    softmax, _ = _saved(folder)
-    return _reading(4 * softmax.root.weight.numel() + TailBounds(softmax).n_bytes, at_once)
-
-
-def read_table(folder: str, n_items: int, at_once: int) -> Work:
-    """What `full_table` cannot do without."""
-    return _reading(4 * n_items * WIDTH, at_once)
-
-
-def _reading(n_bytes: int, at_once: int) -> Work:
-    numbers = torch.ones(n_bytes // 4)
-    return lambda: [float(numbers.sum()) for _ in range(IN_A_ROW if at_once == 1 else 1)]
 
 
 def _work(search: Search, hidden: Tensor, at_once: int) -> Work:
@@ -217,19 +239,21 @@ def compare_rules(model: SequentialRecommender, hidden: Tensor) -> dict[str, flo
     softmax = model.softmax
     assert isinstance(softmax, BlockSoftmax)
     bound = TailBounds(softmax)
-    early = softmax.early_stopping_top_k
-    exact = softmax.top_k(hidden, K)[1]
+    by_tokens, exact = _spared(softmax, hidden, lambda h: softmax.top_k(h, K))
+    by_bounds, _ = _spared(softmax, hidden, lambda h: softmax.top_k(h, K, bound=bound))
+    by_stopping, early = _spared(softmax, hidden, lambda h: softmax.early_stopping_top_k(h, K))
     found = {
-        "spared by tokens": _spared(softmax, hidden, lambda h: softmax.top_k(h, K)),
-        "spared by bounds": _spared(softmax, hidden, lambda h: softmax.top_k(h, K, bound=bound)),
-        "spared by early stopping": _spared(softmax, hidden, lambda h: early(h, K)),
-        "missed by early stopping": float((early(hidden, K)[1] != exact).any(1).float().mean()),
+        "spared by tokens": by_tokens,
+        "spared by bounds": by_bounds,
+        "spared by early stopping": by_stopping,
+        "missed by early stopping": float((early != exact).any(1).float().mean()),
     }
     print("    " + ", ".join(f"{name} {share:.1%}" for name, share in found.items()))
     return found
 
 
-def _spared(softmax: BlockSoftmax, hidden: Tensor, search: Search) -> float:
+def _spared(softmax: BlockSoftmax, hidden: Tensor, search: Search) -> tuple[float, Tensor]:
+    """The share of (history, tail block) pairs that a search spares, and the items it finds."""
     opened, inside = 0, softmax._tail_log_prob
 
     def counted(tail: int, some: Tensor, token: Tensor) -> Tensor:
@@ -238,6 +262,5 @@ def _spared(softmax: BlockSoftmax, hidden: Tensor, search: Search) -> float:
         return inside(tail, some, token)
 
     with patch.object(softmax, "_tail_log_prob", counted):
-        for some in hidden.split(AT_ONCE):
-            search(some)
-    return 1 - opened / (len(hidden) * len(softmax.tail_tables))
+        items = torch.cat([search(some)[1] for some in hidden.split(AT_ONCE)])
+    return 1 - opened / (len(hidden) * len(softmax.tail_tables)), items

@@ -1,6 +1,7 @@
 """The benchmark: sides agree, errors are told, ratios and the README's table are right."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import child, epochs, growth, losses, report, search
 from benchmarks.contest import Side, case, contest
-from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec
+from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec, nextitnet
 from cprec_lib.files import save_tensors
 from cprec_lib.results import comparisons, read_result, write_result
 
@@ -100,7 +101,8 @@ def test_layers_of_a_group_agree():
     found = {name: losses.both_ways(name, 2000, 64)() for name in losses.LAYERS}
     assert found["blocks"] == pytest.approx(found["adaptive"], rel=1e-4)
     assert found["full"] == pytest.approx(found["plain"], rel=1e-4)
-    assert found["linear"] == pytest.approx(found["plain"], rel=1e-4)
+    for chunk in losses.TRIED:
+        assert found[f"linear {chunk}"] == pytest.approx(found["plain"], rel=1e-4)
     assert found["sampled"] != pytest.approx(found["plain"], rel=1e-4)  # an estimate
 
 
@@ -117,7 +119,64 @@ def test_searches_of_a_group_agree(tmp_path, at_once):
         way(str(tmp_path), 3000, at_once)() for way in (search.full_table, search.sub_items)
     )
     assert sub_items == pytest.approx(table, rel=1e-4, abs=1e-4)
-    assert sum(search.read_table(str(tmp_path), 3000, at_once)()[:1]) == 3000 * search.WIDTH
+
+
+def test_every_size_is_measured_and_slow_sides_have_one_call():
+    items = {50_000, 300_000, 1_000_000}
+    assert {size[:2] for size in losses.SIZES} == {(n, t) for n in items for t in (1024, 8192)}
+    assert set(search.SIZES) == set(losses.CHUNKS) == items
+    assert set(losses.CHUNKS.values()) <= set(losses.TRIED)
+    calls = {side.name: side.calls for side in losses._sides(300_000, 1024)}
+    assert calls["BlockSoftmax"] == calls["torch AdaptiveLogSoftmaxWithLoss"] == 3
+    assert calls["FullSoftmax"] == calls["plain cross-entropy"] == 1
+    assert [side.calls for side in epochs._sides(300_000, 512)] == [3, 1]
+    assert [side.calls for side in search._sides("", 300_000, 64)] == [3, 3, 3, 3, 1]
+
+
+def test_the_memory_of_a_loss_is_that_of_its_logits_and_weights():
+    gigabytes = {
+        layer: losses.needed(layer, 1_000_000, 1024) / 1e9
+        for layer in ("blocks", "adaptive", "plain", "linear 256", "full")
+    }
+    assert gigabytes == pytest.approx(
+        {"blocks": 0.28, "adaptive": 2.3, "plain": 15.4, "linear 256": 4.1, "full": 3.1}, abs=0.1
+    )
+
+
+def test_chunk_sizes_are_measured_beside_each_other(monkeypatch):
+    seconds = iter([[3, 5], [1], [4], [4], [4]])
+    monkeypatch.setattr(
+        losses, "contest", lambda sides, *_: {s.name: {"seconds": next(seconds)} for s in sides}
+    )
+    assert losses.chunk_seconds(50_000) == dict(
+        zip((f"linear {chunk}" for chunk in losses.TRIED), (4, 1, 4, 4, 4), strict=True)
+    )
+
+
+def test_a_torch_without_the_chunked_loss_is_told_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.nn.modules.linear_cross_entropy_options", None)
+    options = {"layer": "linear 128", "n_items": 2000, "tokens": 64}
+    said = child.measure("benchmarks.losses:both_ways", options, calls=1, threads=0)["skipped"]
+    assert said.startswith(f"torch {torch.__version__} lacks it")
+    assert said.endswith("-m pip install -r requirements.lock")
+
+
+def test_floors_stand_beside_every_search(monkeypatch):
+    model = SequentialRecommender(cprec(3000, search.WIDTH, search.SHARES, dilations=(1,)))
+    hidden = torch.randn(search.AT_ONCE, search.WIDTH)
+    monkeypatch.setattr(search, "QUICK", (3000,))
+    monkeypatch.setattr(search, "trained", lambda n_items: (model, hidden))
+    monkeypatch.setattr(search, "case", lambda name, sides, rounds: {"case": name, "sides": {}})
+    threads = torch.get_num_threads()
+    result = search.row(quick=True)
+    assert [case["searches a call"] for case in result["cases"]] == [search.IN_A_ROW, 1]
+    for found in result["cases"]:
+        for name, side in found["sides"].items():
+            assert name.startswith("floor")
+            assert len(side["seconds"]) == 2 and min(side["seconds"]) > 0
+    blocks, table = search.bytes_read(model).values()
+    assert model.softmax.root.weight.nbytes < blocks < table == 4 * 3000 * search.WIDTH
+    assert torch.get_num_threads() == threads
 
 
 def test_the_twin_has_the_weights_of_the_blocks():
@@ -141,6 +200,29 @@ def test_models_of_an_epoch_see_the_same_targets():
     assert found[0] == found[1] and found[0][0] == epochs.BATCH * epochs.LENGTH
 
 
+def test_a_timed_step_finds_its_moments_made(monkeypatch):
+    made = []
+
+    class Watched(torch.optim.AdamW):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    epochs.step("CpRec", 500, 16)
+    (optimizer,) = made
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    assert all("exp_avg_sq" in optimizer.state[p] for p in parameters)
+
+
+def test_the_memory_of_a_step_is_asked_for(monkeypatch):
+    monkeypatch.setattr(epochs, "require", lambda n_bytes: child.require(1e18 + n_bytes))
+    options = {"model": "NextItNet", "n_items": 500, "width": 16}
+    assert "GB are free" in child.measure("benchmarks.epochs:step", options, 1, 0)["skipped"]
+    gigabytes = [epochs.needed(model(300_000, 512)) / 1e9 for model in (cprec, nextitnet)]
+    assert gigabytes == pytest.approx([1.3, 5.6], abs=0.1)
+
+
 def test_the_growth_of_a_straight_line_is_one():
     sizes = (10_000, 100_000, 1_000_000)
     cases = [{"sides": {"a": {"seconds": [n / 7], "bytes": [n**0.5]}}} for n in sizes]
@@ -149,9 +231,12 @@ def test_the_growth_of_a_straight_line_is_one():
     assert growth._exponent(sizes[:2], cases[:2], "a", "seconds") is None
 
 
-@pytest.mark.parametrize("layer", ["BlockSoftmax", "FullSoftmax"])
-def test_growth_measures_a_finite_loss(layer):
+@pytest.mark.parametrize(("layer", "megabytes"), [("BlockSoftmax", 1.1), ("FullSoftmax", 8.1)])
+def test_growth_measures_a_finite_loss(layer, megabytes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(growth, "require", asked.append)
     assert 0 < growth.both_ways(layer, 10_000)()[0] < 20
+    assert asked == [pytest.approx(1e6 * megabytes, rel=0.05)]
 
 
 # --- the command, and what is made of the results ------------------------------------------------
@@ -161,6 +246,14 @@ def test_an_unknown_row_is_refused(capsys):
     with pytest.raises(SystemExit):
         command.main(["speed"])
     assert "unknown row 'speed'; choose from losses" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(losses, "row", lambda quick: pytest.fail("run all the same"))
+    with pytest.raises(SystemExit):
+        command.main(["losses", "--out", str(tmp_path / "file")])
+    assert "cannot make the folder" in capsys.readouterr().err
 
 
 def test_a_row_is_stored_with_its_seal_machine_and_commit(tmp_path, monkeypatch):
@@ -181,6 +274,24 @@ def test_comparisons_leave_out_what_was_skipped():
 def test_the_readme_shows_the_recorded_results():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.write_readme(text, report.shown()) == text, "run python -m benchmarks.report"
+
+
+def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
+    write_result(tmp_path / "recbole.json", {"title": "T", "skipped": "no network"})
+    with pytest.raises(ValueError, match="python -m benchmarks"):
+        report.shown(tmp_path)
+    sides = {"a": {"seconds": [1]}, "b": {"seconds": [3]}}
+    large, faster = "1,000,000 items, 1 at once", {"b": [3, 3, 4]}
+    found = {"case": large, "ours": "a", "sides": sides, "times as fast": faster}
+    write_result(tmp_path / "search.json", {"cases": [found]})
+    write_result(tmp_path / "epochs.json", {"cases": [{**found, "times as fast": {}}]})
+    assert report.markdown(report.shown(tmp_path)).splitlines()[3:-1] == [
+        f"| exact top-10 ({large}) | a | b | 3.0 (3.0 to 4.0) |  |"
+    ]
+    said = capsys.readouterr().out
+    assert "recbole is left out: no network" in said
+    assert "losses is left out: it has not been run" in said
+    assert "epochs is left out: no two sides could be run" in said
 
 
 def test_the_readmes_place_must_be_marked_once():
