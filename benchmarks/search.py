@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from safetensors.torch import load_file
@@ -29,6 +28,7 @@ from cprec_lib import (
     fit,
     load_interactions,
 )
+from cprec_lib.bounds import compare_rules
 from cprec_lib.experiments import setting_of
 from cprec_lib.files import save_tensors
 from cprec_lib.synthetic import Synthetic
@@ -47,7 +47,7 @@ def row(quick: bool) -> dict[str, Any]:
     cases, rules = [], []
     for n_items in QUICK if quick else SIZES:
         model, hidden = trained(n_items)
-        rules.append({"model": f"synthetic, {n_items:,} items", **compare_rules(model, hidden)})
+        rules.append({"model": f"synthetic, {n_items:,} items", **rules_of(model, hidden)})
         reads = bytes_read(model)
         with tempfile.TemporaryDirectory() as folder:
             model.save(folder)
@@ -60,7 +60,7 @@ def row(quick: bool) -> dict[str, Any]:
                 found["sides"].update(floors(reads, rounds, at_once))
                 cases.append({**found, "searches a call": _batches(at_once)})
     if not quick:
-        rules.append({"model": "ml-100k", **compare_rules(*_movielens())})
+        rules.append({"model": "ml-100k", **rules_of(*_movielens())})
     return {"title": TITLE, "threads": 1, "width": WIDTH, "cases": cases, "rules": rules}
 
 
@@ -232,35 +232,9 @@ def _movielens() -> tuple[SequentialRecommender, Tensor]:
         return model, model.last_hidden(data.test.contexts)
 
 
-@torch.no_grad()
-def compare_rules(model: SequentialRecommender, hidden: Tensor) -> dict[str, float]:
-    """Shares of (history, tail block) pairs that each rule spares, and of histories for which the
-    early-stopping rule finds other items than the exact search."""
-    softmax = model.softmax
-    assert isinstance(softmax, BlockSoftmax)
-    bound = TailBounds(softmax)
-    by_tokens, exact = _spared(softmax, hidden, lambda h: softmax.top_k(h, K))
-    by_bounds, _ = _spared(softmax, hidden, lambda h: softmax.top_k(h, K, bound=bound))
-    by_stopping, early = _spared(softmax, hidden, lambda h: softmax.early_stopping_top_k(h, K))
-    found = {
-        "spared by tokens": by_tokens,
-        "spared by bounds": by_bounds,
-        "spared by early stopping": by_stopping,
-        "missed by early stopping": float((early != exact).any(1).float().mean()),
-    }
+def rules_of(model: SequentialRecommender, hidden: Tensor) -> dict[str, float]:
+    """What each rule of a search spares and misses; see `compare_rules`."""
+    assert isinstance(model.softmax, BlockSoftmax)
+    found = compare_rules(model.softmax, hidden, K)
     print("    " + ", ".join(f"{name} {share:.1%}" for name, share in found.items()))
     return found
-
-
-def _spared(softmax: BlockSoftmax, hidden: Tensor, search: Search) -> tuple[float, Tensor]:
-    """The share of (history, tail block) pairs that a search spares, and the items it finds."""
-    opened, inside = 0, softmax._tail_log_prob
-
-    def counted(tail: int, some: Tensor, token: Tensor) -> Tensor:
-        nonlocal opened
-        opened += len(some)
-        return inside(tail, some, token)
-
-    with patch.object(softmax, "_tail_log_prob", counted):
-        items = torch.cat([search(some)[1] for some in hidden.split(AT_ONCE)])
-    return 1 - opened / (len(hidden) * len(softmax.tail_tables)), items

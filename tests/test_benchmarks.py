@@ -190,7 +190,7 @@ def test_the_twin_has_the_weights_of_the_blocks():
 
 def test_rules_are_compared_on_a_model():
     model = SequentialRecommender(cprec(3000, 16, search.SHARES, dilations=(1,)))
-    found = search.compare_rules(model, torch.randn(40, 16))
+    found = search.rules_of(model, torch.randn(40, 16))
     assert all(0 <= share <= 1 for share in found.values())
     assert found["spared by bounds"] >= found["spared by tokens"]
 
