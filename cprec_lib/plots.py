@@ -410,12 +410,9 @@ def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: 
         if accuracy[name] > best:
             best = accuracy[name]
             on_front.append(name)
-    axes.scatter(
-        [mebibytes[name] for name in by_size],
-        [accuracy[name] for name in by_size],
-        color="0.55",
-        label="dominated",
-    )
+    if dominated := [name for name in by_size if name not in on_front]:
+        sizes, scores = ([values[name] for name in dominated] for values in (mebibytes, accuracy))
+        axes.scatter(sizes, scores, color="0.55", label="dominated")
     line = [(mebibytes[name], accuracy[name]) for name in on_front]
     axes.plot(*np.transpose(line), "o-", color=colours(3)[0], label="Pareto front")
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": "small"}

@@ -515,3 +515,10 @@ def test_the_front_names_the_models_that_no_other_beats_and_all_of_a_few():
     more = {"bad": 25, "worse": 26}
     many = plots.front(sizes | more, scores | dict.fromkeys(more, 0.1), "Front").axes[0]
     assert [text.get_text() for text in many.texts] == ["small", "medium", "large"]
+
+
+def test_the_front_has_a_name_for_dominated_models_only_where_there_are_some():
+    sizes = {"small": 10, "large": 20}
+    for scores, named in (((0.1, 0.2), 1), ((0.2, 0.1), 2)):
+        figure = plots.front(sizes, dict(zip(sizes, scores, strict=True)), "Front")
+        assert len(figure.legends[0].get_texts()) == named
