@@ -317,6 +317,7 @@ def reproduce(
 
     given = _given(
         dropout=dropout,
+        dropouts=() if dropout is not None else None,
         learning_rates=tuple(learning_rate) if learning_rate else None,
         epochs=epochs,
         patience=patience,

@@ -100,14 +100,17 @@ class Setting:
     """What all models of one data set have in common.
 
     Each model is trained at each of `learning_rates` with seed 0; its further seeds are trained at
-    the rate with the best validation NDCG@10. So every model is tuned with the same budget. `users`
-    are so many users of the data set, drawn once; else all of them.
+    the rate with the best validation NDCG@10. So every model is tuned with the same budget.
+    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `users` are so many
+    users of the data set, drawn once; else all of them. Raises ValueError if rates and dropouts are
+    not equally many.
     """
 
     width: int = 64
     dropout: float = 0.3
     cutoffs: tuple[float, float] = (0.1, 0.33)
     learning_rates: tuple[float, ...] = (0.003, 0.01)
+    dropouts: tuple[float, ...] = ()
     epochs: int = 20
     patience: int = 3
     batch_size: int = 32
@@ -118,6 +121,19 @@ class Setting:
     precision: str = "float32"
     schedule: str = "constant"
     users: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dropouts and len(self.dropouts) != len(self.learning_rates):
+            raise ValueError(
+                f"learning rates {self.learning_rates} go with the dropouts {self.dropouts}, one "
+                "each; give one dropout for all of them"
+            )
+
+    @property
+    def trials(self) -> dict[float, float]:
+        """The dropout that goes with each learning rate."""
+        dropouts = self.dropouts or (self.dropout,) * len(self.learning_rates)
+        return dict(zip(self.learning_rates, dropouts, strict=True))
 
     def training(self, learning_rate: float, seed: int) -> TrainConfig:
         """How one run is trained."""
@@ -140,6 +156,7 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         Setting(
             width=128,
             learning_rates=(0.003, 0.006),
+            dropouts=(0.3, 0.1),
             epochs=12,
             patience=12,
             max_len=100,
@@ -325,7 +342,8 @@ def plan(
     configs, data = models(n_items, setting), (setting.max_len, setting.split, setting.users)
 
     def run(name: str, rate: float, seed: int) -> Experiment:
-        return Experiment(name, dataset, configs[name], setting.training(rate, seed), *data)
+        config = replace(configs[name], dropout=setting.trials[rate])
+        return Experiment(name, dataset, config, setting.training(rate, seed), *data)
 
     for name in names:
         if name in COUNTING:

@@ -113,6 +113,20 @@ def test_a_smaller_model_is_as_large_as_it_may_be(name: str, share: int) -> None
     assert configs[f"CpRec, {name}"].block_softmax and configs[f"CpRec, {name}"].factor == 2
 
 
+def test_dropout_may_go_with_the_learning_rate(table: Path, tmp_path: Path) -> None:
+    both = replace(TINY, dropouts=(0.2, 0.1))
+    plans = missing(["CpRec"], str(table), both, tmp_path)
+    assert [(e.training.learning_rate, e.config.dropout) for e in plans] == [
+        (0.003, 0.2),
+        (0.01, 0.1),
+    ]
+    record(["CpRec"], table, tmp_path, both)
+    (last,) = [run for run in read_all(tmp_path)["CpRec"] if run["seed"] == 1]
+    assert last["model_config"]["dropout"] == both.trials[last["train_config"]["learning_rate"]]
+    with pytest.raises(ValueError, match="go with the dropouts"):
+        replace(both, learning_rates=(0.1,))
+
+
 def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = replace(TINY, width=16, max_len=20)
     monkeypatch.setitem(SETTINGS, "toy", (TINY, wide))
