@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from cprec_lib import SequenceData, evaluate, load_interactions
+from cprec_lib.exercises.convolution import best_ndcg
 from cprec_lib.experiments import short_name
 from cprec_lib.synthetic import Synthetic
 
@@ -76,6 +78,14 @@ def test_a_model_cannot_beat_it_and_the_bigram_comes_close():
     data = SequenceData.from_interactions(made.interactions(), max_len=10)
     reached = evaluate(Bigram(data), data).metrics()["ndcg@10"]
     assert 0.7 * made.best()["ndcg@10"] < reached < made.best()["ndcg@10"] + 0.03
+
+
+@pytest.mark.parametrize("k", [1, 10, 60])
+def test_the_exercise_of_notebook_03_agrees(k: int):
+    made = Synthetic.parse(NAME)
+    rows = torch.from_numpy(np.stack([made.next_item(item) for item in range(1, 51)]))
+    by_last_item = [best_ndcg(row[None], k) for row in rows]
+    assert made.popularity @ by_last_item == pytest.approx(made.best(k)[f"ndcg@{k}"])
 
 
 def test_the_extremes():

@@ -508,6 +508,168 @@ ties_at_random = Problem(
     "strict rule, and the distance between those two tells how much the ties matter.",
 )
 
+# The best that is reachable
+
+
+def best_ndcg(probabilities: Tensor, k: int) -> float:
+    """The highest NDCG@k to expect, mean over users, of next items with probabilities [U, N]."""
+    best = probabilities.sort(dim=1, descending=True).values[:, :k]
+    ranks = torch.arange(1, best.shape[1] + 1)
+    return float((best / (ranks + 1).log2()).sum(1).mean())
+
+
+def _gains(n_ranks: int) -> Tensor:
+    return 1 / torch.arange(2, n_ranks + 2).log2()
+
+
+def _expected(in_order: Tensor, k: int) -> float:
+    """Expected NDCG@k where the items of each list come with these probabilities [U, N]."""
+    top = in_order[:, :k]
+    return float((top @ _gains(top.shape[1])).mean())
+
+
+def _top(probabilities: Tensor, k: int) -> Tensor:
+    return probabilities.sort(dim=1, descending=True).values[:, :k]
+
+
+def _one_list_for_all(probabilities: Tensor, k: int) -> float:
+    return _expected(probabilities[:, probabilities.mean(0).argsort(descending=True)], k)
+
+
+def _of_ideal(probabilities: Tensor, k: int) -> float:
+    top = _top(probabilities, k)
+    return _expected(top, k) / float(_gains(top.shape[1]).sum())
+
+
+def _certain_hit(probabilities: Tensor, k: int) -> float:
+    top = _top(probabilities, k)
+    return _expected(top / top.sum(1, keepdim=True), k)
+
+
+def _reciprocal_ranks(probabilities: Tensor, k: int) -> float:
+    top = _top(probabilities, k)
+    return float((top / torch.arange(1, top.shape[1] + 1)).sum(1).mean())
+
+
+def _shifted(probabilities: Tensor, k: int, shift: int) -> float:
+    top = _top(probabilities, k)
+    ranks = torch.arange(1, top.shape[1] + 1)
+    return float((top / (ranks + shift).log2()).sum(1).mean())
+
+
+def _natural(probabilities: Tensor, k: int) -> float:
+    top = _top(probabilities, k)
+    return float((top / torch.arange(2, top.shape[1] + 2).log()).sum(1).mean())
+
+
+def _never_short(probabilities: Tensor, k: int) -> float:
+    return float((_top(probabilities, k) * _gains(k)).sum(1).mean())
+
+
+best_reachable = Problem(
+    title="As good as it gets",
+    task="Compute the highest NDCG@k that any model can expect, from the true probabilities.",
+    minutes=8,
+    difficulty="medium",
+    purpose="For telling how much of a score's distance to 1 is the model's fault, and how much is "
+    "chance.",
+    answer=best_ndcg,
+    cases=(
+        (torch.tensor([[0.2, 0.5, 0.3]]), 2),
+        (torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]]), 1),
+        (torch.tensor([[1.0]]), 3),
+        (torch.tensor([[0.75, 0.25]]), 5),
+        (
+            torch.tensor(
+                [
+                    [0.05, 0.40, 0.10, 0.25, 0.15, 0.05],
+                    [0.30, 0.05, 0.20, 0.05, 0.10, 0.30],
+                    [0.00, 0.00, 1.00, 0.00, 0.00, 0.00],
+                ]
+            ),
+            3,
+        ),
+    ),
+    slips=(
+        Slip(
+            _expected,
+            "The rows are not sorted here: each list has the items in the order of their numbers. "
+            "(Sorting the columns instead gives the same mean.) Which item should stand first for "
+            "this user?",
+        ),
+        Slip(
+            lambda probabilities, k: _expected(probabilities.sort(dim=1).values, k),
+            "The least probable item stands first here: a sort rises unless it is told otherwise.",
+        ),
+        Slip(
+            _one_list_for_all,
+            "All users get one list here, ordered by the mean over users. That is the best that "
+            "popularity can do. Whoever knows each user's probabilities gives each a list of its "
+            "own.",
+        ),
+        Slip(
+            lambda probabilities, k: float(_top(probabilities, k).sum(1).mean()),
+            "This is the best hit rate: every place of the list counts the same. NDCG pays less "
+            "the lower an item stands.",
+        ),
+        Slip(
+            _reciprocal_ranks,
+            "This is the best MRR: a hit at rank r counts 1 / r here. How does NDCG count it?",
+        ),
+        Slip(
+            _of_ideal,
+            "The sum was divided by that of a list with a hit at every place. Only one item comes "
+            "next, so the ideal list has one hit, at rank 1. That is worth 1, and nothing is left "
+            "to divide by.",
+        ),
+        Slip(
+            _certain_hit,
+            "The probabilities of the list were scaled to a sum of 1, as if the next item had to "
+            "be on it. When another one comes, the user counts 0.",
+        ),
+        Slip(
+            lambda probabilities, k: _shifted(probabilities, k, 0),
+            "At rank 1 this divides by the logarithm of 1, which is 0. Rank 1 counts "
+            "1 / log2(2) = 1. Do the ranks start at 1, and is 1 added to them?",
+        ),
+        Slip(
+            lambda probabilities, k: _shifted(probabilities, k, 2),
+            "Each place counts as if it were one lower. A hit at rank 1 is worth 1: is something "
+            "added twice?",
+        ),
+        Slip(
+            _natural,
+            "This is the natural logarithm, so every place counts 1.44 times what it should. NDCG "
+            "takes the logarithm with base 2.",
+        ),
+        Slip(
+            lambda probabilities, k: best_ndcg(probabilities, probabilities.shape[1]),
+            "Items beyond place k are counted too. The list ends there.",
+        ),
+        Slip(
+            lambda probabilities, k: best_ndcg(probabilities, k) * len(probabilities),
+            "This is the sum over the users; asked is their mean.",
+        ),
+        Slip(
+            _never_short,
+            "The list has k places here, more than there are items: one item was counted at every "
+            "place. With k above N there are only N places to fill.",
+        ),
+    ),
+    hints=(
+        "Start with one user and k = 2. The item at rank 1 counts more when it comes than the one "
+        "at rank 2. Which two items do you choose, and which of them goes first?",
+        "The item at rank r brings 1 / log2(r + 1), but only when it comes, which it does with its "
+        "own probability. The expected value adds up probability times gain over the first k "
+        "ranks.",
+        "`sort` with a `dim` sorts each row by itself, and `[:, :k]` takes what there is when a "
+        "row has fewer than k. Count the ranks in what is left, then sum, then take the mean.",
+    ),
+    why="No other list does better: where a less probable item stands above a more probable one, "
+    "exchanging the two can only gain. The result is 1 only if every user's next item is certain. "
+    "What is missing to 1 is chance, and no model can win it.",
+)
+
 # A split in time
 
 

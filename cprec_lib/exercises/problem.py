@@ -159,7 +159,7 @@ class Problem:
     def _slip(self, results: Sequence[Any]) -> str:
         """The message of the known wrong answer that gives these very results, if one does."""
         for slip in self.slips:
-            if same(self._results(slip.answer), results):
+            if same(results, self._results(slip.answer)):
                 return f"{slip.message}\n\n"
         return ""
 
@@ -214,7 +214,7 @@ def _own_line(error: BaseException) -> str:
 
 
 def same(results: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether two lists of results are equal, errors by their type."""
+    """Whether `results` pass for `others`, errors by their type."""
     if len(results) != len(others):
         return False
     for one, other in zip(results, others, strict=True):

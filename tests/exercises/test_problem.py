@@ -61,6 +61,17 @@ def test_a_known_slip_is_named_with_a_counter_example():
     assert "gives `[4.0, 5.0]`; right is `[3.0, 6.0]`" in message
 
 
+@pytest.mark.parametrize("kind", [float, torch.tensor, np.float64])
+def test_a_slip_is_named_however_its_number_is_held(kind: Callable[[float], Any]):
+    number = make(
+        answer=lambda n: 2.0 * n,
+        slips=(Slip(lambda n: n + 2.0, "A sum is no product."),),
+        cases=((1.0,), (4.0,)),
+    )
+    assert number.check(lambda n: kind(2.0 * n)).status == "correct"
+    assert number.check(lambda n: kind(n + 2.0)).message.startswith("A sum is no product.")
+
+
 def test_an_unknown_mistake_gets_the_first_case_that_shows_it():
     message = make().check(lambda v, f: v * 3).message
     assert message.startswith("With\n\n    values = [0.0, 4.0]")
