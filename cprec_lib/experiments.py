@@ -64,6 +64,7 @@ COUNTING = {"popularity": Popularity, "bigram": Bigram}
 WIDER_TAIL = "CpRec, factor 2"
 # Models whose size is given: at most this share of NextItNet's parameters.
 SHARES = {"a quarter": 1 / 4, "an eighth": 1 / 8}
+SHORTER_HEAD = ("CpRec, cut 5 / 20 %", "CpRec, cut 2 / 10 %")
 SMALLER = tuple(f"{family}, {share}" for share in SHARES for family in (COMPRESSED, BASELINE))
 # Other fillings, and the same in CpRec's bread.
 IN_BREAD = {name: f"{name}, compressed bread" for name in ("GRU4Rec", "SASRec")}
@@ -86,8 +87,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
     "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
-    "sizes": (BASELINE, *SMALLER),
-    "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", "CpRec, cut 5 / 20 %"),
+    "sizes": (BASELINE, *SMALLER, *SHORTER_HEAD),
+    "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", *SHORTER_HEAD),
     "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
     "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 64, 128, 256, 512))),
     "depth": (BASELINE, *(f"NextItNet, {depth} blocks" for depth in (0, 2, 8, 16))),
@@ -254,6 +255,7 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         "CpRec, 2 blocks": (first,),
         "CpRec, 4 blocks": (first / 2, first, second),
         "CpRec, cut 5 / 20 %": (0.05, 0.2),
+        "CpRec, cut 2 / 10 %": (0.02, 0.1),
     }
     found: dict[str, ModelConfig | None] = {
         BASELINE: full,

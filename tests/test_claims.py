@@ -26,6 +26,7 @@ def write_run(results: Path, model: str, rank: int, folder: str = "a", **more: A
         "dataset": folder,
         "device": "cpu",
         "n_users": len(ranks),
+        "parameters": 100,
         "model_config": {"width": 8},
         "train_config": {"learning_rate": 0.01},
         "valid": {"ndcg@10": 0.1},
@@ -34,7 +35,9 @@ def write_run(results: Path, model: str, rank: int, folder: str = "a", **more: A
         "seconds_per_epoch": 2.0,
         **more,
     }
-    write_result(results / "runs" / folder / f"{model.replace(' ', '-')}.json", result)
+    write_result(
+        results / "runs" / folder / f"{model.replace(' ', '-').replace('/', '')}.json", result
+    )
 
 
 @pytest.fixture
@@ -120,12 +123,16 @@ def test_a_wide_baseline_is_compared_with_the_narrow_one(results: Path) -> None:
 def test_given_sizes_are_told_but_do_not_judge(results: Path) -> None:
     write_run(results, "NextItNet", MIDDLING)
     write_run(results, "CpRec", GOOD)
-    write_run(results, "CpRec, an eighth", BAD)
-    write_run(results, "NextItNet, an eighth", GOOD)
+    write_run(results, "CpRec, an eighth", BAD, parameters=12)
+    write_run(results, "CpRec, cut 5 / 20 %", GOOD, parameters=25)
+    write_run(results, "CpRec, cut 2 / 10 %", BAD, parameters=26)
+    write_run(results, "NextItNet, an eighth", GOOD, parameters=12)
     entry = judged(results)["C4"]
     assert entry.verdict == "holds"
-    assert "an eighth of NextItNet's parameters it is worse in 1." in entry.because
-    assert len(entry.evidence) == 3
+    assert "with several cuts and widths, it is worse in 1 and as good in 1." in entry.because
+    assert len(entry.evidence) == 5
+    what = [each.what for each in entry.evidence]
+    assert "test NDCG@10 of CpRec, an eighth (8.3 times smaller) against NextItNet" in what
 
 
 def test_what_the_interval_leaves_open_is_not_called_as_good(results: Path) -> None:
