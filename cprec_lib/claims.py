@@ -281,9 +281,9 @@ def _accuracy(recorded: Sequence[Runs]) -> Entry:
         "C4",
         "In most cases CpRec is at least as accurate as the uncompressed model.",
         _majority(judged),
-        f"CpRec is {_tally(judged)}, of {len(judged)} settings. At least 4 times smaller, "
-        f"with several cuts and widths, it is {_tally(small)}. A plainly narrower NextItNet of the same "
-        "size is the rival to beat.",
+        f"CpRec is {_tally(judged)}, of {len(judged)} settings. At least 4 times smaller, with "
+        f"several cuts and widths, it is {_tally(small)}. A plainly narrower NextItNet of the "
+        "same size is the rival to beat.",
         tuple(evidence),
         "cprec reproduce overall rival sizes",
     )
