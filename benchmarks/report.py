@@ -44,7 +44,6 @@ def shown(folder: Path = RESULTS) -> pd.DataFrame:
         result = read_result(path) if path.exists() else {"skipped": "it has not been run"}
         table = comparisons({"cases": [], **result})  # a row that was skipped has none
         table = table[table["case"].isin(cases or table["case"])]
-        table = table[~table["rival"].str.startswith("floor")]
         if table.empty:
             print(f"{name} is left out: {result.get('skipped', 'no two sides could be run')}")
         else:
