@@ -295,7 +295,7 @@ def _training_time(timed: Sequence[Result]) -> Entry:
         "C5",
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
-        "A training step of NextItNet over one of CpRec, batches of 32 windows, models in turn. "
+        "A training step of NextItNet over one of CpRec, batches as in training, models in turn. "
         "The saving is in the softmax.",
         tuple(evidence for _, evidence in found),
         "cprec reproduce time",
