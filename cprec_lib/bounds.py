@@ -60,8 +60,11 @@ def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[st
 
     "spared by" tokens, bounds, early stopping: the share of the T times n - 1 pairs of a vector and
     a tail block that the rule passes over. "missed by early stopping": the share of the T lists in
-    which the rule of CpRec's authors has other items than the exact search.
+    which the rule of CpRec's authors has other items than the exact search. Raises ValueError
+    without vectors and as `top_k` does, TypeError as `TailBounds` does.
     """
+    if len(hidden) == 0:
+        raise ValueError("no hidden vectors, so there is nothing to search for")
     bound = TailBounds(softmax)
     exact, tokens = _search(softmax, hidden, lambda some: softmax.top_k(some, k))
     _, bounds = _search(softmax, hidden, lambda some: softmax.top_k(some, k, bound=bound))

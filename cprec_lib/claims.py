@@ -27,7 +27,8 @@ from cprec_lib.timing import speed_up
 Judgement = Literal["worse", "as good", "not decided"]
 MARGIN = 0.05
 """A model is as good as another if the interval rules out a loss of this share."""
-NARROWEST = "NextItNet, width 64"
+NARROWEST, WIDEST = 64, 512
+"""NextItNet's widths in the paper's first figure."""
 SIZED = GROUPS["sizes"][1:]
 Verdict = Literal["holds", "holds in part", "does not hold", "open"]
 
@@ -80,6 +81,10 @@ class Runs:
     def mean(self, name: str, metric: str = "ndcg@10") -> float:
         """A test metric, averaged over the seeds."""
         return float(np.mean([run["test"][metric] for run in self.by_model[name]]))
+
+    def width(self, name: str) -> int:
+        """A trained model's width."""
+        return int(self.by_model[name][0]["model_config"]["width"])
 
     def times_smaller(self, name: str, other: str) -> float:
         """How many times the parameters of the first model go into those of the other."""
@@ -194,18 +199,16 @@ def _long_tail(path: Path) -> Entry:
 def _width(recorded: Sequence[Runs]) -> Entry:
     """Growth helps by over 20 % at some width, and at some depth at all; or it was measured up to
     the paper's width of 512 and did not."""
-    wider = [f"NextItNet, width {width}" for width in (128, 256, 512)]
     deeper = [f"NextItNet, {depth} blocks" for depth in (8, 16)]
-    based = [runs for runs in recorded if runs.has(BASELINE)]
-    of_width = [(runs, name, BASELINE) for runs in based for name in wider if runs.has(name)]
-    # Where NextItNet itself is wider than the paper's narrowest, that one is the base.
-    of_width += [(runs, BASELINE, NARROWEST) for runs in based if runs.has(NARROWEST)]
-    of_depth = [(runs, name, BASELINE) for runs in based for name in deeper if runs.has(name)]
+    of_width = [(runs, *pair) for runs in recorded for pair in _wider(runs)]
+    of_depth = [
+        (runs, name, BASELINE) for runs in recorded for name in deeper if runs.has(name, BASELINE)
+    ]
     gains = [_gain(*pair) for pair in of_width]
     depth_helps = any(_gain(*pair).low > 0 for pair in of_depth)
     if any(gain.low > 0.2 for gain in gains):
         verdict: Verdict = "holds" if depth_helps else "holds in part"
-    elif any(_gain(*pair).high < 0.2 for pair in of_width if pair[1] == wider[-1]):
+    elif any(_gain(*pair).high < 0.2 for pair in of_width if pair[0].width(pair[1]) >= WIDEST):
         verdict = "holds in part" if depth_helps else "does not hold"
     else:
         verdict = "open"
@@ -222,6 +225,13 @@ def _width(recorded: Sequence[Runs]) -> Entry:
         tuple(runs.compared(name, base) for runs, name, base in of_width + of_depth),
         "cprec reproduce width depth",
     )
+
+
+def _wider(runs: Runs) -> list[tuple[str, str]]:
+    """Recorded NextItNets that are wider than the paper's narrowest, each with that one."""
+    named = [name for name in GROUPS["width"] if runs.has(name)]
+    narrow = [name for name in named if runs.width(name) == NARROWEST]
+    return [(name, narrow[0]) for name in named if narrow and runs.width(name) > NARROWEST]
 
 
 def _gain(runs: Runs, name: str, other: str) -> Interval:

@@ -290,7 +290,7 @@ def reproduce(
     ),
     work: Annotated[Path, typer.Option(help="Folder of the runs themselves.")] = Path("build/runs"),
     model: Annotated[list[str] | None, typer.Option(help="Only this model; repeatable.")] = None,
-    width: Annotated[int | None, typer.Option(help="Components of a vector, d.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Components of a vector, d.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
     learning_rate: Annotated[
         list[float] | None, typer.Option(help="A rate to try; repeatable.")
@@ -303,7 +303,8 @@ def reproduce(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, ... of each model.")] = None,
     users: Annotated[
-        int | None, typer.Option(min=1, help="So many users, drawn once; else all.")
+        int | None,
+        typer.Option(min=1, help="So many users, drawn once; mostly all if left out."),
     ] = None,
 ) -> None:
     """Run the recorded experiments that the results lack; what is there stays.
@@ -326,7 +327,13 @@ def reproduce(
         seeds=seeds,
         users=users,
     )
-    setting = replace(experiments.setting_of(dataset, width), **given)
+    setting = experiments.setting_of(dataset, width)
+    if setting.dropouts and learning_rate and dropout is None:
+        raise ValueError(
+            f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
+            "other rates give --dropout as well"
+        )
+    setting = replace(setting, **given)
     label = experiments.label(dataset, setting)
     groups = groups or []
     names = experiments.choose([group for group in groups if group != "time"], model or ())

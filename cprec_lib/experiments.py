@@ -103,8 +103,8 @@ class Setting:
     Each model is trained at each of `learning_rates` with seed 0; its further seeds are trained at
     the rate with the best validation NDCG@10. So every model is tuned with the same budget.
     `dropouts` go with the rates, one each; left out, `dropout` goes with all. `users` are so many
-    users of the data set, drawn once; else all of them. Raises ValueError if rates and dropouts are
-    not equally many.
+    users of the data set, drawn once; else all of them. Raises ValueError if a rate is given twice,
+    or if rates and dropouts are not equally many.
     """
 
     width: int = 64
@@ -124,6 +124,8 @@ class Setting:
     users: int | None = None
 
     def __post_init__(self) -> None:
+        if len({*self.learning_rates}) < len(self.learning_rates):
+            raise ValueError(f"learning rates {self.learning_rates}: give each one once")
         if self.dropouts and len(self.dropouts) != len(self.learning_rates):
             raise ValueError(
                 f"learning rates {self.learning_rates} go with the dropouts {self.dropouts}, one "
@@ -199,7 +201,8 @@ def setting_of(dataset: str, width: int | None = None) -> Setting:
     recorded that of `Setting`.
     """
     known = SETTINGS.get(Path(dataset).stem, (Setting(),))
-    width = width or known[0].width
+    if width is None:
+        return known[0]
     return next((s for s in known if s.width == width), replace(known[0], width=width))
 
 
@@ -271,7 +274,9 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         "input and softmax": replace(parts, block_input=True, block_softmax=True),
     }
     found |= {f"sharing {s}": replace(full, sharing=s) for s in SHARING if s != "none"}
-    found |= {name: cprec(n_items, setting.width, cut, **layers) for name, cut in cuts.items()}
+    for name, cut in cuts.items():
+        fits = cut[0] * n_items >= 1  # else its head would be empty
+        found[name] = cprec(n_items, setting.width, cut, **layers) if fits else None
     for name, share in SHARES.items():
         limit = int(share * count_parameters(full).total)
         found[f"{COMPRESSED}, {name}"] = _no_larger(wider_tail, limit)
@@ -340,13 +345,20 @@ def plan(
     names: Sequence[str], dataset: str, n_items: int, setting: Setting, results: Path
 ) -> Iterator[Experiment]:
     """The runs of some models, most informative first: every model with seed 0 at each learning
-    rate, then the further seeds at the rates that the recorded results in `results` tuned."""
+    rate, then the further seeds at the rates that the recorded results in `results` tuned.
+
+    Raises ValueError if the setting can have none of the models.
+    """
     configs, data = models(n_items, setting), (setting.max_len, setting.split, setting.users)
 
     def run(name: str, rate: float, seed: int) -> Experiment:
         config = replace(configs[name], dropout=setting.trials[rate])
         return Experiment(name, dataset, config, setting.training(rate, seed), *data)
 
+    if not any(name in configs or name in COUNTING for name in names):
+        raise ValueError(
+            f"with {n_items} items and width {setting.width} there is no {' and no '.join(names)}"
+        )
     for name in names:
         if name in COUNTING:
             yield Experiment(name, dataset, None, None, *data)
@@ -409,11 +421,17 @@ def _identify(dataset: str, max_len: int, split: Split, users: int | None) -> tu
 
 
 def _table(dataset: str, users: int | None) -> pd.DataFrame:
-    """The interactions of a data set, or of so many of its users, always the same ones."""
+    """The interactions of a data set, or of so many of its users, always the same ones.
+
+    Raises ValueError for more users than there are, or none.
+    """
     table = load_interactions(dataset)
     if users is None:
         return table
-    drawn = np.random.default_rng(0).permutation(table["user"].unique())[:users]
+    known = table["user"].unique()
+    if not 1 <= users <= len(known):
+        raise ValueError(f"users {users} is outside 1..{len(known)}, the users of {dataset}")
+    drawn = np.random.default_rng(0).permutation(known)[:users]
     return table[table["user"].isin(drawn)].reset_index(drop=True)
 
 
@@ -427,12 +445,17 @@ def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool
     if not path.exists():
         return False
     found = read_result(path)
-    wanted = json.loads(json.dumps({**experiment.describe(), "data_sha256": data_sha256}))
-    for name, value in wanted.items():
-        theirs = found.get(name)
-        if isinstance(value, dict) and isinstance(theirs, dict):
-            # A field that the library got since then had its default.
-            value = {field: value[field] for field in value if field in theirs}
+    # A field that the library got since then had its default.
+    defaults = {
+        "model_config": asdict(ModelConfig(n_items=1)),
+        "train_config": asdict(TrainConfig()),
+    }
+    for name, default in defaults.items():
+        if found[name]:
+            found[name] = {**default, **found[name]}
+    wanted = {**experiment.describe(), "data_sha256": data_sha256}
+    for name, value in json.loads(json.dumps(wanted)).items():
+        theirs = json.loads(json.dumps(found.get(name)))
         if theirs != value:
             raise ValueError(
                 f"{path} was recorded with {name} {theirs}, now it is {value}; give the same "
@@ -539,7 +562,8 @@ def time_models(
     table = _table(dataset, setting.users)
     data = SequenceData.from_interactions(table, setting.max_len, setting.split)
     configs = models(data.n_items, setting)
-    built = {name: SequentialRecommender(configs[name]).to(chosen) for name in names}
+    known = [name for name in names if name in configs]
+    built = {name: SequentialRecommender(configs[name]).to(chosen) for name in known}
     result = {
         "dataset": short_name(dataset),
         "width": setting.width,

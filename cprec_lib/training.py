@@ -40,10 +40,10 @@ class TrainConfig:
     `batch_size` counts windows, over all processes. `weight_decay` is AdamW's, on every parameter.
     `seed` orders the windows and drops units; a model's initial weights have their own seed.
     `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
-    sums, the loss and the evaluation stay float32. `compile` gives the embedding and the middle to
-    torch.compile. The `schedule` "linear" lets the learning rate fall evenly to zero over all
-    `epochs`; "constant" keeps it. Raises ValueError for a number that trains nothing and for an
-    unknown precision or schedule.
+    their updates, the loss and the evaluation stay float32. `compile` gives the embedding and the
+    middle to torch.compile. The `schedule` "linear" lets the learning rate fall evenly to zero over
+    all `epochs`, which cannot be raised later; "constant" keeps it. Raises ValueError for a number
+    that trains nothing and for an unknown precision or schedule.
     """
 
     epochs: int = 20

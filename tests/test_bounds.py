@@ -138,3 +138,9 @@ def test_a_token_that_takes_the_place_of_a_better_item_is_a_miss():
     found = compare_rules(block, torch.tensor([[1.0, 0]]), k=1)
     assert found["missed by early stopping"] == 1.0
     assert found["spared by early stopping"] == 0.5
+
+
+def test_rules_are_not_compared_on_nothing():
+    block = BlockSoftmax(BlockPartition(6, (2, 4), (2, 1, 1)))
+    with pytest.raises(ValueError, match="no hidden vectors"):
+        compare_rules(block, torch.zeros(0, 2))

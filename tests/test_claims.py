@@ -27,7 +27,7 @@ def write_run(results: Path, model: str, rank: int, folder: str = "a", **more: A
         "device": "cpu",
         "n_users": len(ranks),
         "parameters": 100,
-        "model_config": {"width": 8},
+        "model_config": {"width": int(model.split()[-1]) if "width" in model else 64},
         "train_config": {"learning_rate": 0.01},
         "valid": {"ndcg@10": 0.1},
         "test": Ranks(ranks).metrics(),
@@ -118,6 +118,15 @@ def test_a_wide_baseline_is_compared_with_the_narrow_one(results: Path) -> None:
         "test NDCG@10 of NextItNet against NextItNet, width 64"
     ]
     assert entry.evidence[0].where == "a, width 128"
+    write_run(results, "NextItNet", MIDDLING, model_config={"width": 512})
+    assert judged(results)["C2"].verdict == "does not hold"
+
+
+def test_a_narrow_baseline_is_no_growth(results: Path) -> None:
+    write_run(results, "NextItNet", BAD, model_config={"width": 32})
+    write_run(results, "NextItNet, width 64", MIDDLING)
+    entry = judged(results)["C2"]
+    assert (entry.verdict, entry.evidence) == ("open", ())
 
 
 def test_given_sizes_are_told_but_do_not_judge(results: Path) -> None:

@@ -125,6 +125,8 @@ def test_dropout_may_go_with_the_learning_rate(table: Path, tmp_path: Path) -> N
     assert last["model_config"]["dropout"] == both.trials[last["train_config"]["learning_rate"]]
     with pytest.raises(ValueError, match="go with the dropouts"):
         replace(both, learning_rates=(0.1,))
+    with pytest.raises(ValueError, match="give each one once"):
+        replace(both, learning_rates=(0.1, 0.1))
 
 
 def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +258,24 @@ def test_a_field_that_an_older_result_lacks_had_its_default(table: Path, tmp_pat
     del older["train_config"]["patience"]
     write_result(path, older)
     assert stems(["CpRec"], table, tmp_path, one_rate) == []
+    del older["train_config"]["schedule"]
+    write_result(path, older)
+    with pytest.raises(ValueError, match="recorded with train_config"):
+        stems(["CpRec"], table, tmp_path, replace(one_rate, schedule="linear"))
+
+
+def test_users_that_a_data_set_does_not_have_are_refused(table: Path, tmp_path: Path) -> None:
+    for users in (-1, 0, 41):
+        with pytest.raises(ValueError, match=f"users {users} is outside 1..40"):
+            missing(["popularity"], str(table), replace(TINY, users=users), tmp_path)
+
+
+def test_a_setting_lacks_what_it_cannot_have(table: Path, tmp_path: Path) -> None:
+    assert "CpRec, cut 2 / 10 %" not in models(22, TINY)  # its head would be empty
+    lacking = [e.name for e in missing(["NextItNet, width 8", "CpRec"], str(table), TINY, tmp_path)]
+    assert {*lacking} == {"CpRec"}
+    with pytest.raises(ValueError, match="width 64 there is no NextItNet, width 64"):
+        missing(["NextItNet, width 64"], str(table), replace(TINY, width=64), tmp_path)
 
 
 def test_a_damaged_result_is_named(table: Path, tmp_path: Path) -> None:
