@@ -315,7 +315,7 @@ def _steps(
     """
     total, steps = torch.zeros((), device=batches.device), 0
     for part in batches.parts(order):
-        done = number - 1 + steps * batches.size / len(order)
+        done = number - 1 + steps * batches.size / max(1, len(order))
         run.optimizer.param_groups[0]["lr"] = run.config.rate(done)
         loss = objective(part.windows, part.sizes) * part.weight
         run.optimizer.zero_grad(set_to_none=True)
