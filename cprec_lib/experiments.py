@@ -151,6 +151,10 @@ class Setting:
         )
 
 
+# Short histories and many items, of which two cores carry a few epochs.
+LARGE_CATALOGUE = Setting(
+    learning_rates=(0.002, 0.005), epochs=8, patience=2, batch_size=128, max_len=20, seeds=1
+)
 SETTINGS: dict[str, tuple[Setting, ...]] = {
     "ml-100k": (Setting(),),
     "ml1m_ordered": (
@@ -169,27 +173,8 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
             seeds=1,
         ),
     ),
-    "amazon_beauty_ordered": (
-        Setting(
-            learning_rates=(0.002, 0.005),
-            epochs=8,
-            patience=2,
-            batch_size=128,
-            max_len=20,
-            seeds=1,
-        ),
-    ),
-    "globo_users": (
-        Setting(
-            learning_rates=(0.002, 0.005),
-            epochs=8,
-            patience=2,
-            batch_size=128,
-            max_len=20,
-            seeds=1,
-            users=40_000,
-        ),
-    ),
+    "amazon_beauty_ordered": (LARGE_CATALOGUE,),
+    "globo_users": (replace(LARGE_CATALOGUE, users=40_000),),
 }
 """Settings of the data sets that are recorded, by width; see `setting_of`."""
 
