@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from cprec_lib.sequences import SequenceData
 
 METRICS = ("hr", "mrr", "ndcg")
+CPU_CELLS, GPU_CELLS = 2**22, 2**26
+"""Scores made at once, on a CPU few enough for little memory, on a GPU enough to keep it busy."""
+USERS = 1024
+"""Users at once at most. A small catalogue would let in so many that the hidden vectors of their
+contexts fill the memory: 1024 contexts of 50 positions at width 512 take 100 MB a layer."""
 
 
 class Scorer(Protocol):
@@ -92,15 +97,11 @@ def _ranks(
     n_items: int,
     contexts: Tensor,
     targets: Tensor,
-    cells: int = 2**22,
-    users: int = 1024,
 ) -> np.ndarray:
-    """Ranks [U], computed for so many users at once that a score matrix has about `cells` cells,
-    and for at most `users`."""
+    """Ranks [U], computed for so many users at once that a score matrix has at most so many cells."""
     ranks = []
-    # A small catalogue would let in so many users that the hidden vectors of their contexts, not
-    # the scores, fill the memory: 1024 contexts of 50 positions at width 512 take 100 MB a layer.
-    size = max(1, min(users, cells // n_items))
+    cells = CPU_CELLS if contexts.device.type == "cpu" else GPU_CELLS
+    size = max(1, min(USERS, cells // n_items))
     for some, target in zip(contexts.split(size), targets.split(size), strict=True):
         scores = model.scores(some)
         if scores.shape[1] != n_items:

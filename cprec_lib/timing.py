@@ -84,11 +84,13 @@ def _stepper(
 ) -> Callable[[], float]:
     """A function that trains on one batch, always the same."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    windows = data.train[:batch_size].to(next(model.parameters()).device)
+    windows = data.train[:batch_size]
+    sizes = model.count_targets(windows).sum(0).tolist()
+    windows = windows.to(next(model.parameters()).device)
 
     def step() -> float:
         model.train()
-        loss = model.loss(windows)
+        loss = model.loss(windows, sizes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
