@@ -19,7 +19,7 @@ from cprec_lib.files import check_writable, make_folder
 from cprec_lib.results import write_result
 from cprec_lib.runs import choose_device, describe_machine
 
-ROWS = ("losses", "search", "growth", "epochs", "loading", "recbole")
+ROWS = ("losses", "search", "growth", "epochs", "loading", "gpu", "recbole")
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK = ROOT / "results" / "bench", ROOT / "build" / "bench"
 

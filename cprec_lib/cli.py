@@ -114,6 +114,9 @@ def train(
     layers: Annotated[int | None, typer.Option(help="Layers of gru4rec or sasrec.")] = None,
     heads: Annotated[int | None, typer.Option(help="Heads of sasrec's attention.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
+    input_dropout: Annotated[
+        float | None, typer.Option(help="Share of an item's vector dropped.")
+    ] = None,
     block_input: Annotated[
         bool | None,
         typer.Option("--block-input/--no-block-input", help="Decomposed or full embedding."),
@@ -174,6 +177,7 @@ def train(
         layers=layers,
         heads=heads,
         dropout=dropout,
+        input_dropout=input_dropout,
         block_input=block_input,
         block_softmax=block_softmax,
         tree=tree,

@@ -98,7 +98,7 @@ def _ranks(
     contexts: Tensor,
     targets: Tensor,
 ) -> np.ndarray:
-    """Ranks [U], computed for so many users at once that a score matrix has at most so many cells."""
+    """Ranks [U], computed for a few users at once, as CELLS and USERS allow."""
     ranks = []
     cells = CPU_CELLS if contexts.device.type == "cpu" else GPU_CELLS
     size = max(1, min(USERS, cells // n_items))

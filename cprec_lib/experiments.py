@@ -122,6 +122,7 @@ class Setting:
     precision: str = "float32"
     schedule: str = "constant"
     users: int | None = None
+    input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if len({*self.learning_rates}) < len(self.learning_rates):
@@ -155,6 +156,7 @@ class Setting:
 LARGE_CATALOGUE = Setting(
     learning_rates=(0.002, 0.005), epochs=8, patience=2, batch_size=128, max_len=20, seeds=1
 )
+ON_A_GPU: dict[str, Any] = {"precision": "bfloat16", "schedule": "linear", "seeds": 3}
 SETTINGS: dict[str, tuple[Setting, ...]] = {
     "ml-100k": (Setting(),),
     "ml1m_ordered": (
@@ -172,9 +174,27 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
             schedule="linear",
             seeds=1,
         ),
+        Setting(
+            width=256,
+            learning_rates=(0.003, 0.006),
+            dropouts=(0.5, 0.3),
+            input_dropout=0.3,
+            epochs=40,
+            patience=10,
+            batch_size=128,
+            max_len=100,
+            dilations=(1, 4, 16, 1),
+            **ON_A_GPU,
+        ),
     ),
-    "amazon_beauty_ordered": (LARGE_CATALOGUE,),
-    "globo_users": (replace(LARGE_CATALOGUE, users=40_000),),
+    "amazon_beauty_ordered": (
+        LARGE_CATALOGUE,
+        replace(LARGE_CATALOGUE, width=256, input_dropout=0.3, epochs=12, **ON_A_GPU),
+    ),
+    "globo_users": (
+        replace(LARGE_CATALOGUE, users=40_000),
+        replace(LARGE_CATALOGUE, width=256, batch_size=512, epochs=6, **ON_A_GPU),
+    ),
 }
 """Settings of the data sets that are recorded, by width; see `setting_of`."""
 
@@ -233,7 +253,11 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
     four blocks. Left out is what a setting cannot have: a second name for NextItNet's own width,
     and a size below that of width 1.
     """
-    layers: dict[str, Any] = {"dropout": setting.dropout, "dilations": setting.dilations}
+    layers: dict[str, Any] = {
+        "dropout": setting.dropout,
+        "input_dropout": setting.input_dropout,
+        "dilations": setting.dilations,
+    }
     full = nextitnet(n_items, setting.width, **layers)
     whole = cprec(n_items, setting.width, setting.cutoffs, **layers)
     wider_tail = replace(whole, factor=2)
@@ -279,7 +303,11 @@ def _other_fillings(
     n_items: int, setting: Setting, cutoffs: tuple[int, ...]
 ) -> dict[str, ModelConfig]:
     """GRU4Rec and SASRec, whole and in CpRec's bread."""
-    common: dict[str, Any] = {"layers": 2, "dropout": setting.dropout}
+    common: dict[str, Any] = {
+        "layers": 2,
+        "dropout": setting.dropout,
+        "input_dropout": setting.input_dropout,
+    }
     fillings = {
         "GRU4Rec": gru4rec(n_items, setting.width, **common),
         "SASRec": sasrec(n_items, setting.width, max_positions=setting.max_len, **common),
@@ -553,7 +581,8 @@ def time_models(
         "dataset": short_name(dataset),
         "width": setting.width,
         "batch_size": setting.batch_size,
-        "milliseconds": race(built, data, setting.batch_size),
+        "precision": setting.precision,
+        "milliseconds": race(built, data, setting.batch_size, precision=setting.precision),
         **describe_data(table, data),
         **describe_machine(chosen),
         "commit": commit(),

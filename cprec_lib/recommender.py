@@ -42,7 +42,8 @@ class ModelConfig:
     two convolutions of `kernel_size` taps have the dilations l and 2 l, and `sharing` is one of
     `SHARING`. The others have `layers`; "attention" has `heads`, and sees the last `max_positions`
     items. What a filling does not have is not looked at. `dropout` is the share of units dropped
-    from what a block adds, or from what a layer puts out.
+    from what a block adds, or from what a layer puts out; `input_dropout` that of the components
+    dropped from each item's vector before the filling sees it.
 
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
@@ -69,6 +70,7 @@ class ModelConfig:
     layers: int = 1
     heads: int = 1
     max_positions: int = 50
+    input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -79,8 +81,9 @@ class ModelConfig:
                 )
         if any(dilation < 1 for dilation in self.dilations):
             raise ValueError(f"dilations {self.dilations}: each must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
         if self.widths is not None and self.widths[:1] != (self.width,):
             raise ValueError(f"widths {self.widths} must start with the model's width {self.width}")
         self._check_middle()
@@ -213,6 +216,7 @@ class SequentialRecommender(nn.Module):
             if config.block_input
             else FullEmbedding(config.n_items, config.width)
         )
+        self.input_dropout = nn.Dropout(config.input_dropout)
         self.middle = _build_middle(config)
         self.softmax = _build_softmax(config)
 
@@ -222,7 +226,7 @@ class SequentialRecommender(nn.Module):
         Raises ValueError if the ids are no 64-bit integers or, on a CPU, outside 0..N, and if L is
         more than the positions that an attention knows.
         """
-        hidden: Tensor = self.middle(self.embedding(ids), ids > 0)
+        hidden: Tensor = self.middle(self.input_dropout(self.embedding(ids)), ids > 0)
         return hidden
 
     def loss(self, ids: Tensor, sizes: Sequence[int] | None = None) -> Tensor:

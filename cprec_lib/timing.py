@@ -24,15 +24,18 @@ def race(
     batch_size: int,
     rounds: int = 9,
     steps: int = 10,
+    precision: str = "float32",
 ) -> Milliseconds:
     """Milliseconds of a training step and of each search of `latency`, by quantity and model.
 
-    One number a round, in which every model has its turn; on a shared machine a disturbance then
-    falls on all of them. The models are trained a little by it. A first round warms up and is not
-    counted.
+    `precision` is that of the training step, see `TrainConfig`; searches are float32. One number a
+    round, in which every model has its turn; on a shared machine a disturbance then falls on all of
+    them. The models are trained a little by it. A first round warms up and is not counted.
     """
     found: Milliseconds = {}
-    steppers = {name: _stepper(model, data, batch_size) for name, model in models.items()}
+    steppers = {
+        name: _stepper(model, data, batch_size, precision) for name, model in models.items()
+    }
     for number in range(rounds + 1):
         for name, model in models.items():
             seconds = statistics.median(_seconds(steppers[name]) for _ in range(steps))
@@ -80,17 +83,19 @@ def _search(
 
 
 def _stepper(
-    model: SequentialRecommender, data: SequenceData, batch_size: int
+    model: SequentialRecommender, data: SequenceData, batch_size: int, precision: str
 ) -> Callable[[], float]:
     """A function that trains on one batch, always the same."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     windows = data.train[:batch_size]
     sizes = model.count_targets(windows).sum(0).tolist()
-    windows = windows.to(next(model.parameters()).device)
+    device = next(model.parameters()).device
+    windows = windows.to(device)
 
     def step() -> float:
         model.train()
-        loss = model.loss(windows, sizes)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model.loss(windows, sizes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

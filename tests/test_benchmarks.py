@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import child, epochs, growth, losses, report, search
+from benchmarks import child, epochs, gpu, growth, losses, report, search
 from benchmarks.contest import Side, case, contest
 from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec, nextitnet
 from cprec_lib.files import save_tensors
@@ -213,6 +213,23 @@ def test_a_timed_step_finds_its_moments_made(monkeypatch):
     (optimizer,) = made
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     assert all("exp_avg_sq" in optimizer.state[p] for p in parameters)
+
+
+def test_epochs_are_timed_whole_but_for_the_first(data, capsys):
+    found = gpu.case("bfloat16", 8, data, torch.device("cpu"))
+    sides = found["sides"]
+    assert {len(side["seconds"]) for side in sides.values()} == {gpu.EPOCHS - 1}
+    assert all(min(side["seconds"]) > 0 and side["bytes"] > 0 for side in sides.values())
+    low, high = found["times as fast"]["NextItNet"][1:]
+    each = zip(sides["NextItNet"]["seconds"], sides["CpRec"]["seconds"], strict=True)
+    ratios = [theirs / ours for theirs, ours in each]
+    assert (low, high) == (min(ratios), max(ratios))
+    assert "bfloat16, NextItNet: " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_row_is_skipped_aloud(capsys):
+    assert gpu.row(quick=True)["skipped"] in capsys.readouterr().out
 
 
 def test_the_memory_of_a_step_is_asked_for(monkeypatch):

@@ -185,9 +185,9 @@ def test_train_hands_every_option_on(
 ) -> None:
     options = (
         "--width 6 --dilations 2 --kernel-size 2 --cutoffs 4,9 --factor 2 --sharing cross-layer "
-        "--dropout 0.1 --no-block-input --no-tree --max-len 5 --split by_user --epochs 1 "
-        "--batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 --device cpu "
-        "--precision bfloat16 --schedule linear --compile"
+        "--dropout 0.1 --input-dropout 0.2 --no-block-input --no-tree --max-len 5 --split by_user "
+        "--epochs 1 --batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 "
+        "--device cpu --precision bfloat16 --schedule linear --compile"
     )
     monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
     succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
@@ -209,6 +209,7 @@ def test_train_hands_every_option_on(
         "layers": 1,
         "heads": 1,
         "max_positions": 50,
+        "input_dropout": 0.2,
     }
     assert metrics["train_config"] == {
         "epochs": 1,

@@ -94,18 +94,21 @@ def test_valid_and_test_are_their_own_contexts_and_targets(data):
     assert evaluate(Next(), data).ranks.tolist() == ranks.tolist()
 
 
-def test_users_in_chunks_have_the_same_ranks(data):
+def test_users_in_chunks_have_the_same_ranks(data, monkeypatch):
     draw = torch.Generator().manual_seed(0)
     scores = torch.rand(len(data.test.targets), data.n_items, generator=draw)
     at_once = Fixed(scores)
     expected = evaluate(at_once, data).ranks
     in_chunks = Fixed(scores)
     contexts, targets = data.test.contexts, data.test.targets
-    found = evaluation._ranks(in_chunks, data.n_items, contexts, targets, cells=100)
+    monkeypatch.setattr(evaluation, "CPU_CELLS", 100)
+    found = evaluation._ranks(in_chunks, data.n_items, contexts, targets)
     assert len(at_once.chunks) == 1 and in_chunks.chunks == [4] * 10
     assert found.tolist() == expected.tolist()
     few_users = Fixed(scores)
-    found = evaluation._ranks(few_users, data.n_items, contexts, targets, users=15)
+    monkeypatch.setattr(evaluation, "CPU_CELLS", 10**6)
+    monkeypatch.setattr(evaluation, "USERS", 15)
+    found = evaluation._ranks(few_users, data.n_items, contexts, targets)
     assert few_users.chunks == [15, 15, 10]
     assert found.tolist() == expected.tolist()
 

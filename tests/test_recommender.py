@@ -98,7 +98,7 @@ def test_gru4rec_and_sasrec_are_other_fillings():
     for model in (recurrent, attentive):
         assert isinstance(model.embedding, FullEmbedding)
         assert isinstance(model.softmax, FullSoftmax)
-        assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+        assert {m.p for m in model.middle.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
 
 
 @pytest.mark.parametrize("preset", [gru4rec, sasrec])
@@ -125,6 +125,20 @@ def test_options_reach_the_layers():
     assert model.middle.blocks[0].conv1.weight.shape == (8, 8, 2)
     assert model.middle.blocks[0].dropout.p == 0.25
     assert cprec(100, 8, cutoffs=(10, 30), factor=2).partition.widths == (8, 4, 2)
+
+
+def test_input_dropout_falls_on_what_the_filling_sees(monkeypatch):
+    seen = []
+    model = SequentialRecommender(nextitnet(12, 64, input_dropout=0.75))
+    monkeypatch.setattr(model.middle, "forward", lambda hidden, real: seen.append(hidden) or hidden)
+    ids = torch.arange(12).view(2, 6) + 1
+    vectors = model.embedding(ids)
+    model(ids)
+    kept = seen[0] != 0
+    assert 0.15 < kept.float().mean() < 0.35
+    assert torch.allclose(seen[0][kept], 4 * vectors[kept])
+    model.eval()(ids)
+    assert torch.equal(seen[1], vectors)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +180,7 @@ def test_cutoffs_that_mix_shares_and_counts_are_refused(cutoffs):
         ({"dropout": 1.0}, r"dropout 1\.0 is not in \[0, 1\)"),
         ({"dropout": -0.1}, "dropout -0.1"),
         ({"dropout": float("nan")}, "dropout nan"),
+        ({"input_dropout": 1.0}, r"input_dropout 1\.0 is not in \[0, 1\)"),
         ({"sharing": "all"}, "unknown sharing scheme 'all'; choose one of none"),
         ({"cutoffs": ()}, "no cutoffs: give at least one"),
         ({"cutoffs": (30, 10)}, "do not increase"),
@@ -392,7 +407,7 @@ def test_a_history_says_what_is_wrong_with_it(model, histories, message):
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_recommend_ignores_dropout_and_puts_the_mode_back(mode):
-    config = nextitnet(12, 4, dilations=(1,), dropout=0.9)
+    config = nextitnet(12, 4, dilations=(1,), dropout=0.9, input_dropout=0.9)
     model = SequentialRecommender(config).train(mode)
     first, second = model.recommend([[1, 2]], 12), model.recommend([[1, 2]], 12)
     assert torch.equal(first[0], second[0])

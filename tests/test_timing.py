@@ -40,6 +40,20 @@ def test_every_round_times_every_model(data: SequenceData) -> None:
     assert all(len(each) == 2 and min(each) > 0 for each in numbers)
 
 
+def test_a_step_is_timed_in_the_precision_of_the_training(data: SequenceData, monkeypatch) -> None:
+    model = SequentialRecommender(nextitnet(30, 8))
+    enabled = []
+    loss = model.loss
+    monkeypatch.setattr(
+        model,
+        "loss",
+        lambda *given: enabled.append(torch.is_autocast_enabled("cpu")) or loss(*given),
+    )
+    for precision in ("float32", "bfloat16"):
+        race({"model": model}, data, batch_size=4, rounds=1, steps=1, precision=precision)
+    assert enabled == [False, False, True, True]
+
+
 def test_a_speed_up_compares_rounds_not_means() -> None:
     times = {"slow": [4.0, 40.0, 6.0], "fast": [1.0, 20.0, 2.0]}
     assert speed_up(times, "fast", "slow") == (3.0, 2.0, 4.0)
