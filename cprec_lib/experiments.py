@@ -176,7 +176,7 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             width=256,
-            learning_rates=(0.003, 0.006),
+            learning_rates=(0.004, 0.006),
             dropouts=(0.5, 0.3),
             input_dropout=0.3,
             epochs=40,
@@ -193,7 +193,14 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
     ),
     "globo_users": (
         replace(LARGE_CATALOGUE, users=40_000),
-        replace(LARGE_CATALOGUE, width=256, batch_size=512, epochs=6, **ON_A_GPU),
+        replace(
+            LARGE_CATALOGUE,
+            width=256,
+            learning_rates=(0.003, 0.006),
+            batch_size=512,
+            epochs=4,
+            **ON_A_GPU,
+        ),
     ),
 }
 """Settings of the data sets that are recorded, by width; see `setting_of`."""
