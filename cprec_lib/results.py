@@ -88,16 +88,22 @@ def tuned(runs: Sequence[Result]) -> list[Result]:
 def read_results(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Result]]:
     """Recorded runs by model, each at its tuned learning rate, one a seed.
 
-    `names` choose and order the models; left out, all of them by name. Raises FileNotFoundError for
-    a model that is not there, and as `read_all` does.
+    A model that still lacks a learning rate that another one has is left out. It would lose to that
+    one for this alone: on Amazon Beauty a missing rate made -9 % look like +62 %. `names` choose
+    and order the models; left out, all of them by name. Raises FileNotFoundError for a model that
+    is not there or left out, and as `read_all` does.
     """
     results = read_all(folder)
+    rates = {name: {learning_rate(run) for run in runs} for name, runs in results.items()}
+    tried = set().union(*rates.values()) - {None}
+    equal = [name for name in results if rates[name] in ({None}, tried)]
     for name in names:
-        if name not in results:
+        if name not in equal:
             raise FileNotFoundError(
-                f"no results of {name!r} in {folder.name}; `cprec reproduce` makes them"
+                f"no results of {name!r} at each learning rate in {folder.name}; `cprec reproduce` "
+                "makes them"
             )
-    return {name: tuned(results[name]) for name in names or results}
+    return {name: tuned(results[name]) for name in names or equal}
 
 
 def values(runs: Iterable[Result], metric: str = "ndcg@10") -> np.ndarray:

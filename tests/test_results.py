@@ -83,6 +83,7 @@ def test_each_model_is_read_at_the_rate_that_validation_chose(tmp_path: Path) ->
         result("CpRec", 0.003, 0, 0.2, [2]),
         result("CpRec", 0.003, 1, 0.9, [4]),  # a further seed does not choose
         result("NextItNet", 0.003, 0, 0.2, [5]),
+        result("NextItNet", 0.01, 0, 0.1, [6]),
     )
     found = read_results(tmp_path)
     assert [run["seed"] for run in found["CpRec"]] == [0, 1]
@@ -96,11 +97,24 @@ def test_a_model_that_only_counts_has_no_rate(tmp_path: Path) -> None:
     assert read_results(tmp_path) == {"popularity": [counted]}
 
 
+def test_a_model_that_lacks_a_rate_is_left_out(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        result("CpRec", 0.01, 0, 0.3, [1]),
+        result("CpRec", 0.003, 0, 0.2, [2]),
+        result("NextItNet", 0.003, 0, 0.4, [5]),
+        {**result("popularity", 0.0, 0, 0.1, [1]), "train_config": None},
+    )
+    assert list(read_results(tmp_path)) == ["CpRec", "popularity"]
+    with pytest.raises(FileNotFoundError, match="'NextItNet' at each learning rate"):
+        read_results(tmp_path, ["CpRec", "NextItNet"])
+
+
 def test_missing_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no results in nothing"):
         read_results(tmp_path / "nothing")
     write(tmp_path, result("CpRec", 0.01, 0, 0.3, [1]))
-    with pytest.raises(FileNotFoundError, match="no results of 'bigram' in"):
+    with pytest.raises(FileNotFoundError, match="no results of 'bigram' at"):
         read_results(tmp_path, ["CpRec", "bigram"])
 
 
