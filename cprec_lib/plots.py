@@ -311,6 +311,22 @@ def signal_by_depth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]])
     return figure
 
 
+def scaling(panels: Mapping[str, Mapping[int, Interval]], xlabels: Sequence[str]) -> Figure:
+    """One panel a series, with a scale of its own: NDCG@10 by a size that doubles, 0 allowed."""
+    figure, axes = canvas(width=4 * len(panels), columns=len(panels))
+    for axis, xlabel, (title, points) in zip(axes, xlabels, panels.items(), strict=True):
+        sizes = sorted(points)
+        centre = np.array([points[size].estimate for size in sizes])
+        low, high = (np.array([getattr(points[s], end) for s in sizes]) for end in ("low", "high"))
+        reach = [centre - low, high - centre]
+        axis.errorbar(sizes, centre, yerr=reach, fmt="o-", color=colours(3)[0], capsize=4)
+        axis.set_xscale("symlog", base=2, linthresh=1)
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.minorticks_off()
+        axis.set(xlabel=xlabel, ylabel="test NDCG@10", title=title)
+    return figure
+
+
 def bootstrap(means: np.ndarray, bounds: Interval, metric: str) -> Figure:
     """Histogram of a metric's means over resampled users, with the bounds of the interval."""
     figure, [axes] = canvas(height=3.2)

@@ -172,6 +172,13 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: plots.compression_bars(sizes(1, 1)),
         lambda: plots.compression_bars(sizes(3, len(SHARING))),
     ),
+    "scaling": (
+        lambda: plots.scaling({"One": {0: NARROW}}, ["width"]),
+        lambda: plots.scaling(
+            {name: {2**n: WIDE for n in range(4, 10)} for name in ("First log", "Other log")},
+            ["width", "residual blocks"],
+        ),
+    ),
     "trade_off": (
         lambda: plots.trade_off({"name 0": 1}, models(1), "NDCG@10", "One"),
         lambda: plots.trade_off(dict.fromkeys(names(12), 10**8), models(12), "NDCG@10", "Many"),
@@ -336,6 +343,18 @@ def test_neighbouring_series_differ_in_more_than_colour():
     assert len({style.colour for style in styles}) == 9
     for one, other in itertools.pairwise(styles):
         assert one.marker != other.marker and one.line != other.line and one.hatch != other.hatch
+
+
+def test_scaling_has_a_panel_a_series_with_intervals_in_order_of_size():
+    series = {"A": {64: WIDE, 16: NARROW}, "B": {0: NARROW, 2: WIDE}}
+    first, second = plots.scaling(series, ["width", "residual blocks"]).axes
+    assert (first.get_title(), first.get_xlabel()) == ("A", "width")
+    dots, _, [bars] = first.containers[0].lines
+    assert list(dots.get_xdata()) == [16, 64]
+    assert list(dots.get_ydata()) == [NARROW.estimate, WIDE.estimate]
+    bounds = [segment[:, 1] for segment in bars.get_segments()]
+    np.testing.assert_allclose(bounds, [[NARROW.low, NARROW.high], [WIDE.low, WIDE.high]])
+    assert [label.get_text() for label in second.get_xticklabels()] == ["0", "2"]
 
 
 def test_trade_off_has_a_row_a_model_from_small_to_large():
