@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         started = time.perf_counter()
         result = module.row(given.quick)
         minutes = (time.perf_counter() - started) / 60
-        write_result(given.out / f"{name}.json", {**result, **_provenance(), "minutes": minutes})
+        path = given.out / f"{name}.json"
+        if "skipped" in result and path.exists():
+            print(f"  {path.name} stays as it was\n", flush=True)
+            continue
+        write_result(path, {**result, **_provenance(), "minutes": minutes})
         print(f"  {minutes:.1f} minutes\n", flush=True)
     print(f"The results are in {given.out}; ratios above 1 speak for ours.")
 

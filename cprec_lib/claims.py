@@ -108,7 +108,7 @@ class Runs:
         seeds = min(len(self.by_model[name]), len(self.by_model[other]))
         width = first["model_config"]["width"] if first["model_config"] else "-"
         split = ", split by user" if first.get("split") == "by_user" else ""
-        where = f"{first['dataset']}, width {width}{split}"
+        where = f"{self.dataset}, width {width}{split}"
         plural = "s" if seeds > 1 else ""
         devices = {run["device"] for model in (name, other) for run in self.by_model[model]}
         made = f"{seeds} seed{plural}, {first['n_users']:,} users, {' and '.join(sorted(devices))}"
@@ -191,7 +191,8 @@ def _long_tail(path: Path) -> Entry:
 
 def _width(recorded: Sequence[Runs]) -> Entry:
     """Growth helps by over 20 % at some width, and at some depth at all; or it was measured up to
-    the paper's width of 512, on more than one data set, and did not."""
+    the paper's width of 512 and did not. One data set can show that growth helps; to show that it
+    does not takes more than one, as any can be too small for it."""
     deeper = [f"NextItNet, {depth} blocks" for depth in (8, 16)]
     of_width = [(runs, *pair) for runs in recorded for pair in _wider(runs)]
     of_depth = [
@@ -215,7 +216,8 @@ def _width(recorded: Sequence[Runs]) -> Entry:
         f"Comparisons with larger widths: {len(of_width)}, from {min(shares):+.0%} to "
         f"{max(shares):+.0%}. With more blocks: {len(of_depth)}; a gain is "
         f"{'seen' if depth_helps else 'not seen'}. Width {WIDEST} is recorded on "
-        f"{', '.join(sets) or 'no data set'}; a verdict against the claim needs two."
+        f"{', '.join(sets) or 'no data set'}; a verdict against the claim needs two data sets, as "
+        "one alone may be too small for the width."
         if of_width
         else "No width above 64 is recorded.",
         tuple(runs.compared(name, base) for runs, name, base in of_width + of_depth),

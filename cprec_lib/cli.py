@@ -296,6 +296,9 @@ def reproduce(
     model: Annotated[list[str] | None, typer.Option(help="Only this model; repeatable.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Components of a vector, d.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
+    input_dropout: Annotated[
+        float | None, typer.Option(help="Share of an item's vector dropped.")
+    ] = None,
     learning_rate: Annotated[
         list[float] | None, typer.Option(help="A rate to try; repeatable.")
     ] = None,
@@ -323,6 +326,7 @@ def reproduce(
     given = _given(
         dropout=dropout,
         dropouts=() if dropout is not None else None,
+        input_dropout=input_dropout,
         learning_rates=tuple(learning_rate) if learning_rate else None,
         epochs=epochs,
         patience=patience,

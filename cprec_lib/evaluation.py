@@ -14,7 +14,7 @@ from cprec_lib.sequences import SequenceData
 
 METRICS = ("hr", "mrr", "ndcg")
 CPU_CELLS, GPU_CELLS = 2**22, 2**26
-"""Scores made at once, on a CPU few enough for little memory, on a GPU enough to keep it busy."""
+"""Scores made at once: 16 MB of float32 on a CPU, 256 MB on a GPU to keep it busy."""
 USERS = 1024
 """Users at once at most. A small catalogue would let in so many that the hidden vectors of their
 contexts fill the memory: 1024 contexts of 50 positions at width 512 take 100 MB a layer."""
@@ -92,16 +92,15 @@ def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] =
         model.train(training)
 
 
-def _ranks(
-    model: Scorer,
-    n_items: int,
-    contexts: Tensor,
-    targets: Tensor,
-) -> np.ndarray:
-    """Ranks [U], computed for a few users at once, as CELLS and USERS allow."""
+def _users_at_once(n_items: int, device: str) -> int:
+    cells = CPU_CELLS if device == "cpu" else GPU_CELLS
+    return max(1, min(USERS, cells // n_items))
+
+
+def _ranks(model: Scorer, n_items: int, contexts: Tensor, targets: Tensor) -> np.ndarray:
+    """Ranks [U], computed for a few users at once."""
     ranks = []
-    cells = CPU_CELLS if contexts.device.type == "cpu" else GPU_CELLS
-    size = max(1, min(USERS, cells // n_items))
+    size = _users_at_once(n_items, contexts.device.type)
     for some, target in zip(contexts.split(size), targets.split(size), strict=True):
         scores = model.scores(some)
         if scores.shape[1] != n_items:
@@ -127,10 +126,23 @@ def interval(
         raise ValueError(f"resamples {resamples} is below 1; 2000 is usual")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual")
-    draw = np.random.default_rng(seed)
-    means = [values[draw.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    means = _resampled_means(values, resamples, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def _resampled_means(
+    values: np.ndarray, resamples: int, draw: np.random.Generator
+) -> list[float] | np.ndarray:
+    """Means over as many users as there are, drawn with replacement: one a resample."""
+    n = len(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    if 1000 * len(distinct) > n:
+        return [float(values[draw.integers(n, size=n)].mean()) for _ in range(resamples)]
+    # How often each value is drawn is multinomial. With many users a value this takes a hundredth
+    # of the time.
+    means: np.ndarray = draw.multinomial(n, counts / n, resamples) @ distinct / n
+    return means
 
 
 def compare(

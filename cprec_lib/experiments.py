@@ -102,7 +102,8 @@ class Setting:
 
     Each model is trained at each of `learning_rates` with seed 0; its further seeds are trained at
     the rate with the best validation NDCG@10. So every model is tuned with the same budget.
-    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `users` are so many
+    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `input_dropout` is
+    the same at each rate. `users` are so many
     users of the data set, drawn once; else all of them. Raises ValueError if a rate is given twice,
     or if rates and dropouts are not equally many.
     """
@@ -156,6 +157,7 @@ class Setting:
 LARGE_CATALOGUE = Setting(
     learning_rates=(0.002, 0.005), epochs=8, patience=2, batch_size=128, max_len=20, seeds=1
 )
+# Rates, dropouts and epochs come from first tries, which results/README.md tells.
 ON_A_GPU: dict[str, Any] = {"precision": "bfloat16", "schedule": "linear", "seeds": 3}
 SETTINGS: dict[str, tuple[Setting, ...]] = {
     "ml-100k": (Setting(),),
@@ -187,10 +189,7 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
             **ON_A_GPU,
         ),
     ),
-    "amazon_beauty_ordered": (
-        LARGE_CATALOGUE,
-        replace(LARGE_CATALOGUE, width=256, input_dropout=0.3, epochs=12, **ON_A_GPU),
-    ),
+    "amazon_beauty_ordered": (LARGE_CATALOGUE,),
     "globo_users": (
         replace(LARGE_CATALOGUE, users=40_000),
         replace(
@@ -330,7 +329,10 @@ def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig | None:
 
 
 def label(dataset: str, setting: Setting) -> str:
-    """Name of the folder that holds the results of a data set with one setting."""
+    """Name of the folder that holds the results of a data set with one setting.
+
+    Its dropout is `dropout`, which the setting's `dropouts`, if there are some, replace.
+    """
     split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
     users = "" if setting.users is None else f"-u{setting.users}"
     return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"

@@ -312,13 +312,16 @@ def signal_by_depth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]])
 
 
 def scaling(panels: Mapping[str, Mapping[int, Interval]], xlabels: Sequence[str]) -> Figure:
-    """One panel a series, with a scale of its own: NDCG@10 by a size that doubles, 0 allowed."""
+    """One panel a series, with a scale of its own: NDCG@10 by a size that doubles, 0 allowed.
+
+    Raises ValueError unless there is a label for each panel.
+    """
     figure, axes = canvas(width=4 * len(panels), columns=len(panels))
     for axis, xlabel, (title, points) in zip(axes, xlabels, panels.items(), strict=True):
         sizes = sorted(points)
-        centre = np.array([points[size].estimate for size in sizes])
-        low, high = (np.array([getattr(points[s], end) for s in sizes]) for end in ("low", "high"))
-        reach = [centre - low, high - centre]
+        values = [points[size] for size in sizes]
+        centre = np.array([value.estimate for value in values])
+        reach = [centre - [v.low for v in values], [v.high for v in values] - centre]
         axis.errorbar(sizes, centre, yerr=reach, fmt="o-", color=colours(3)[0], capsize=4)
         axis.set_xscale("symlog", base=2, linthresh=1)
         axis.set_xticks(sizes, [str(size) for size in sizes])
@@ -414,7 +417,7 @@ def trade_off(
 
 
 def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: str) -> Figure:
-    """Accuracy against size: one dot a model, and the Pareto front as a line.
+    """Accuracy against size, on a log scale: one dot a model, and the Pareto front as a line.
 
     A model stands on the front if no other is both smaller and more accurate. Of more than six
     models only those on the front are named.
@@ -431,11 +434,14 @@ def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: 
         axes.scatter(sizes, scores, color="0.55", label="dominated")
     line = [(mebibytes[name], accuracy[name]) for name in on_front]
     axes.plot(*np.transpose(line), "o-", color=colours(3)[0], label="Pareto front")
-    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": "small"}
+    # To the upper left, where the rising line leaves room.
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": "small"}
     for name in by_size if len(by_size) <= 6 else on_front:
-        axes.annotate(name, (mebibytes[name], accuracy[name]), (0, 8), **style)
+        axes.annotate(name, (mebibytes[name], accuracy[name]), (-5, 4), **style)
     axes.set(xlabel="size of the weights in MiB", ylabel="test NDCG@10", title=title)
-    axes.margins(x=0.15, y=0.15)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xmargin(0.3)
     # Beside the axes, where it hides no dot.
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

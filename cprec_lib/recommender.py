@@ -43,7 +43,7 @@ class ModelConfig:
     `SHARING`. The others have `layers`; "attention" has `heads`, and sees the last `max_positions`
     items. What a filling does not have is not looked at. `dropout` is the share of units dropped
     from what a block adds, or from what a layer puts out; `input_dropout` that of the components
-    dropped from each item's vector before the filling sees it.
+    dropped from each item's vector before the filling sees it (attention drops from it as well).
 
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat

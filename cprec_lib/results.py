@@ -89,21 +89,22 @@ def read_results(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Resu
     """Recorded runs by model, each at its tuned learning rate, one a seed.
 
     A model that still lacks a learning rate that another one has is left out. It would lose to that
-    one for this alone: on Amazon Beauty a missing rate made -9 % look like +62 %. `names` choose
-    and order the models; left out, all of them by name. Raises FileNotFoundError for a model that
-    is not there or left out, and as `read_all` does.
+    one for this alone: on Amazon Beauty a missing rate made -9 % look like +62 %. So a new rate of
+    one model leaves out the others until they have it. `names` choose and order the models; left
+    out, all of them by name. Raises FileNotFoundError for a model that is not there or left out,
+    and as `read_all` does.
     """
     results = read_all(folder)
     rates = {name: {learning_rate(run) for run in runs} for name, runs in results.items()}
     tried = set().union(*rates.values()) - {None}
-    equal = [name for name in results if rates[name] in ({None}, tried)]
+    complete = [name for name in results if rates[name] in ({None}, tried)]
     for name in names:
-        if name not in equal:
+        if name not in complete:
             raise FileNotFoundError(
-                f"no results of {name!r} at each learning rate in {folder.name}; `cprec reproduce` "
-                "makes them"
+                f"{folder.name} lacks results of {name!r}, or some of its learning rates; "
+                "`cprec reproduce` makes them"
             )
-    return {name: tuned(results[name]) for name in names or equal}
+    return {name: tuned(results[name]) for name in names or complete}
 
 
 def values(runs: Iterable[Result], metric: str = "ndcg@10") -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 from cprec_lib.recommender import SequentialRecommender
 from cprec_lib.sequences import SequenceData
 from cprec_lib.softmax import BlockSoftmax
+from cprec_lib.training import PRECISIONS
 
 Milliseconds = dict[str, dict[str, list[float]]]
 
@@ -30,8 +31,11 @@ def race(
 
     `precision` is that of the training step, see `TrainConfig`; searches are float32. One number a
     round, in which every model has its turn; on a shared machine a disturbance then falls on all of
-    them. The models are trained a little by it. A first round warms up and is not counted.
+    them. The models are trained a little by it. A first round warms up and is not counted. Raises
+    ValueError for an unknown precision.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
     found: Milliseconds = {}
     steppers = {
         name: _stepper(model, data, batch_size, precision) for name, model in models.items()
@@ -87,9 +91,9 @@ def _stepper(
 ) -> Callable[[], float]:
     """A function that trains on one batch, always the same."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    windows = data.train[:batch_size]
-    sizes = model.count_targets(windows).sum(0).tolist()
-    device = next(model.parameters()).device
+    windows, device = data.train[:batch_size], next(model.parameters()).device
+    # As in `fit`: they spare a GPU from being asked for them.
+    sizes = model.count_targets(windows).sum(0).tolist() if device.type == "cuda" else None
     windows = windows.to(device)
 
     def step() -> float:

@@ -16,7 +16,9 @@ LONG_TAIL = (ROOT / "results" / "longtail.json").read_text(encoding="utf-8")
 GOOD, MIDDLING, BAD = 1, 5, 99
 
 
-def write_run(results: Path, model: str, rank: int, folder: str = "a", **more: Any) -> None:
+def write_run(
+    results: Path, model: str, rank: int | np.ndarray, folder: str = "a", **more: Any
+) -> None:
     """A result in which most of 200 users' targets have one rank."""
     ranks = np.full(200, rank)
     ranks[::7] = MIDDLING  # so that an interval has a width
@@ -140,6 +142,16 @@ def test_one_data_set_does_not_decide_against_width(
     entry = judged(results)["C2"]
     assert entry.verdict == verdict
     assert "Width 512 is recorded on a, b;" in entry.because
+
+
+def test_an_undecided_data_set_keeps_width_open(results: Path) -> None:
+    noisy = np.where(np.arange(200) % 2 == 0, 1, 99)  # wins about a third, or half of that
+    for folder, rank in {"a": MIDDLING, "b": noisy}.items():
+        write_run(results, "NextItNet", MIDDLING, folder)
+        write_run(results, WIDEST, rank, folder)
+    entry = judged(results)["C2"]
+    assert "Width 512 is recorded on a, b;" in entry.because
+    assert entry.verdict == "open"
 
 
 def test_a_narrow_baseline_is_no_growth(results: Path) -> None:

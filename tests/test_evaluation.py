@@ -113,6 +113,13 @@ def test_users_in_chunks_have_the_same_ranks(data, monkeypatch):
     assert found.tolist() == expected.tolist()
 
 
+def test_a_gpu_takes_more_users_of_a_large_catalogue_at_once():
+    at_once = [
+        evaluation._users_at_once(n, device) for n in (10**5, 10) for device in ("cpu", "cuda")
+    ]
+    assert at_once == [41, 671, 1024, 1024]
+
+
 def test_a_small_catalogue_does_not_let_all_users_in_at_once():
     model, contexts = Fixed(torch.zeros(3000, 2)), torch.ones(3000, 5, dtype=torch.long)
     evaluation._ranks(model, 2, contexts, torch.ones(3000, dtype=torch.long))
@@ -221,10 +228,17 @@ def test_a_paired_difference_holds_the_truth_as_often_as_it_says():
     assert 0.7 <= hits / 200 <= 0.88
 
 
-def test_the_interval_is_the_percentile_bootstrap_over_users():
-    values = np.random.default_rng(2).exponential(size=400)
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(2).exponential(size=400),
+        np.random.default_rng(2).choice([0.0, 0.5, 1.0], p=[0.7, 0.2, 0.1], size=5000),
+    ],
+    ids=["each its own", "many users a value"],
+)
+def test_the_interval_is_the_percentile_bootstrap_over_users(values):
     found = interval(values, resamples=4000, confidence=0.9)
-    error = values.std() / np.sqrt(400)
+    error = values.std() / np.sqrt(len(values))
     assert found.estimate == pytest.approx(values.mean())
     assert found.low == pytest.approx(values.mean() - 1.645 * error, abs=0.15 * error)
     assert found.high == pytest.approx(values.mean() + 1.645 * error, abs=0.15 * error)

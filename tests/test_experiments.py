@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from cprec_lib import count_parameters, nextitnet
+from cprec_lib import count_parameters, experiments, nextitnet
 from cprec_lib.experiments import (
     GROUPS,
     SETTINGS,
@@ -65,6 +65,23 @@ def test_every_name_of_a_group_is_a_model(setting: Setting) -> None:
     assert own_width not in configs
     trained = [config for config in configs.values()]
     assert len({*trained}) == len(trained), "two names for one model"
+
+
+def test_every_model_has_the_settings_input_dropout() -> None:
+    configs = models(1000, replace(Setting(), input_dropout=0.2))
+    assert {config.input_dropout for config in configs.values()} == {0.2}
+
+
+def test_models_are_timed_in_the_settings_precision(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(
+        experiments, "race", lambda *_, precision: given.append(precision) or {"training step": {}}
+    )
+    path = tmp_path / "time.json"
+    experiments.time_models(str(table), replace(TINY, precision="bfloat16"), path)
+    assert given == [read_result(path)["precision"]] == ["bfloat16"]
 
 
 def test_parts_differ_from_the_baseline_in_one_respect() -> None:

@@ -52,6 +52,8 @@ def test_a_step_is_timed_in_the_precision_of_the_training(data: SequenceData, mo
     for precision in ("float32", "bfloat16"):
         race({"model": model}, data, batch_size=4, rounds=1, steps=1, precision=precision)
     assert enabled == [False, False, True, True]
+    with pytest.raises(ValueError, match="unknown precision 'bf16'; choose one of float32"):
+        race({"model": model}, data, batch_size=4, precision="bf16")
 
 
 def test_a_speed_up_compares_rounds_not_means() -> None:
