@@ -209,6 +209,7 @@ def _width(recorded: Sequence[Runs]) -> Entry:
     else:
         verdict = "open"
     shares = [gain.estimate for gain in gains]
+    needed = "; a verdict against the claim needs two, as one alone may be too small for the width"
     return Entry(
         "C2",
         "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
@@ -216,8 +217,7 @@ def _width(recorded: Sequence[Runs]) -> Entry:
         f"Comparisons with larger widths: {len(of_width)}, from {min(shares):+.0%} to "
         f"{max(shares):+.0%}. With more blocks: {len(of_depth)}; a gain is "
         f"{'seen' if depth_helps else 'not seen'}. Width {WIDEST} is recorded on "
-        f"{', '.join(sets) or 'no data set'}; a verdict against the claim needs two data sets, as "
-        "one alone may be too small for the width."
+        f"{', '.join(sets) or 'no data set'}{needed if len(sets) < 2 else ''}."
         if of_width
         else "No width above 64 is recorded.",
         tuple(runs.compared(name, base) for runs, name, base in of_width + of_depth),

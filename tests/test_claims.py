@@ -141,7 +141,7 @@ def test_one_data_set_does_not_decide_against_width(
     write_run(results, WIDEST, elsewhere, "b")
     entry = judged(results)["C2"]
     assert entry.verdict == verdict
-    assert "Width 512 is recorded on a, b;" in entry.because
+    assert "Width 512 is recorded on a, b." in entry.because
 
 
 def test_an_undecided_data_set_keeps_width_open(results: Path) -> None:
@@ -150,7 +150,7 @@ def test_an_undecided_data_set_keeps_width_open(results: Path) -> None:
         write_run(results, "NextItNet", MIDDLING, folder)
         write_run(results, WIDEST, rank, folder)
     entry = judged(results)["C2"]
-    assert "Width 512 is recorded on a, b;" in entry.because
+    assert "Width 512 is recorded on a, b." in entry.because
     assert entry.verdict == "open"
 
 
