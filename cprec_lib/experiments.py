@@ -591,7 +591,7 @@ def time_models(
         "width": setting.width,
         "batch_size": setting.batch_size,
         "precision": setting.precision,
-        "milliseconds": race(built, data, setting.batch_size, precision=setting.precision),
+        "milliseconds": race(built, data, setting.training(setting.learning_rates[0], seed=0)),
         **describe_data(table, data),
         **describe_machine(chosen),
         "commit": commit(),

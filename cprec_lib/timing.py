@@ -14,7 +14,7 @@ from torch import Tensor
 from cprec_lib.recommender import SequentialRecommender
 from cprec_lib.sequences import SequenceData
 from cprec_lib.softmax import BlockSoftmax
-from cprec_lib.training import PRECISIONS
+from cprec_lib.training import Objective, TrainConfig
 
 Milliseconds = dict[str, dict[str, list[float]]]
 
@@ -22,24 +22,19 @@ Milliseconds = dict[str, dict[str, list[float]]]
 def race(
     models: Mapping[str, SequentialRecommender],
     data: SequenceData,
-    batch_size: int,
+    config: TrainConfig,
     rounds: int = 9,
     steps: int = 10,
-    precision: str = "float32",
 ) -> Milliseconds:
     """Milliseconds of a training step and of each search of `latency`, by quantity and model.
 
-    `precision` is that of the training step, see `TrainConfig`; searches are float32. One number a
-    round, in which every model has its turn; on a shared machine a disturbance then falls on all of
-    them. The models are trained a little by it. A first round warms up and is not counted. Raises
-    ValueError for an unknown precision.
+    A step has the batch size, the learning rate and the precision of `config`; searches are
+    float32. One number a round, in which every model has its turn; on a shared machine a
+    disturbance then falls on all of them. The models are trained a little by it. A first round
+    warms up and is not counted.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
     found: Milliseconds = {}
-    steppers = {
-        name: _stepper(model, data, batch_size, precision) for name, model in models.items()
-    }
+    steppers = {name: _stepper(model, data, config) for name, model in models.items()}
     for number in range(rounds + 1):
         for name, model in models.items():
             seconds = statistics.median(_seconds(steppers[name]) for _ in range(steps))
@@ -87,19 +82,18 @@ def _search(
 
 
 def _stepper(
-    model: SequentialRecommender, data: SequenceData, batch_size: int, precision: str
+    model: SequentialRecommender, data: SequenceData, config: TrainConfig
 ) -> Callable[[], float]:
     """A function that trains on one batch, always the same."""
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    windows, device = data.train[:batch_size], next(model.parameters()).device
-    # As in `fit`: they spare a GPU from being asked for them.
-    sizes = model.count_targets(windows).sum(0).tolist() if device.type == "cuda" else None
-    windows = windows.to(device)
+    objective = Objective(model, config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
+    windows = data.train[: config.batch_size]
+    sizes = model.count_targets(windows).sum(0).tolist()
+    windows = windows.to(next(model.parameters()).device)
 
     def step() -> float:
         model.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = model.loss(windows, sizes)
+        loss = objective(windows, sizes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -146,7 +146,7 @@ def _train(
     log: Callable[[Epoch], None] | None,
 ) -> None:
     model, config, processes = run.model, run.config, run.processes
-    objective = processes.wrap(_Objective(model, config))
+    objective = processes.wrap(Objective(model, config))
     batches = Batches(data.train, model, config.batch_size, processes)
     with (
         _compiled(model, config.compile),
@@ -254,7 +254,7 @@ def _find(path: Path, resume: bool) -> Checkpoint | None:
     return Checkpoint.read(path)
 
 
-class _Objective(nn.Module):
+class Objective(nn.Module):
     """The model's loss as a forward pass, which is all that several processes see of a module."""
 
     def __init__(self, model: SequentialRecommender, config: TrainConfig) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from cprec_lib import count_parameters, experiments, nextitnet
+from cprec_lib import TrainConfig, count_parameters, experiments, nextitnet
 from cprec_lib.experiments import (
     GROUPS,
     SETTINGS,
@@ -72,16 +72,18 @@ def test_every_model_has_the_settings_input_dropout() -> None:
     assert {config.input_dropout for config in configs.values()} == {0.2}
 
 
-def test_models_are_timed_in_the_settings_precision(
+def test_models_are_timed_as_the_setting_trains_them(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[str] = []
+    given: list[TrainConfig] = []
     monkeypatch.setattr(
-        experiments, "race", lambda *_, precision: given.append(precision) or {"training step": {}}
+        experiments, "race", lambda models, data, config: given.append(config) or {}
     )
     path = tmp_path / "time.json"
-    experiments.time_models(str(table), replace(TINY, precision="bfloat16"), path)
-    assert given == [read_result(path)["precision"]] == ["bfloat16"]
+    experiments.time_models(str(table), replace(TINY, precision="bfloat16", batch_size=7), path)
+    [config] = given
+    assert (config.precision, config.batch_size) == ("bfloat16", 7)
+    assert read_result(path)["precision"] == "bfloat16"
 
 
 def test_parts_differ_from_the_baseline_in_one_respect() -> None:

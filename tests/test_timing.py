@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cprec_lib import SequenceData, SequentialRecommender, cprec, nextitnet
+from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, nextitnet
 from cprec_lib.timing import latency, race, speed_up
 
 EXACT = {"exact, 1", "exact, 64"}
@@ -32,7 +32,7 @@ def test_every_round_times_every_model(data: SequenceData) -> None:
         "full": SequentialRecommender(nextitnet(30, 8)),
         "tree": SequentialRecommender(cprec(30, 8, (12, 20))),
     }
-    times = race(models, data, batch_size=4, rounds=2, steps=1)
+    times = race(models, data, TrainConfig(batch_size=4), rounds=2, steps=1)
     assert {*times} == {"training step", *EXACT, *EARLY}
     assert {*times["training step"]} == {*times["exact, 1"]} == {"full", "tree"}
     assert {*times["early stopping, 1"]} == {"tree"}
@@ -50,10 +50,9 @@ def test_a_step_is_timed_in_the_precision_of_the_training(data: SequenceData, mo
         lambda *given: enabled.append(torch.is_autocast_enabled("cpu")) or loss(*given),
     )
     for precision in ("float32", "bfloat16"):
-        race({"model": model}, data, batch_size=4, rounds=1, steps=1, precision=precision)
+        config = TrainConfig(batch_size=4, precision=precision)
+        race({"model": model}, data, config, rounds=1, steps=1)
     assert enabled == [False, False, True, True]
-    with pytest.raises(ValueError, match="unknown precision 'bf16'; choose one of float32"):
-        race({"model": model}, data, batch_size=4, precision="bf16")
 
 
 def test_a_speed_up_compares_rounds_not_means() -> None:
