@@ -139,8 +139,7 @@ def _resampled_means(
     distinct, counts = np.unique(values, return_counts=True)
     if 1000 * len(distinct) > n:
         return [float(values[draw.integers(n, size=n)].mean()) for _ in range(resamples)]
-    # How often each value is drawn is multinomial. With many users a value this takes a hundredth
-    # of the time.
+    # How often each value is drawn is multinomial. With many users a value this is far quicker.
     means: np.ndarray = draw.multinomial(n, counts / n, resamples) @ distinct / n
     return means
 
