@@ -280,6 +280,9 @@ def reproduce(
         typer.Argument(help="Groups of runs, see --list, or time; else all the runs."),
     ] = None,
     dataset: Dataset = "ml-100k",
+    named: Annotated[
+        str | None, typer.Option("--setting", help="A tuned setting, such as ml-100k-w64-authors.")
+    ] = None,
     budget: Annotated[
         float | None, typer.Option(min=0, help="Seconds, after which it stops; else until done.")
     ] = None,
@@ -335,7 +338,7 @@ def reproduce(
         seeds=seeds,
         users=users,
     )
-    setting = experiments.setting_of(dataset, width)
+    setting = experiments.tuned_setting(named) if named else experiments.setting_of(dataset, width)
     if setting.dropouts and learning_rate and dropout is None:
         raise ValueError(
             f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
@@ -352,7 +355,7 @@ def reproduce(
         typer.echo(f"The times are in {path}")
         if groups == ["time"]:
             return
-    folder = results / "runs" / label
+    folder = results / "records" / named if named else results / "runs" / label
     if show:
         _list_runs(names, experiments.missing(names, dataset, setting, folder))
         return

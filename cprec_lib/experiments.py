@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -41,7 +41,7 @@ from cprec_lib.results import (
     pack_ranks,
     read_all,
     read_result,
-    tuned,
+    trial_of,
     write_result,
 )
 from cprec_lib.runs import (
@@ -65,6 +65,7 @@ WIDER_TAIL = "CpRec, factor 2"
 # Models whose size is given: at most this share of NextItNet's parameters.
 SHARES = {"a quarter": 1 / 4, "an eighth": 1 / 8}
 SHORTER_HEAD = ("CpRec, cut 5 / 20 %", "CpRec, cut 2 / 10 %")
+SHORT_AND_SHARED = "CpRec, cut 5 / 20 %, cross-block"
 SMALLER = tuple(f"{family}, {share}" for share in SHARES for family in (COMPRESSED, BASELINE))
 # Other fillings, and the same in CpRec's bread.
 IN_BREAD = {name: f"{name}, compressed bread" for name in ("GRU4Rec", "SASRec")}
@@ -87,7 +88,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
     "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
-    "sizes": (BASELINE, *SMALLER, *SHORTER_HEAD),
+    "sizes": (BASELINE, *SMALLER, *SHORTER_HEAD, SHORT_AND_SHARED),
     "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", *SHORTER_HEAD),
     "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
     "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 64, 128, 256, 512))),
@@ -96,14 +97,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """What each figure or table compares, by name; the model names are those of `models`."""
 
 
+Trial = tuple[float, float]
+"""Learning rate and dropout."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What all models of one data set have in common.
 
-    Each model is trained at each of `learning_rates` with seed 0; its further seeds are trained at
-    the rate with the best validation NDCG@10. So every model is tuned with the same budget.
-    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `input_dropout` is
-    the same at each rate. `users` are so many users of the data set, drawn once; else all of them.
+    Each model is tuned with seed 0, in the same way; see `next_trial`. Its further seeds are
+    trained as the trial with the best validation NDCG@10 was.
+    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `further_rates` are
+    tried if the best rate lies at an edge, `more_dropouts` at the best rate. `input_dropout` is
+    the same in each trial. `users` are so many users of the data set, drawn once; else all of them.
     Raises ValueError if a rate is given twice, or if rates and dropouts are not equally many.
     """
 
@@ -123,6 +129,9 @@ class Setting:
     schedule: str = "constant"
     users: int | None = None
     input_dropout: float = 0.0
+    further_rates: tuple[float, ...] = ()
+    more_dropouts: tuple[float, ...] = ()
+    initial_weights: str = "scaled"
 
     def __post_init__(self) -> None:
         if len({*self.learning_rates}) < len(self.learning_rates):
@@ -138,6 +147,33 @@ class Setting:
         """The dropout that goes with each learning rate."""
         dropouts = self.dropouts or (self.dropout,) * len(self.learning_rates)
         return dict(zip(self.learning_rates, dropouts, strict=True))
+
+    def next_trial(self, scores: Mapping[Trial, float]) -> Trial | None:
+        """The learning rate and dropout to try next, given the validation scores so far.
+
+        First the learning rates; then the neighbours of the best one, until both were tried or
+        there are none; then the other dropouts at the best rate. None when all is tried.
+        """
+        for trial in self.trials.items():
+            if trial not in scores:
+                return trial
+        at_first = {
+            rate: score for (rate, drop), score in scores.items() if drop == self._first(rate)
+        }
+        ladder = sorted({*self.learning_rates, *self.further_rates})
+        best = max(at_first, key=at_first.__getitem__)
+        place = ladder.index(best)
+        for rate in ladder[max(0, place - 1) : place + 2]:
+            if rate not in at_first:
+                return rate, self._first(rate)
+        for dropout in self.more_dropouts:
+            if (best, dropout) not in scores:
+                return best, dropout
+        return None
+
+    def _first(self, rate: float) -> float:
+        """The dropout that a rate is first tried with."""
+        return self.trials.get(rate, self.dropout)
 
     def training(self, learning_rate: float, seed: int) -> TrainConfig:
         """How one run is trained."""
@@ -204,6 +240,41 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
 }
 """Settings of the data sets that are recorded, by width; see `setting_of`."""
 
+# Three rates, two more on either side, three dropouts; trained until validation stops improving.
+_LADDER: dict[str, Any] = {
+    "learning_rates": (0.001, 0.003, 0.01),
+    "further_rates": (0.0001, 0.0003, 0.03, 0.1),
+    "more_dropouts": (0.1, 0.5),
+    "epochs": 500,
+    "patience": 5,
+}
+_SMALL = Setting(**_LADDER, seeds=10)
+_WIDE = replace(_SMALL, width=512, precision="bfloat16", seeds=5)
+_MANY = replace(_SMALL, batch_size=128, max_len=20, seeds=3)
+_FIRST: dict[str, Setting] = {
+    "ml-100k-w64": _SMALL,
+    "ml-100k-w512": _WIDE,
+    "ml-1m-w64": replace(_SMALL, seeds=3),
+    "ml-1m-w128": replace(_SMALL, width=128, seeds=3),
+    "amazon-beauty-w64": _MANY,
+    "globo-w64": replace(_MANY, users=40_000),
+}
+TUNED = _FIRST | {
+    f"{name}-authors": replace(setting, initial_weights="authors")
+    for name, setting in _FIRST.items()
+}
+"""Settings by name, whose trials go on until the best rate lies inside the grid.
+
+Each with our initial weights, and with those of the authors.
+"""
+
+
+def tuned_setting(name: str) -> Setting:
+    """The setting of that name in `TUNED`. Raises ValueError, which lists them, for another."""
+    if name not in TUNED:
+        raise ValueError(f"unknown setting {name!r}; choose from {', '.join(TUNED)}")
+    return TUNED[name]
+
 
 def setting_of(dataset: str, width: int | None = None) -> Setting:
     """How a data set is recorded at a width: its first setting if no width is given.
@@ -236,7 +307,9 @@ class Experiment:
         words = self.name.lower().replace(",", "").replace("%", "").replace("/", "").split()
         if self.training is None:
             return "-".join(words)
-        return "-".join([*words, f"lr{self.training.learning_rate:g}", f"s{self.training.seed}"])
+        assert self.config
+        rate, dropout = self.training.learning_rate, self.config.dropout
+        return "-".join([*words, f"lr{rate:g}", f"d{dropout:g}", f"s{self.training.seed}"])
 
     def describe(self) -> dict[str, Any]:
         """All that fixes the run but the data, as it is recorded."""
@@ -263,6 +336,7 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
         "dropout": setting.dropout,
         "input_dropout": setting.input_dropout,
         "dilations": setting.dilations,
+        "initial_weights": setting.initial_weights,
     }
     full = nextitnet(n_items, setting.width, **layers)
     whole = cprec(n_items, setting.width, setting.cutoffs, **layers)
@@ -292,6 +366,8 @@ def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
     for name, cut in cuts.items():
         fits = cut[0] * n_items >= 1  # else its head would be empty
         found[name] = cprec(n_items, setting.width, cut, **layers) if fits else None
+    short = found[SHORTER_HEAD[0]]
+    found[SHORT_AND_SHARED] = short and replace(short, sharing="cross-block")
     for name, share in SHARES.items():
         limit = int(share * count_parameters(full).total)
         found[f"{COMPRESSED}, {name}"] = _no_larger(wider_tail, limit)
@@ -310,6 +386,7 @@ def _other_fillings(
 ) -> dict[str, ModelConfig]:
     """GRU4Rec and SASRec, whole and in CpRec's bread."""
     common: dict[str, Any] = {
+        "initial_weights": setting.initial_weights,
         "layers": 2,
         "dropout": setting.dropout,
         "input_dropout": setting.input_dropout,
@@ -366,15 +443,18 @@ def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
 def plan(
     names: Sequence[str], dataset: str, n_items: int, setting: Setting, results: Path
 ) -> Iterator[Experiment]:
-    """The runs of some models, most informative first: every model with seed 0 at each learning
-    rate, then the further seeds at the rates that the recorded results in `results` tuned.
+    """The runs of some models, most informative first: the trials of every model with seed 0, then
+    the further seeds of each model whose trials are all recorded in `results`.
+
+    A model's next trial may depend on those before it, so the plan grows as results are recorded.
 
     Raises ValueError if the setting can have none of the models.
     """
     configs, data = models(n_items, setting), (setting.max_len, setting.split, setting.users)
 
-    def run(name: str, rate: float, seed: int) -> Experiment:
-        config = replace(configs[name], dropout=setting.trials[rate])
+    def run(name: str, trial: Trial, seed: int) -> Experiment:
+        rate, dropout = trial
+        config = replace(configs[name], dropout=dropout)
         return Experiment(name, dataset, config, setting.training(rate, seed), *data)
 
     if not any(name in configs or name in COUNTING for name in names):
@@ -385,15 +465,29 @@ def plan(
         if name in COUNTING:
             yield Experiment(name, dataset, None, None, *data)
     trained = [name for name in names if name in configs]
-    for rate in setting.learning_rates:
-        for name in trained:
-            yield run(name, rate, 0)
     recorded = read_all(results) if any(results.glob("*.json")) else {}
+    scores = {name: _scores(recorded.get(name, [])) for name in trained}
+    following = {name: setting.next_trial(scores[name]) for name in trained}
+    for name in trained:
+        for trial in scores[name]:
+            yield run(name, trial, 0)
+    for trial in setting.trials.items():
+        for name in trained:
+            if trial not in scores[name]:
+                yield run(name, trial, 0)
+    for name, following_trial in following.items():
+        if following_trial and following_trial not in setting.trials.items():
+            yield run(name, following_trial, 0)
     for seed in range(1, setting.seeds):
         for name in trained:
-            runs = [r for r in recorded.get(name, []) if r["seed"] == 0]
-            if {r["train_config"]["learning_rate"] for r in runs} >= {*setting.learning_rates}:
-                yield run(name, tuned(runs)[0]["train_config"]["learning_rate"], seed)
+            if following[name] is None:
+                yield run(name, max(scores[name], key=scores[name].__getitem__), seed)
+
+
+def _scores(runs: Sequence[Result]) -> dict[Trial, float]:
+    """Validation NDCG@10 of the recorded trials, which have seed 0."""
+    scores = {trial_of(run): float(run["valid"]["ndcg@10"]) for run in runs if run["seed"] == 0}
+    return {trial: score for trial, score in scores.items() if trial}
 
 
 def reproduce(

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cprec_lib.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.files import make_folder, save_tensors, write_text
-from cprec_lib.middle import GRU, DilatedCNN, SelfAttention, check_heads
+from cprec_lib.middle import GRU, CausalConvolution, DilatedCNN, SelfAttention, check_heads
 from cprec_lib.partition import (
     BlockPartition,
     cutoffs_from_shares,
@@ -30,6 +30,9 @@ from cprec_lib.softmax import BlockSoftmax, Bound, FullSoftmax, LowRankSoftmax, 
 
 MIDDLES = ("cnn", "gru", "attention")
 """Names of the fillings: `DilatedCNN`, `GRU` and `SelfAttention`."""
+
+INITIAL_WEIGHTS = ("scaled", "authors")
+"""How a model's weights are drawn before training: see `ModelConfig`."""
 
 _WHOLE = ("n_items", "width", "kernel_size", "layers", "heads", "max_positions")
 
@@ -48,6 +51,10 @@ class ModelConfig:
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
     low-rank logits. Tail widths fall by `factor` unless `widths`, one a block, are given.
+
+    `initial_weights` is one of `INITIAL_WEIGHTS`. "scaled" gives the vectors of all items, head or
+    tail, components of variance 1/d, which makes the narrow tail tables start with variance 1.
+    "authors" is the rule of the CpRec authors' code: see `draw_as_the_authors`.
 
     Raises ValueError for a number below its range or not whole, cutoffs or widths that make no
     `BlockPartition`, decomposition without cutoffs, an unknown middle or sharing scheme, sharing in
@@ -71,6 +78,7 @@ class ModelConfig:
     heads: int = 1
     max_positions: int = 50
     input_dropout: float = 0.0
+    initial_weights: str = "scaled"
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -89,6 +97,12 @@ class ModelConfig:
         self._check_middle()
         if self.decomposed or self.cutoffs:
             self.partition  # noqa: B018 - building it checks cutoffs and widths
+
+        if self.initial_weights not in INITIAL_WEIGHTS:
+            raise ValueError(
+                f"unknown initial weights {self.initial_weights!r}; choose one of "
+                f"{', '.join(INITIAL_WEIGHTS)}"
+            )
 
     def _check_middle(self) -> None:
         if self.middle not in MIDDLES:
@@ -219,6 +233,8 @@ class SequentialRecommender(nn.Module):
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.middle = _build_middle(config)
         self.softmax = _build_softmax(config)
+        if config.initial_weights == "authors":
+            draw_as_the_authors(self)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t.
@@ -365,6 +381,28 @@ def _build_softmax(config: ModelConfig) -> FullSoftmax | BlockSoftmax | LowRankS
     if not config.block_softmax:
         return FullSoftmax(config.width, config.n_items)
     return BlockSoftmax(config.partition) if config.tree else LowRankSoftmax(config.partition)
+
+
+@torch.no_grad()
+def draw_as_the_authors(model: nn.Module) -> None:
+    """Draw the weights anew from the distributions of the CpRec authors' code.
+
+    Block tables and projections, in the embedding and in the softmax: Glorot's uniform. The
+    undivided table: U(-sqrt(1/N), sqrt(1/N)). The undivided softmax: N(0, 0.01^2), its bias 0.1.
+    Convolutions: N(0, 0.02^2), cut off at two standard deviations. All else keeps what it has.
+    """
+    for module in model.modules():
+        if isinstance(module, FullEmbedding):
+            bound = module.n_items**-0.5
+            nn.init.uniform_(module.weight, -bound, bound)
+        elif isinstance(module, FullSoftmax):
+            nn.init.normal_(module.output.weight, std=0.01)
+            nn.init.constant_(module.output.bias, 0.1)
+        elif isinstance(module, BlockEmbedding | BlockSoftmax | LowRankSoftmax):
+            for weight in module.parameters():
+                nn.init.xavier_uniform_(weight)
+        elif isinstance(module, CausalConvolution):
+            nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
 
 
 def _read_config(path: Path) -> ModelConfig:

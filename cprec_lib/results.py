@@ -77,11 +77,11 @@ def read_all(folder: Path) -> dict[str, list[Result]]:
 
 
 def tuned(runs: Sequence[Result]) -> list[Result]:
-    """The runs, one a seed, at the learning rate with the best validation NDCG@10 of seed 0."""
+    """The runs, one a seed, of the trial with the best validation NDCG@10 of seed 0."""
     best = max(
         (run for run in runs if run["seed"] == 0), key=lambda run: float(run["valid"]["ndcg@10"])
     )
-    same = (run for run in runs if learning_rate(run) == learning_rate(best))
+    same = (run for run in runs if trial_of(run) == trial_of(best))
     return sorted(same, key=lambda run: int(run["seed"]))
 
 
@@ -152,6 +152,12 @@ def learning_rate(run: Result) -> float | None:
     """The learning rate of a run; None for a model that only counts."""
     training = run["train_config"]
     return training["learning_rate"] if training else None
+
+
+def trial_of(run: Result) -> tuple[float, float] | None:
+    """Learning rate and dropout of a run; None for a model that only counts."""
+    rate = learning_rate(run)
+    return None if rate is None else (rate, float(run["model_config"]["dropout"]))
 
 
 def comparisons(result: Result) -> pd.DataFrame:

@@ -29,7 +29,10 @@ def write_run(
         "device": "cpu",
         "n_users": len(ranks),
         "parameters": 100,
-        "model_config": {"width": int(model.split()[-1]) if "width" in model else 64},
+        "model_config": {
+            "width": int(model.split()[-1]) if "width" in model else 64,
+            "dropout": 0.3,
+        },
         "train_config": {"learning_rate": 0.01},
         "valid": {"ndcg@10": 0.1},
         "test": Ranks(ranks).metrics(),
@@ -111,7 +114,7 @@ def test_width_and_depth(runs: dict[str, int], verdict: str, results: Path) -> N
 
 
 def test_a_wide_baseline_is_compared_with_the_narrow_one(results: Path) -> None:
-    write_run(results, "NextItNet", GOOD, model_config={"width": 128})
+    write_run(results, "NextItNet", GOOD, model_config={"width": 128, "dropout": 0.3})
     write_run(results, "NextItNet, width 64", MIDDLING)
     entry = judged(results)["C2"]
     assert entry.verdict == "holds in part"
@@ -155,7 +158,7 @@ def test_an_undecided_data_set_keeps_width_open(results: Path) -> None:
 
 
 def test_a_narrow_baseline_is_no_growth(results: Path) -> None:
-    write_run(results, "NextItNet", BAD, model_config={"width": 32})
+    write_run(results, "NextItNet", BAD, model_config={"width": 32, "dropout": 0.3})
     write_run(results, "NextItNet, width 64", MIDDLING)
     entry = judged(results)["C2"]
     assert (entry.verdict, entry.evidence) == ("open", ())

@@ -726,10 +726,12 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
     command += ["--model", "bigram", "--model", "NextItNet", "--width", "8", "--epochs", "1"]
     command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
-    assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-s0" in succeed(*command, "--list")
+    assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(
+        *command, "--list"
+    )
     assert not results.exists()
     message = succeed(*command, "--budget", "0")
-    assert "The budget ended before the last epoch of nextitnet-lr0.01-s0" in message
+    assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
     assert "1 new results" in message
     assert "1 new results" in succeed(*command)
     message = succeed("reproduce", "time", "overall", *command[1:])

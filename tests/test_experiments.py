@@ -25,8 +25,17 @@ from cprec_lib.experiments import (
     reproduce,
     run,
     setting_of,
+    tuned_setting,
 )
-from cprec_lib.results import read_all, read_result, unpack_ranks, values, write_result
+from cprec_lib.results import (
+    read_all,
+    read_result,
+    trial_of,
+    tuned,
+    unpack_ranks,
+    values,
+    write_result,
+)
 
 TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
 
@@ -185,7 +194,7 @@ def stems(names: list[str], table: Path, folder: Path, setting: Setting = TINY) 
 def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     names = ["bigram", "CpRec"]
-    first = ["bigram", "cprec-lr0.003-s0", "cprec-lr0.01-s0"]
+    first = ["bigram", "cprec-lr0.003-d0-s0", "cprec-lr0.01-d0-s0"]
     assert stems(names, table, folder) == first
     record(names, table, folder)
     assert stems(names, table, folder) == []
@@ -194,6 +203,45 @@ def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -
     best = max(by_rate, key=lambda rate: by_rate[rate]["valid"]["ndcg@10"])
     seed_1 = [r for r in recorded["CpRec"] if r["seed"] == 1]
     assert [r["train_config"]["learning_rate"] for r in seed_1] == [best]
+
+
+def test_a_best_rate_at_an_edge_goes_on_until_it_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(
+        learning_rates=(0.001, 0.003, 0.01),
+        further_rates=(0.0003, 0.03, 0.1),
+        more_dropouts=(0.1,),
+        dropout=0.3,
+    )
+    worth = {0.0003: 1, 0.001: 2, 0.003: 3, 0.01: 4, 0.03: 5, 0.1: 3}
+    scores: dict[tuple[float, float], float] = {}
+    while trial := setting.next_trial(scores):
+        scores[trial] = worth[trial[0]]
+    rates = [rate for rate, _ in scores]
+    assert rates == [0.001, 0.003, 0.01, 0.03, 0.1, 0.03]
+    assert [dropout for _, dropout in scores] == [0.3] * 5 + [0.1]
+    downwards = {(0.001, 0.3): 3.0, (0.003, 0.3): 2.0, (0.01, 0.3): 1.0}
+    assert setting.next_trial(downwards) == (0.0003, 0.3)
+    assert setting.next_trial(downwards | {(0.0003, 0.3): 4.0}) == (0.0003, 0.1)  # the last rate
+
+
+def test_seeds_wait_for_the_last_trial(table: Path, tmp_path: Path) -> None:
+    growing = replace(TINY, further_rates=(0.001, 0.03), more_dropouts=(0.1,))
+    record(["CpRec"], table, tmp_path, growing)
+    runs = read_all(tmp_path)["CpRec"]
+    tried = {trial_of(run): run["valid"]["ndcg@10"] for run in runs if run["seed"] == 0}
+    assert growing.next_trial(tried) is None
+    (last,) = [run for run in runs if run["seed"] == 1]
+    assert tried[trial_of(last)] == max(tried.values())
+    assert tuned(runs) == [next(r for r in runs if trial_of(r) == trial_of(last)), last]
+
+
+def test_a_tuned_setting_is_found_by_name() -> None:
+    assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
+    assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
+    configs = models(1000, tuned_setting("ml-100k-w64-authors"))
+    assert {config.initial_weights for config in configs.values()} == {"authors"}
+    with pytest.raises(ValueError, match="unknown setting 'ml-w1'; choose from ml-100k-w64"):
+        tuned_setting("ml-w1")
 
 
 # ---- The record ----
@@ -257,7 +305,9 @@ def test_what_is_recorded_stays_and_other_settings_are_refused(table: Path, tmp_
     names, one_rate = ["CpRec"], replace(TINY, learning_rates=(0.01,), seeds=1)
     record(names, table, folder, one_rate)
     assert stems(names, table, folder, one_rate) == []
-    with pytest.raises(ValueError, match=r"lr0\.01-s0\.json was recorded with train_config .*now"):
+    with pytest.raises(
+        ValueError, match=r"lr0\.01-d0-s0\.json was recorded with train_config .*now"
+    ):
         stems(names, table, folder, replace(one_rate, epochs=2))
     with pytest.raises(ValueError, match="was recorded with max_len 10, now it is 12"):
         stems(names, table, folder, replace(one_rate, max_len=12))
@@ -313,17 +363,17 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
         found = reproduce(["CpRec"], str(table), slow, folder, work, budget, "cpu")
         return [(experiment.stem, result is not None) for experiment, result in found]
 
-    assert stages(0) == [("cprec-lr0.01-s0", False)]
+    assert stages(0) == [("cprec-lr0.01-d0-s0", False)]
     assert not folder.exists()
-    assert stages(600) == [("cprec-lr0.01-s0", True)]
+    assert stages(600) == [("cprec-lr0.01-d0-s0", True)]
     assert stages(600) == []
-    assert read_result(folder / "cprec-lr0.01-s0.json")["epochs"] == 3
+    assert read_result(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
 
 
 def test_an_experiment_describes_itself_as_json() -> None:
     config, training = nextitnet(30, 8), TINY.training(0.01, 3)
     experiment = Experiment("CpRec, cut 5 / 20 %", "ml-100k", config, training, 50, "by_user")
-    assert experiment.stem == "cprec-cut-5-20-lr0.01-s3"
+    assert experiment.stem == "cprec-cut-5-20-lr0.01-d0-s3"
     assert json.loads(json.dumps(experiment.describe()))["train_config"]["seed"] == 3
 
 

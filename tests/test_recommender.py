@@ -1,7 +1,7 @@
 """Configurations, presets, the whole model's loss and recommendations, saving and loading."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -571,3 +571,40 @@ def test_a_folder_that_cannot_be_made_is_named(model, tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError, match=r"cannot make the folder .*file.*; choose another one"):
             model.save(folder)
+
+
+# ---- Initial weights ----
+
+
+def test_the_authors_initial_weights() -> None:
+    """Each kind of table has the spread that its distribution should have."""
+
+    def spread(weight: Tensor) -> float:
+        return float(weight.detach().std())
+
+    full = SequentialRecommender(nextitnet(3000, 64, initial_weights="authors"))
+    assert full.embedding.weight.abs().max() <= 3000**-0.5
+    assert spread(full.embedding.weight) == pytest.approx((3 * 3000) ** -0.5, rel=0.02)
+    assert spread(full.softmax.output.weight) == pytest.approx(0.01, rel=0.02)
+    assert (full.softmax.output.bias == 0.1).all()
+    weight = full.middle.blocks[0].conv1.weight
+    assert weight.abs().max() <= 0.04 and spread(weight) == pytest.approx(0.0176, rel=0.03)
+    assert (full.middle.blocks[0].conv1.bias == 0).all()
+
+    small = SequentialRecommender(cprec(3000, 64, initial_weights="authors"))
+    tables = [*small.embedding.tables, *small.softmax.tail_tables, small.softmax.root]
+    for table in tables:
+        rows, columns = table.weight.shape
+        assert spread(table.weight) == pytest.approx((2 / (rows + columns)) ** 0.5, rel=0.05)
+
+
+def test_initial_weights_are_saved_and_refused_by_name(tmp_path: Path) -> None:
+    config = cprec(300, 8, initial_weights="authors")
+    SequentialRecommender(config).save(tmp_path)
+    assert SequentialRecommender.load(tmp_path).config == config
+    assert not torch.equal(
+        SequentialRecommender(config).softmax.root.weight,
+        SequentialRecommender(replace(config, initial_weights="scaled")).softmax.root.weight,
+    )
+    with pytest.raises(ValueError, match="unknown initial weights 'zero'; choose one of scaled"):
+        nextitnet(300, initial_weights="zero")

@@ -29,6 +29,7 @@ def result(model: str, rate: float, seed: int, valid: float, ranks: list[int]) -
     return {
         "model": model,
         "seed": seed,
+        "model_config": {"dropout": 0.3},
         "train_config": {"learning_rate": rate},
         "valid": {"ndcg@10": valid},
         "test_ranks": pack_ranks(np.array(ranks)),
