@@ -37,9 +37,10 @@ bench: data  ## Measure speed and memory beside other ways, under 30 minutes; RE
 bench-quick: data  ## The same at few sizes, under 5 minutes; results go to build/bench/.
 	$(BIN)/python -m benchmarks --quick
 
-lint: $(READY)  ## Check code and notebooks with ruff, the types of the library with mypy.
+lint: $(READY)  ## Check code and notebooks with ruff, types and import order of the library.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 data: $(READY)  ## Fetch MovieLens-100K, once.
 	$(BIN)/python -m cprec_lib data ml-100k

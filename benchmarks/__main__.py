@@ -14,10 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cprec_lib.experiments import commit
+from cprec_lib.evidence.records import write_result
 from cprec_lib.files import check_writable, make_folder
-from cprec_lib.results import write_result
-from cprec_lib.runs import choose_device, describe_machine
+from cprec_lib.machine import choose_device, commit, describe_machine
 
 ROWS = ("losses", "search", "growth", "epochs", "loading", "gpu", "recbole")
 ROOT = Path(__file__).resolve().parent.parent

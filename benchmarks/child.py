@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from cprec_lib.experiments import peak_bytes
+from cprec_lib.machine import peak_bytes
 
 Work = Callable[[], Sequence[float]]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cprec_lib.timing import speed_up
+from cprec_lib.evidence.timing import speed_up
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from cprec_lib import SequentialRecommender, TrainConfig, cprec, fit, nextitnet
-from cprec_lib.experiments import peak_bytes
-from cprec_lib.sequences import SequenceData
-from cprec_lib.synthetic import Synthetic
-from cprec_lib.timing import speed_up
+from cprec_lib.data.sequences import SequenceData
+from cprec_lib.data.synthetic import Synthetic
+from cprec_lib.evidence.timing import speed_up
+from cprec_lib.machine import peak_bytes
 
 TITLE = "A training epoch on a GPU, at MovieLens-1M's size"
 # The time depends on sizes, not on what the ids are: a log as large as MovieLens-1M stands for it.

@@ -22,16 +22,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cprec_lib.baselines import Popularity
-from cprec_lib.checkpoints import Epoch
-from cprec_lib.datasets import load_interactions
-from cprec_lib.evaluation import evaluate
-from cprec_lib.experiments import setting_of
-from cprec_lib.ledger import count_parameters
-from cprec_lib.recommender import SequentialRecommender, nextitnet
-from cprec_lib.runs import choose_device
-from cprec_lib.sequences import SequenceData
-from cprec_lib.training import fit
+from cprec_lib.data.datasets import load_interactions
+from cprec_lib.data.sequences import SequenceData
+from cprec_lib.evidence.experiments import setting_of
+from cprec_lib.machine import choose_device
+from cprec_lib.model.cost import count_parameters
+from cprec_lib.model.recommender import SequentialRecommender, nextitnet
+from cprec_lib.train.baselines import Popularity
+from cprec_lib.train.checkpoints import Epoch
+from cprec_lib.train.evaluation import evaluate
+from cprec_lib.train.training import fit
 from tools.set_up import environment_python
 
 ROOT = Path(__file__).resolve().parent.parent

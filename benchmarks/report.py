@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.__main__ import RESULTS
-from cprec_lib import plots
-from cprec_lib.evaluation import Interval
-from cprec_lib.results import comparisons, read_result
+from cprec_lib.course.figures import plots
+from cprec_lib.evidence.records import comparisons, read_result
+from cprec_lib.train.evaluation import Interval
 
 ROOT = RESULTS.parent.parent
 # One case a row, the largest with all rivals; of the others, every case.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from cprec_lib.calibration import step_seconds
+from cprec_lib.course.calibration import step_seconds
 from tools import measured, pages
 from tools.execution import Failure, Run, run_notebook
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from cprec_lib import calibration
-from cprec_lib.doctor import cpu_cores
+from cprec_lib.course import calibration
+from cprec_lib.course.doctor import cpu_cores
 from tools.execution import Run
 
 OPENING, CLOSING = "<!-- measured -->", "<!-- /measured -->"

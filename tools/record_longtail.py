@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from cprec_lib import load_interactions
+from cprec_lib.data.popularity import fit_zipf, gini, log_spaced_ranks, sorted_counts, top_share
 from cprec_lib.files import make_folder, write_text
-from cprec_lib.longtail import fit_zipf, gini, log_spaced_ranks, sorted_counts, top_share
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP_SHARES = (0.01, 0.05, 0.2)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import find_chromium
 from playwright.sync_api import Browser, expect, sync_playwright
-from server import Server, serving
 
-from cprec_lib.workbook import refresh
+from cprec_lib.course.workbook import refresh
+from tests.browser.chromium import find_chromium
+from tests.browser.server import Server, serving
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -8,7 +8,8 @@ from typing import Self
 
 import nbformat
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
-from server import Server
+
+from tests.browser.server import Server
 
 SECONDS_A_NOTEBOOK = 1200  # two minutes on two quiet cores
 DONE = re.compile(r"^\[\d+\]:$")

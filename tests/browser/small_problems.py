@@ -1,6 +1,6 @@
 """One exercise, for the small notebook that tries out the machinery."""
 
-from cprec_lib.exercises import Problem, Slip
+from cprec_lib.course.exercises import Problem, Slip
 
 
 def receptive_field(kernel_size, dilations):

@@ -3,7 +3,8 @@
 import sys
 
 import pytest
-from chromium import VARIABLE, find_chromium
+
+from tests.browser.chromium import VARIABLE, find_chromium
 
 
 def test_the_variable_names_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:

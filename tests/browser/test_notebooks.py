@@ -4,11 +4,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import CONTROL, Lab, use_control
 from playwright.sync_api import Browser, expect
-from server import Server
 
-from cprec_lib.exercises import NOTEBOOKS, Problem, problems
+from cprec_lib.course.exercises import NOTEBOOKS, Problem, problems
+from tests.browser.lab import CONTROL, Lab, use_control
+from tests.browser.server import Server
 
 PICTURED = ("00_start_here", "05_cprec")  # also in the dark theme and in a narrow window
 each_notebook = pytest.mark.parametrize("name", NOTEBOOKS)

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Page
 
-from cprec_lib.workbook import NOTEBOOKS
+from cprec_lib.course.workbook import NOTEBOOKS
 from tools.execution import Run, remove_machine_traces
 from tools.pages import write_course
 

@@ -4,13 +4,13 @@ import inspect
 
 import nbformat
 import pytest
-import small_problems
-from lab import CONTROL, Lab, use_control
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Browser, expect
-from server import Server
 
-from cprec_lib.exercises import Problem
+from cprec_lib.course.exercises import Problem
+from tests.browser import small_problems
+from tests.browser.lab import CONTROL, Lab, use_control
+from tests.browser.server import Server
 
 EXPLORABLE_CELL = """
 import ipywidgets

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import notebook_checks as checks
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tests.notebooks import notebook_checks as checks
 
 PNG = "image/png"
 MEASURED = "<!-- measured -->Measured on 2 CPU cores: 38 s, 0.9 GB.<!-- /measured -->"

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-import notebook_checks as checks
 import pytest
+
+from tests.notebooks import notebook_checks as checks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -1,0 +1,36 @@
+"""Every public name and the module that has it; `__init__.py` reads this list."""
+
+from .data.datasets import load_interactions as load_interactions
+from .data.datasets import load_titles as load_titles
+from .data.sequences import Catalogue as Catalogue
+from .data.sequences import SequenceData as SequenceData
+from .model.cost import Ledger as Ledger
+from .model.cost import count_parameters as count_parameters
+from .model.embedding import BlockEmbedding as BlockEmbedding
+from .model.embedding import FullEmbedding as FullEmbedding
+from .model.middle import GRU as GRU
+from .model.middle import DilatedCNN as DilatedCNN
+from .model.middle import SelfAttention as SelfAttention
+from .model.partition import BlockPartition as BlockPartition
+from .model.recommender import ModelConfig as ModelConfig
+from .model.recommender import SequentialRecommender as SequentialRecommender
+from .model.recommender import cprec as cprec
+from .model.recommender import gru4rec as gru4rec
+from .model.recommender import nextitnet as nextitnet
+from .model.recommender import sasrec as sasrec
+from .model.search import TailBounds as TailBounds
+from .model.sharing import SHARING as SHARING
+from .model.softmax import BlockSoftmax as BlockSoftmax
+from .model.softmax import FullSoftmax as FullSoftmax
+from .model.softmax import LowRankSoftmax as LowRankSoftmax
+from .train.baselines import Bigram as Bigram
+from .train.baselines import Popularity as Popularity
+from .train.checkpoints import History as History
+from .train.evaluation import Interval as Interval
+from .train.evaluation import Ranks as Ranks
+from .train.evaluation import compare as compare
+from .train.evaluation import evaluate as evaluate
+from .train.training import TrainConfig as TrainConfig
+from .train.training import fit as fit
+
+__version__: str

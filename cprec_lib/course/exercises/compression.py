@@ -1,0 +1,684 @@
+"""Exercises of notebook 05: cutoffs for a budget, and fair comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.values import difference
+from cprec_lib.model.cost import count_parameters
+from cprec_lib.model.partition import BlockPartition
+from cprec_lib.model.recommender import cprec, nextitnet
+from cprec_lib.train.evaluation import Interval
+from cprec_lib.train.evaluation import interval as bootstrap
+
+ENOUGH = 0.8
+"""Share of the budget that an answer has to use."""
+
+
+def choose_cutoffs(n_items: int, width: int, budget: int) -> tuple[int, int]:
+    """Two cutoffs whose bread stays within the budget: block 2 as large as the head."""
+    head = n_items // 3
+    while True:
+        parts = count_parameters(cprec(n_items, width, (head, 2 * head))).by_part()
+        if parts["embedding"] + parts["softmax"] <= budget:
+            return head, 2 * head
+        head -= 1
+
+
+def _bread_of(answer: Callable[..., Any], n_items: int, width: int, budget: int) -> Any:
+    """What the cutoffs of an answer cost, or what is wrong with them."""
+    cutoffs = answer(n_items, width, budget)
+    if cutoffs is None or cutoffs is ...:
+        return cutoffs
+    counts = isinstance(cutoffs, list | tuple) and all(
+        isinstance(c, Integral) and not isinstance(c, bool) for c in cutoffs
+    )
+    if not counts or len(cutoffs) != 2:
+        return f"the answer gives `{cutoffs!r:.80}`; two cutoffs, as item counts, are expected."
+    try:
+        BlockPartition.decaying(n_items, cutoffs, width)
+    except ValueError as error:
+        return f"these cutoffs cut no catalogue into three blocks: {error}."
+    return {
+        "cutoffs": tuple(map(int, cutoffs)),
+        "budget": budget,
+        **count_parameters(cprec(n_items, width, cutoffs)).by_part(),
+    }
+
+
+def _within_budget(result: Any, right: Any) -> str:
+    """What is wrong with the cutoffs; the solution's are one choice of several."""
+    if isinstance(result, str):
+        return result
+    budget, total = result["budget"], result["embedding"] + result["softmax"]
+    cost = (
+        f"the cutoffs {result['cutoffs']} take {result['embedding']:,} parameters in the embedding "
+        f"and {result['softmax']:,} in the softmax, {total:,} together"
+    )
+    if total > budget:
+        return f"{cost}: {total - budget:,} over the budget of {budget:,}."
+    if total < ENOUGH * budget:
+        return f"{cost}: less than {ENOUGH:.0%} of the budget of {budget:,}."
+    return ""
+
+
+def _largest_head(
+    n_items: int, budget: int, cost: Callable[[int], int], last: Callable[[int], int]
+) -> tuple[int, int]:
+    """Cutoffs with the largest head whose cost, as a slip sees it, is within the budget."""
+    head = next(h for h in range(n_items // 3, 0, -1) if cost(h) <= budget or h == 1)
+    return head, last(head)
+
+
+def _one_slice(n_items: int, width: int, budget: int) -> tuple[int, int]:
+    def cost(head: int) -> int:
+        return count_parameters(cprec(n_items, width, (head, 2 * head))).by_part()["embedding"]
+
+    return _largest_head(n_items, budget, cost, lambda head: 2 * head)
+
+
+def _tables_only(n_items: int, width: int, budget: int) -> tuple[int, int]:
+    def cost(head: int) -> int:
+        blocks = BlockPartition.decaying(n_items, (head, 2 * head), width)
+        return 2 * sum(size * own for size, own in zip(blocks.sizes, blocks.widths, strict=True))
+
+    return _largest_head(n_items, budget, cost, lambda head: 2 * head)
+
+
+def _sizes(n_items: int, width: int, budget: int) -> tuple[int, int]:
+    head, second = choose_cutoffs(n_items, width, budget)
+    return head, second - head
+
+
+def _with_all_items(n_items: int, width: int, budget: int) -> tuple[int, int]:
+    return choose_cutoffs(n_items, width, budget)[0], n_items
+
+
+cutoffs_for_a_budget = Problem(
+    title="Cutoffs for a budget",
+    task="Write `choose_cutoffs(n_items, width, budget)`: two cutoffs with which CpRec's embedding "
+    "and softmax together take at most `budget` parameters, and at least 80 % of it.",
+    minutes=12,
+    difficulty="medium",
+    purpose="A phone or a graphics card sets the budget; the cutoffs have to follow from it.",
+    answer=choose_cutoffs,
+    use=_bread_of,
+    judge=_within_budget,
+    cases=((10, 4, 58), (200, 16, 2400), (1682, 64, 60_000)),
+    slips=(
+        Slip(
+            _one_slice,
+            "These cutoffs suit a budget for the embedding alone. A sandwich has two slices of "
+            "bread, and the same cutoffs cut both.",
+        ),
+        Slip(
+            _tables_only,
+            "The tables alone would fit. Tail blocks have something else besides their tables, on "
+            "both sides, and the softmax has one more thing.",
+        ),
+        Slip(
+            _sizes,
+            "The second number is the size of block 2. A cutoff says how many items lie before it, "
+            "all blocks together.",
+        ),
+        Slip(
+            _with_all_items,
+            "The last cutoff is the whole catalogue, as the authors' code writes it. Here the "
+            "cutoffs stand between blocks, and the far tail needs items.",
+        ),
+        Slip(
+            lambda n_items, width, budget: (1, 2),
+            "A head of one item fits every budget, but it leaves most of the parameters unused, "
+            "and they are what accuracy is made of.",
+        ),
+    ),
+    hints=(
+        "No formula is needed. `count_parameters(config).by_part()` counts what a choice costs, "
+        "and counting is fast enough to try many choices.",
+        "Tie the second cutoff to the first, for example to twice the head. Then only one number "
+        "is left to look for.",
+        "Start with a large head and make it smaller until embedding and softmax together are "
+        "within the budget. Mind that twice the head must stay below `n_items`.",
+    ),
+    why="Many cuts cost the same. An item costs most in the head, so a smaller head pays for a far "
+    "larger block 2; which of the two serves the users better, only training can tell.",
+)
+
+Run = tuple[str, float, float, float]
+
+
+def tuned_scores(runs: Sequence[Run]) -> dict[str, float]:
+    """Each model's test score at the rate with its best validation score."""
+    best: dict[str, Run] = {}
+    for run in runs:
+        model, _, valid, _ = run
+        if model not in best or valid > best[model][2]:
+            best[model] = run
+    return {model: run[3] for model, run in best.items()}
+
+
+def _best_on_test(runs: Sequence[Run]) -> dict[str, float]:
+    return {run[0]: run[3] for run in sorted(runs, key=lambda run: run[3])}
+
+
+def _validation_reported(runs: Sequence[Run]) -> dict[str, float]:
+    return {run[0]: run[2] for run in sorted(runs, key=lambda run: run[2])}
+
+
+def _one_rate(runs: Sequence[Run]) -> dict[str, float]:
+    mean = {run[1]: np.mean([other[2] for other in runs if other[1] == run[1]]) for run in runs}
+    rate = max(mean, key=lambda rate: mean[rate])
+    return {run[0]: run[3] for run in runs if run[1] == rate}
+
+
+def _averaged(runs: Sequence[Run]) -> dict[str, float]:
+    return {
+        model: float(np.mean([run[3] for run in runs if run[0] == model])) for model, *_ in runs
+    }
+
+
+tuning = Problem(
+    title="Tune both sides",
+    task="Write `tuned_scores(runs)`: for each model the test score of the run that validation "
+    "chooses.",
+    minutes=6,
+    difficulty="easy",
+    purpose="A comparison is worth as much as the care with which both sides were tuned.",
+    answer=tuned_scores,
+    cases=(
+        (
+            [
+                ("large", 0.01, 0.30, 0.27),
+                ("large", 0.03, 0.24, 0.29),
+                ("small", 0.01, 0.21, 0.20),
+                ("small", 0.03, 0.25, 0.24),
+            ],
+        ),
+        (
+            [
+                ("a", 0.001, 0.12, 0.11),
+                ("b", 0.001, 0.15, 0.13),
+                ("c", 0.001, 0.11, 0.14),
+                ("a", 0.003, 0.14, 0.10),
+                ("b", 0.003, 0.14, 0.16),
+                ("c", 0.003, 0.16, 0.12),
+                ("a", 0.010, 0.13, 0.15),
+                ("b", 0.010, 0.12, 0.12),
+                ("c", 0.010, 0.13, 0.13),
+            ],
+        ),
+    ),
+    slips=(
+        Slip(
+            _best_on_test,
+            "The test score chose the run. The best of several tries on the test flatters the "
+            "model: part of it is luck with these very test items.",
+        ),
+        Slip(
+            _validation_reported,
+            "These are validation scores. The best of several is too good to be reported, because "
+            "it was chosen for being high. What was kept apart for the report?",
+        ),
+        Slip(
+            _one_rate,
+            "All models run at one learning rate, the best on average. A rate that suits one model "
+            "may spoil another. The budget is to be the same, not the rate.",
+        ),
+        Slip(
+            _averaged,
+            "This is the mean over the rates. A bad rate then counts against a model, although "
+            "nobody would use it there.",
+        ),
+        Slip(
+            lambda runs: {run[0]: run[3] for run in runs},
+            "Each model keeps its last run. A dict forgets the earlier entries of a key; which run "
+            "should stay?",
+        ),
+    ),
+    hints=(
+        "Two numbers of a run have different jobs: one chooses, the other is reported.",
+        "Go through the runs and keep, for each model, the best one so far by its validation "
+        "score.",
+        "A dict from the model's name to its best run so far does it. Replace the run if the new "
+        "one's validation score is higher; take out the test scores at the end.",
+    ),
+    why="The reported score can be lower than that of another rate, as it is here. That is the "
+    "price of an honest one: the test items had no say in the choice.",
+)
+
+
+def widest_rival(n_items: int, width: int, budget: int) -> int:
+    """The largest width at which NextItNet has at most `budget` parameters."""
+    while count_parameters(nextitnet(n_items, width)).total > budget:
+        width -= 1
+    return width
+
+
+def _first_too_wide(n_items: int, width: int, budget: int) -> int:
+    return min(width, widest_rival(n_items, width, budget) + 1)
+
+
+def _nearest(n_items: int, width: int, budget: int) -> int:
+    def distance(candidate: int) -> int:
+        return abs(count_parameters(nextitnet(n_items, candidate)).total - budget)
+
+    return min(range(1, width + 1), key=distance)
+
+
+def _without_limit(n_items: int, width: int, budget: int) -> int:
+    while count_parameters(nextitnet(n_items, width + 1)).total <= budget:
+        width += 1
+    return widest_rival(n_items, width, budget)
+
+
+def _in_proportion(n_items: int, width: int, budget: int) -> int:
+    return int(width * budget / count_parameters(nextitnet(n_items, width)).total)
+
+
+def _square_root(n_items: int, width: int, budget: int) -> int:
+    return int(width * (budget / count_parameters(nextitnet(n_items, width)).total) ** 0.5)
+
+
+def _bread_only(n_items: int, width: int, budget: int) -> int:
+    return min(width, (budget - n_items) // (2 * n_items))
+
+
+rival = Problem(
+    title="The plain rival",
+    task="Write `widest_rival(n_items, width, budget)`: the largest width, at most `width`, at "
+    "which NextItNet has no more than `budget` parameters.",
+    minutes=8,
+    difficulty="medium",
+    purpose="Whoever claims that a compression is good has to beat a smaller model of equal size.",
+    answer=widest_rival,
+    cases=(
+        (3, 4, 200),
+        (3, 4, 300),
+        (3, 4, 900),
+        (1682, 64, 96_024),
+        (3416, 64, 140_328),
+        (26_744, 512, 4_000_000),
+    ),
+    slips=(
+        Slip(
+            _first_too_wide,
+            "This width is one too large: it is the first that no longer fits, so the rival would "
+            "be larger than the compressed model.",
+        ),
+        Slip(
+            _nearest,
+            "This is the width whose size is nearest to the budget, and a size above the budget "
+            "can be nearer than one below. The rival must not be the larger model.",
+        ),
+        Slip(
+            _without_limit,
+            "The rival is wider than `width` where the budget allows it. It has to be a narrower "
+            "NextItNet, or the same one.",
+        ),
+        Slip(
+            _in_proportion,
+            "The width was shrunk in proportion to the parameters. Not every part of the model "
+            "grows in proportion to its width: look at a convolution.",
+        ),
+        Slip(
+            _square_root,
+            "The width was shrunk with the square root of the parameters. Not every part of the "
+            "model grows with the square of its width: look at a table.",
+        ),
+        Slip(
+            _bread_only,
+            "The bread alone has this width at the budget. The filling of the rival has to be "
+            "paid for as well.",
+        ),
+    ),
+    hints=(
+        "How many parameters has NextItNet at one given width? The ledger tells, and the widths "
+        "are few enough to try.",
+        "`count_parameters(nextitnet(n_items, width)).total` is the size at a width. It grows with "
+        "the width, so the search can start at either end and stop at the border.",
+        "Start at the full width, and make it smaller by 1 as long as the model is too large.",
+    ),
+    why="A convolution has d² weights a tap, a table d numbers an item. So a small cut of the "
+    "width saves more than its share where the filling is heavy.",
+)
+
+
+@lru_cache(maxsize=100)
+def _remembered(values: tuple[float, ...]) -> Interval:
+    return bootstrap(np.array(values))
+
+
+def interval(values: np.ndarray) -> Interval:
+    """The library's. A check asks for the same few again and again, so they are remembered."""
+    return _remembered(tuple(values.tolist()))
+
+
+def judge_claim(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    """Whether the small model gives up less than the margin, by the paired interval."""
+    gap = interval(small - whole)
+    if gap.low > -margin:
+        return "holds"
+    return "fails" if gap.high < -margin else "open"
+
+
+def _no_difference_shown(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    return "fails" if interval(small - whole).high < 0 else "holds"
+
+
+def _zero_for_margin(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    return judge_claim(small, whole, 0)
+
+
+def _estimate_only(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    return "holds" if np.mean(small - whole) > -margin else "fails"
+
+
+def _best_case(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    return "holds" if interval(small - whole).high > -margin else "fails"
+
+
+def _not_paired(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    a, b = interval(small), interval(whole)
+    if a.low - b.high > -margin:
+        return "holds"
+    return "fails" if a.high - b.low < -margin else "open"
+
+
+def _beside_interval(
+    answer: Callable[..., Any], small: np.ndarray, whole: np.ndarray, margin: float
+) -> Any:
+    """An answer's verdict, with what it is about, so that a message can show the interval."""
+    verdict = answer(small, whole, margin)
+    if verdict is None or verdict is ...:
+        return verdict
+    return {"verdict": verdict, "difference": small - whole, "margin": margin}
+
+
+def _same_verdict(result: Any, right: Any) -> str:
+    wrong = difference(result["verdict"], right["verdict"])
+    if not wrong:
+        return ""
+    gap = interval(right["difference"])
+    return (
+        f"the interval is [{gap.low:.3f}, {gap.high:.3f}], and minus the margin is "
+        f"{-right['margin']}: {wrong}"
+    )
+
+
+def _gain_by_margin(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    gap = interval(small - whole)
+    if gap.low > margin:
+        return "holds"
+    return "fails" if gap.high < -margin else "open"
+
+
+def _equal(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    gap = interval(small - whole)
+    if -margin < gap.low and gap.high < margin:
+        return "holds"
+    return "fails" if gap.high < -margin else "open"
+
+
+_WHOLE = np.array([0.0, 0.4, 1.0, 0.0, 0.6, 0.3, 0.0, 1.0])
+
+
+def _less(*lost: float) -> np.ndarray:
+    """Scores of a small model that loses so much with each user."""
+    return np.asarray(_WHOLE - lost)
+
+
+claim_of_accuracy = Problem(
+    title="What an interval decides",
+    task='Write `judge_claim(small, whole, margin)`: "holds", "fails" or "open", by the paired '
+    "interval of the difference.",
+    minutes=12,
+    difficulty="hard",
+    purpose='"Not told apart" is often read as "just as good"; this is how to tell the two apart.',
+    answer=judge_claim,
+    use=_beside_interval,
+    judge=_same_verdict,
+    cases=(
+        (np.array([0.3, 0.5, 1.0]), np.array([0.31, 0.51, 1.01]), 0.02),
+        (_less(0, 0.1, 0.1, 0, 0.1, 0, 0, 0.1), _WHOLE, 0.005),
+        (_less(0, 0.4, -0.3, 0, 0.1, -0.4, -0.3, 0.3), _WHOLE, 0.02),
+        (_less(0, -0.1, 0, 0, -0.1, 0.05, 0, 0), _WHOLE, 0.03),
+        (_less(0, 0.3, -0.1, 0, 0.4, 0.2, 0, -0.1), _WHOLE, 0.02),
+        (np.array([0.9, 1.0, 0.8]), np.array([0.0, 0.1, 0.0]), 0.02),
+    ),
+    slips=(
+        Slip(
+            _no_difference_shown,
+            "An interval that includes 0 is taken for a proof of equal accuracy. With few users "
+            "every interval includes 0, however much is lost. How large may the loss still be?",
+        ),
+        Slip(
+            _zero_for_margin,
+            "The interval is compared with 0, and the margin has no part in it. A loss can be "
+            "certain and yet too small to matter.",
+        ),
+        Slip(
+            _estimate_only,
+            "Only the estimate decides, so nothing is ever open. Other users would give another "
+            "estimate; the interval says how different.",
+        ),
+        Slip(
+            _best_case,
+            "The upper bound decides that the claim holds: that is the best case. Which bound "
+            "tells how bad the loss may be?",
+        ),
+        Slip(
+            _not_paired,
+            "The bounds come from one interval for each model. Users who are hard for one model "
+            "are hard for the other, too. That part cancels only if the difference is taken user "
+            "by user, before the interval.",
+        ),
+        Slip(
+            _gain_by_margin,
+            "Here the small model would have to win by the margin. The margin is what it may lose: "
+            "on which side of 0 does that lie?",
+        ),
+        Slip(
+            _equal,
+            'This asks both models to be equally good, within the margin. The claim is "at least '
+            'as accurate": a gain, however large, does not speak against it.',
+        ),
+        Slip(
+            lambda small, whole, margin: judge_claim(whole, small, margin),
+            "The difference is taken the other way round: here the whole model would have to be as "
+            "good as the small one.",
+        ),
+    ),
+    hints=(
+        "First the difference of each user, then one interval for its mean. `interval` has `.low` "
+        "and `.high`.",
+        "Draw a line with 0 and, left of it, minus the margin. Where must the whole interval lie "
+        "so that the claim holds? Where, so that it fails?",
+        "Two comparisons with minus the margin are enough: one asks the lower bound, one the upper "
+        "bound. What neither decides is open.",
+    ),
+    why="This is a test of non-inferiority. 0 has no part in it: an interval may include 0 and "
+    "leave the claim open, or exclude 0 and yet confirm it.",
+)
+
+Models = Mapping[str, tuple[int, float]]
+
+
+def pareto_front(models: Models) -> list[str]:
+    """Names of the models that no other dominates, the smallest first."""
+
+    def dominated(size: int, score: float) -> bool:
+        others = [other for other in models.values() if other != (size, score)]
+        return any(other[0] <= size and other[1] >= score for other in others)
+
+    names = sorted(models, key=lambda name: models[name][0])
+    return [name for name in names if not dominated(*models[name])]
+
+
+def _by_size(models: Models) -> list[str]:
+    return sorted(models, key=lambda name: models[name])
+
+
+def _worse_in_both(models: Models) -> list[str]:
+    def dominated(size: int, score: float) -> bool:
+        return any(other < size and accuracy > score for other, accuracy in models.values())
+
+    return [name for name in _by_size(models) if not dominated(*models[name])]
+
+
+def _neighbours(models: Models) -> list[str]:
+    names = _by_size(models)
+    scores = [models[name][1] for name in names]
+    before = [-1.0, *scores]
+    return [
+        n
+        for n, score, last in zip(names, scores, before[: len(names)], strict=True)
+        if score > last
+    ]
+
+
+def _going_up(models: Models, order: list[str], ties: bool) -> list[str]:
+    """Keeps each model that is more accurate than all before it; with ties, as accurate too."""
+    kept: list[str] = []
+    for name in order:
+        best = max((models[other][1] for other in kept), default=-1.0)
+        if models[name][1] > best or (ties and models[name][1] == best):
+            kept.append(name)
+    return kept
+
+
+def _both_of_a_size(models: Models) -> list[str]:
+    return _going_up(models, _by_size(models), ties=False)
+
+
+def _as_accurate_but_larger(models: Models) -> list[str]:
+    order = sorted(models, key=lambda name: (models[name][0], -models[name][1]))
+    return _going_up(models, order, ties=True)
+
+
+def _fewest_dominated(models: Models) -> list[str]:
+    """Starts at the largest model and keeps each one that is less accurate than the last kept."""
+    kept: list[str] = []
+    for name in reversed(_by_size(models)):
+        if not kept or models[name][1] < models[kept[-1]][1]:
+            kept.append(name)
+    return kept[::-1]
+
+
+def _in_given_order(models: Models) -> list[str]:
+    kept: list[str] = []
+    for name, (_, score) in models.items():
+        if not kept or score > models[kept[-1]][1]:
+            kept.append(name)
+    return kept
+
+
+def _by_size_alone(models: Models) -> list[str]:
+    ordered = sorted(models, key=lambda name: models[name][0])
+    return _in_given_order({name: models[name] for name in ordered})
+
+
+def _with_itself(models: Models) -> list[str]:
+    def dominated(size: int, score: float) -> bool:
+        return any(other[0] <= size and other[1] >= score for other in models.values())
+
+    return [name for name in _by_size(models) if not dominated(*models[name])]
+
+
+pareto = Problem(
+    title="Which models are on the front?",
+    task="Write `pareto_front(models)`: the names of the models that no other dominates, the "
+    "smallest first.",
+    minutes=8,
+    difficulty="medium",
+    purpose="Whatever your budget is, the model to take is one of these; the others can be crossed "
+    "out.",
+    answer=pareto_front,
+    cases=(
+        ({"A": (10, 0.10), "B": (20, 0.08), "C": (30, 0.12), "D": (30, 0.11)},),
+        ({"D": (50, 0.11), "A": (10, 0.10), "C": (40, 0.09), "B": (30, 0.12)},),
+        (
+            {
+                "P": (9, 0.3),
+                "Q": (7, 0.3),
+                "U": (5, 0.05),
+                "R": (5, 0.1),
+                "S": (8, 0.2),
+                "T": (12, 0.5),
+            },
+        ),
+    ),
+    slips=(
+        Slip(
+            _worse_in_both,
+            "A model is crossed out only if another is better in both respects. One of equal size "
+            "and higher accuracy is reason enough, or one as accurate and smaller.",
+        ),
+        Slip(
+            _neighbours,
+            "Each model is compared with its neighbour in size only. A much smaller model can "
+            "dominate it, too.",
+        ),
+        Slip(
+            _in_given_order,
+            "The models are taken in the order of the dict. Nobody promised that they are sorted.",
+        ),
+        Slip(
+            _by_size_alone,
+            "Nearly: of two models of equal size, the one that came first stays, even if the other "
+            "is more accurate.",
+        ),
+        Slip(
+            _both_of_a_size,
+            "Nearly: of two models of equal size the less accurate one is kept beside the other. "
+            "It is met first, and nothing smaller beats it.",
+        ),
+        Slip(
+            _as_accurate_but_larger,
+            "Nearly: a model that is larger than another and only as accurate is dominated.",
+        ),
+        Slip(
+            lambda models: [name for name in models if name in pareto_front(models)],
+            "The right models, but in the order of the dict. The smallest comes first.",
+        ),
+        Slip(
+            _with_itself,
+            "Every model was crossed out, because each was compared with itself too: it is as "
+            "small and as accurate as it is.",
+        ),
+        Slip(
+            lambda models: pareto_front(models)[::-1],
+            "The right models, but the largest comes first.",
+        ),
+        Slip(
+            lambda models: [max(models, key=lambda name: models[name][1] / models[name][0])],
+            "This is the model with the most accuracy a parameter. Half the accuracy at a third of "
+            "the size is no bargain to everyone; the front keeps all that could be.",
+        ),
+        Slip(
+            lambda models: [max(models, key=lambda name: models[name][1])],
+            "This is the most accurate model. Others are smaller, and nothing of their size or "
+            "below beats them.",
+        ),
+        Slip(
+            _fewest_dominated,
+            "The search goes from the largest model down, and keeps what is less accurate than the "
+            "last one. But the largest may itself be dominated: what can it be compared with?",
+        ),
+    ),
+    hints=(
+        "Take one model, and ask of every other: is it at least as small, and at least as "
+        "accurate? A model must not be compared with itself.",
+        "Or sort by size first. Going from the smallest model up, when does a model earn its "
+        "additional parameters?",
+        "Going up in size, a model is on the front if it is more accurate than all before it. If "
+        "two have the same size, the more accurate one has to come first.",
+    ),
+    why="The front holds estimates. Two neighbours on it may not be told apart, and with other "
+    "users a model just below the line might be on it.",
+)

@@ -1,0 +1,704 @@
+"""Exercises of notebook 02: the block embedding, the two-level softmax, the exact search."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.model.partition import BlockPartition
+from cprec_lib.model.softmax import BlockSoftmax
+
+
+def vector_of(
+    item: int, cutoffs: tuple[int, ...], tables: list[Tensor], projections: list[Tensor]
+) -> Tensor:
+    """Vector [d] of one item; zeros for padding."""
+    if item == 0:
+        return torch.zeros(tables[0].shape[1])
+    block = bisect_left(cutoffs, item)
+    start = cutoffs[block - 1] if block > 0 else 0
+    row = tables[block][item - start - 1]
+    return projections[block - 1] @ row if block > 0 else row
+
+
+def _vector(
+    item: int,
+    cutoffs: tuple[int, ...],
+    tables: list[Tensor],
+    projections: list[Tensor],
+    find: Callable[..., int] = bisect_left,
+    first: int = 1,
+    transposed: bool = False,
+    aligned: bool = False,
+) -> Tensor:
+    """As `vector_of` without padding, with what a learner may get wrong as arguments."""
+    block = find(cutoffs, item)
+    if block == 0:
+        return tables[0][item - first]
+    row = tables[block][item - cutoffs[block - 1] - first]
+    matrix = projections[block if aligned else block - 1]
+    return row @ matrix if transposed else matrix @ row
+
+
+def _or_zeros(item: int, cutoffs: Any, tables: Any, projections: Any, **wrong: Any) -> Tensor:
+    if item == 0:
+        return torch.zeros(tables[0].shape[1])
+    return _vector(item, cutoffs, tables, projections, **wrong)
+
+
+def _whole_rows(item: int, cutoffs: Any, tables: Any, projections: Any) -> Tensor:
+    """Looks a tail item up by its id, as if each table began at item 1."""
+    if item == 0:
+        return torch.zeros(tables[0].shape[1])
+    block = bisect_left(cutoffs, item)
+    row: Tensor = tables[block][item - 1]
+    return projections[block - 1] @ row if block > 0 else row
+
+
+def _use_vector(
+    answer: Any,
+    item: int,
+    cutoffs: tuple[int, ...],
+    tables: list[list[list[float]]],
+    projections: list[list[list[float]]],
+) -> Any:
+    to_tensors = [torch.tensor(table) for table in tables]
+    return answer(item, cutoffs, to_tensors, [torch.tensor(matrix) for matrix in projections])
+
+
+_TWO = ((2,), [[[1.0, 0.0], [0.0, 1.0]], [[3.0], [-1.0]]], [[[1.0], [2.0]]])
+_THREE = (
+    (1, 3),
+    [[[5.0, 6.0]], [[1.0, 2.0], [3.0, 4.0]], [[1.0, -1.0], [2.0, 0.0], [0.0, 7.0]]],
+    [[[1.0, 1.0], [0.0, 2.0]], [[0.0, 3.0], [1.0, 0.0]]],
+)
+
+look_up = Problem(
+    title="Look one item up",
+    task="""\
+The module looks up a whole batch. Write the look-up of a single item, without masks:
+`vector_of(item, cutoffs, tables, projections)`. `item` is an id from 0 to $N$, `cutoffs` a tuple.
+`tables` is a list of tensors, one a block, of shape $[k_j, d_j]$: items by block width.
+`projections` is a list of tensors of shape $[d, d_j]$, one a *tail* block, so `projections[0]`
+belongs to `tables[1]`. Return
+the item's vector, a tensor of shape $[d]$; padding has the zero vector.
+
+By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0) and
+(0, 1), the tail's table the rows (3) and (−1), and the projection is the column (1, 2). Item 4 is
+the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the answer is
+`tensor([-1., -2.])`.""",
+    minutes=8,
+    difficulty="medium",
+    purpose="It shows which numbers an item owns, and which it shares with its block.",
+    answer=vector_of,
+    slips=(
+        Slip(
+            _vector,
+            "Padding, id 0, gets an item's row here. Its index comes out as −1, and −1 is a valid "
+            "index: the last row.",
+        ),
+        Slip(
+            partial(_or_zeros, find=bisect_right),
+            "An item whose id equals a cutoff lands in the next block. A cutoff is the last id of "
+            "its block.",
+        ),
+        Slip(
+            partial(_or_zeros, first=0),
+            "The rows are off by one. The first item of a block has row 0 of its table.",
+        ),
+        Slip(
+            partial(_or_zeros, transposed=True),
+            "The projection is turned the wrong way. It has one row for each of the d numbers of "
+            "the result.",
+        ),
+        Slip(
+            partial(_or_zeros, aligned=True),
+            "A tail block uses the projection of another block. The head has none, so the two "
+            "lists are not aligned.",
+        ),
+        Slip(
+            _whole_rows,
+            "The row within a block is not the item's id: each table begins anew, after the "
+            "cutoff before it.",
+        ),
+    ),
+    hints=(
+        "Three questions: in which block is the item, which row of that block's table is it, and "
+        "does the row need a projection?",
+        "The block's number is the number of cutoffs that are smaller than the item. The row is "
+        "counted from the cutoff before the block.",
+        "`bisect.bisect_left(cutoffs, item)` gives the block. A matrix of shape [d, d_j] times a "
+        "row of d_j numbers (`@`) gives d numbers. Treat id 0 before all else.",
+    ),
+    cases=(
+        (2, *_THREE),
+        (1, *_THREE),
+        (0, *_THREE),
+        (3, *_THREE),
+        (5, *_THREE),
+        (6, *_THREE),
+        (4, *_TWO),
+    ),
+    use=_use_vector,
+    why="The library looks every id up in every block and keeps the right vector. That is more "
+    "work, but its shapes do not depend on the ids, so a GPU need not wait to see them.",
+)
+
+
+def log_prob_of(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    """Log-probability of one item in the two-level softmax."""
+    root = root_logits.log_softmax(0)
+    place = item - 1
+    head_size = len(root) - len(tail_logits)
+    if place < head_size:
+        return root[place]
+    place -= head_size
+    for token, logits in enumerate(tail_logits, start=head_size):
+        if place < len(logits):
+            return root[token] + logits.log_softmax(0)[place]
+        place -= len(logits)
+    raise ValueError(f"there is no item {item}")
+
+
+def _tree_column(
+    item: int, root_logits: Tensor, tail_logits: list[Tensor], join: Callable[..., Tensor]
+) -> Tensor:
+    """Column of one item, where `join(root, token, logits)` makes a tail block's columns."""
+    root = root_logits.log_softmax(0)
+    head_size = len(root) - len(tail_logits)
+    tails = [join(root, head_size + number, logits) for number, logits in enumerate(tail_logits)]
+    return torch.cat([root[:head_size], *tails])[item - 1]
+
+
+def _first_token(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    head_size = len(root_logits) - len(tail_logits)
+    return _tree_column(
+        item,
+        root_logits,
+        tail_logits,
+        lambda root, token, logits: root[head_size] + logits.log_softmax(0),
+    )
+
+
+def _no_tokens_in_the_root(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    head_size = len(root_logits) - len(tail_logits)
+    parts = [root_logits[:head_size].log_softmax(0)]
+    tokens = root_logits[head_size:].log_softmax(0)
+    for token, logits in zip(tokens, tail_logits, strict=True):
+        parts.append(token + logits.log_softmax(0))
+    return torch.cat(parts)[item - 1]
+
+
+def _head_alone(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    head_logits = root_logits[: len(root_logits) - len(tail_logits)]
+    if item <= len(head_logits):
+        return head_logits.log_softmax(0)[item - 1]
+    return log_prob_of(item, root_logits, tail_logits)
+
+
+def _tokens_are_items(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    root = root_logits.log_softmax(0)
+    tokens = root[-len(tail_logits) :]
+    tails = [token + tail.log_softmax(0) for token, tail in zip(tokens, tail_logits, strict=True)]
+    return torch.cat([root, *tails])[item - 1]
+
+
+def _one_softmax(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
+    head_size = len(root_logits) - len(tail_logits)
+    return torch.cat([root_logits[:head_size], *tail_logits]).log_softmax(0)[item - 1]
+
+
+def _use_log_prob(
+    answer: Any, item: int, exp_root_logits: list[float], exp_tail_logits: list[list[float]]
+) -> Any:
+    root = torch.tensor(exp_root_logits).log()
+    found = answer(item, root, [torch.tensor(tail).log() for tail in exp_tail_logits])
+    # A plain number is as good as a tensor that holds one.
+    return found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
+
+
+log_probability = Problem(
+    title="One log-probability of the tree",
+    task="""\
+Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector, whose logits have
+been computed. `root_logits` is a tensor: one logit for each head item, then one for the token of
+each tail block. `tail_logits` is a list with one tensor a tail block, which has a logit for each of
+the block's items. `item` is an id from 1 to $N$. Return its log-probability, one number. The sizes
+of the blocks are not given: read them off the logits.
+
+By hand: the exponentials of the root's logits are 5, 3 and 2, those of the only tail block 1 and 3.
+So there are two head items and one token. Item 4 is the second of the tail block:
+$p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1.897$.""",
+    minutes=8,
+    difficulty="medium",
+    purpose="Scoring one item needs the root and a single block, and this shows which.",
+    answer=log_prob_of,
+    slips=(
+        Slip(
+            lambda item, *logits: log_prob_of(item + 1, *logits),
+            "This is the log-probability of another item. Ids begin at 1, indices at 0.",
+        ),
+        Slip(
+            partial(_tree_column, join=lambda root, token, logits: logits.log_softmax(0)),
+            "A tail item has its probability inside its block here: *if* the block is chosen. "
+            "What is missing is how probable that is.",
+        ),
+        Slip(
+            partial(
+                _tree_column,
+                join=lambda root, token, logits: root[token] * logits.log_softmax(0),
+            ),
+            "Two logarithms are multiplied. A product of probabilities is another operation "
+            "between their logarithms.",
+        ),
+        Slip(
+            partial(_tree_column, join=lambda root, token, logits: root[token] + logits),
+            "The logits of the tail block are added as they are. The block's probabilities have to "
+            "sum to what its token received.",
+        ),
+        Slip(
+            _first_token,
+            "A tail block uses the token of another block. The tokens stand in the order of the "
+            "blocks.",
+        ),
+        Slip(
+            _no_tokens_in_the_root,
+            "Head items and block tokens are in two softmaxes here. At the root they compete with "
+            "each other, in one.",
+        ),
+        Slip(
+            _head_alone,
+            "A head item's softmax runs over the head alone here. The tokens stand in the root too "
+            "and get their part.",
+        ),
+        Slip(
+            _one_softmax,
+            "This is one softmax over all items, the flat version: the tokens are not used.",
+        ),
+        Slip(
+            _tokens_are_items,
+            "The block tokens are counted as items. They follow the head in the root, but no id "
+            "belongs to them: the first id after the head is the first item of block 2.",
+        ),
+        Slip(
+            lambda *case: -log_prob_of(*case),
+            "This is the negative log-likelihood. The logarithm of a probability is not above 0.",
+        ),
+        Slip(
+            lambda *case: log_prob_of(*case).exp(),
+            "This is the probability. Asked for is its logarithm.",
+        ),
+    ),
+    hints=(
+        "The root has one entry for each head item and one for each tail block. How many head "
+        "items are there, then?",
+        "If the item is not in the head, walk through the tail blocks and take the size of each "
+        "block that you pass off its place, until it falls inside one.",
+        "Two uses of `log_softmax(0)`: one over the whole root, one over the item's block. The "
+        "logarithm of a product is a sum.",
+    ),
+    cases=(
+        (3, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
+        (4, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
+        (2, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
+        (2, [4.0, 3.0, 3.0], [[2.0, 6.0], [1.0, 1.0, 2.0]]),
+        (6, [4.0, 2.0, 4.0], [[2.0, 6.0], [1.0, 1.0, 2.0]]),
+    ),
+    use=_use_log_prob,
+    why="For an item of the head no tail block is touched, and for a tail item one: that is why "
+    "the loss of the tree is cheaper than a softmax over all items.",
+)
+
+
+def root_targets(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
+    """Index of each target in the root's logits."""
+    block = torch.bucketize(targets, torch.tensor(cutoffs))
+    return torch.where(block == 0, targets, cutoffs[0] + block) - 1
+
+
+def _root_targets(
+    targets: Tensor, cutoffs: tuple[int, ...], head: int = -1, tail: int = -1, right: bool = False
+) -> Tensor:
+    """As `root_targets`, with what a learner may get wrong as arguments."""
+    block = torch.bucketize(targets, torch.tensor(cutoffs), right=right)
+    return torch.where(block == 0, targets + head, cutoffs[0] + block + tail)
+
+
+def _one_token(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
+    return torch.where(targets <= cutoffs[0], targets - 1, cutoffs[0])
+
+
+def _tokens_first(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
+    block = torch.bucketize(targets, torch.tensor(cutoffs))
+    return torch.where(block == 0, targets - 1 + len(cutoffs), block - 1)
+
+
+root_loss = Problem(
+    title="What the root is asked",
+    task="""\
+The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`, which takes
+indices into the root's logits: head items first, then the block tokens, all counted from 0. Write
+`root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to $N$, `cutoffs` a
+tuple. Return the indices, a tensor $[T]$ of 64-bit integers, as ids are.
+
+By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
+(items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
+`root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
+    minutes=5,
+    difficulty="easy",
+    purpose="For the root all items of a tail block are one and the same answer.",
+    answer=root_targets,
+    slips=(
+        Slip(
+            partial(_root_targets, head=0),
+            "The head items are one too high. Item 1 has the first of the root's logits.",
+        ),
+        Slip(
+            partial(_root_targets, tail=0),
+            "The block tokens are one too high. The head has no token: the first token is that of "
+            "block 2, and it follows the last head item at once.",
+        ),
+        Slip(
+            partial(_root_targets, head=0, tail=0),
+            "All indices are one too high. Ids begin at 1, indices at 0.",
+        ),
+        Slip(
+            partial(_root_targets, right=True),
+            "An item whose id equals a cutoff lands in the next block. A cutoff is the last id of "
+            "its block.",
+        ),
+        Slip(
+            lambda targets, cutoffs: targets - 1,
+            "The tail items keep a number of their own. The root has no entry for them, only one "
+            "for their block.",
+        ),
+        Slip(
+            lambda targets, cutoffs: torch.bucketize(targets, torch.tensor(cutoffs)),
+            "This is the number of each target's block, counted from 0. In the root every head "
+            "item has an entry of its own, and the tokens follow.",
+        ),
+        Slip(
+            _one_token,
+            "All tail items are given one token. Each tail block has its own.",
+        ),
+        Slip(
+            _tokens_first,
+            "The block tokens come first here. In the root they come last.",
+        ),
+    ),
+    hints=(
+        "Write down the entries of the root for cutoffs (2, 4), with their indices. Which entry "
+        "answers for item 4?",
+        "`torch.bucketize(targets, torch.tensor(cutoffs))` gives the block of each target, with 0 "
+        "for the head. The tokens begin at index $k_1$, which is the first cutoff.",
+        "`torch.where` chooses between two results: one for targets in the head, one for the "
+        "others.",
+    ),
+    cases=(
+        (torch.tensor([1, 4, 5]), (2, 4)),
+        (torch.tensor([1, 2, 3, 4, 5, 6, 9]), (2, 4)),
+        (torch.tensor([7, 3, 4, 20, 11]), (3, 7, 11)),
+        (torch.tensor([2, 1]), (1,)),
+    ),
+    why="A target in the tail adds a second loss inside its block, where its index is counted from "
+    "the start of the block. `BlockSoftmax.nll` adds the two.",
+)
+
+
+def tree_logits(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    """Logits of the root, and of each tail block, with which a tree gives the probabilities p."""
+    head, *tails = p.tensor_split(cutoffs)
+    tokens = torch.stack([tail.sum() for tail in tails])
+    return torch.cat([head, tokens]).log(), [tail.log() for tail in tails]
+
+
+def _with_tokens(token: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    """The answer in which `token(tail)` is the logit of a tail block's token."""
+
+    def answer(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+        head, *tails = p.tensor_split(cutoffs)
+        tokens = torch.stack([token(tail) for tail in tails])
+        return torch.cat([head.log(), tokens]), [tail.log() for tail in tails]
+
+    return answer
+
+
+def _probabilities(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    root, tails = tree_logits(p, cutoffs)
+    return root.exp(), [tail.exp() for tail in tails]
+
+
+def _early_tokens(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    root, tails = tree_logits(p, cutoffs)
+    return root.roll(len(tails)), tails
+
+
+def _token_for_the_head(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    root, tails = tree_logits(p, cutoffs)
+    return torch.cat([root, p[: cutoffs[0]].sum().log().reshape(1)]), tails
+
+
+def _use_tree(answer: Any, p: list[float], cutoffs: tuple[int, ...]) -> Any:
+    """Probabilities that `BlockSoftmax` gives with these logits, or what is wrong with them."""
+    found = answer(torch.tensor(p), cutoffs)
+    if found is None or found is ...:
+        return None
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        return f"the answer gives `{found!r}`; a pair is expected, the root's logits and a list."
+    root, tails = found
+    partition = BlockPartition(len(p), cutoffs, (1,) * (len(cutoffs) + 1))
+    softmax = BlockSoftmax(partition)
+    if not isinstance(tails, Sequence) or len(tails) != len(cutoffs):
+        return f"the second part should be a list of tensors, one a tail block: {len(cutoffs)}."
+    modules = [softmax.root, *softmax.tail_tables]
+    names = ["the root", *(f"block {number + 2}" for number in range(len(tails)))]
+    with torch.no_grad():
+        for module, logits, name in zip(modules, [root, *tails], names, strict=True):
+            shape = [len(module.weight)]
+            if not isinstance(logits, Tensor) or [*logits.shape] != shape:
+                got = [*logits.shape] if isinstance(logits, Tensor) else type(logits).__name__
+                return f"the logits of {name} should be a tensor {shape}; the answer gives {got}."
+            module.weight.copy_(logits.unsqueeze(1))
+        for projection in softmax.tail_projections.parameters():
+            projection.fill_(1)
+        return softmax.log_prob(torch.ones(1, 1))[0].exp()
+
+
+def _judge_tree(got: Any, right: Any) -> str:
+    if isinstance(got, str):
+        return got
+    if torch.allclose(got, right, rtol=1e-4, atol=1e-6):
+        return ""
+    given, asked = ([round(value, 4) for value in p.tolist()] for p in (got, right))
+    return f"with these logits the tree gives `{given}`; asked for is `{asked}`."
+
+
+any_tree = Problem(
+    title="A tree for any probabilities",
+    task="""\
+Can a tree give every set of probabilities, or does the tree itself rule some out? Write
+`tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
+`cutoffs` is a tuple. Return a pair. First the logits of the root, a tensor: one for each head item,
+then one for each tail block's token. Second a list with one tensor a tail block: a logit for each
+of its items. The check puts them into a `BlockSoftmax`, which has to give the probabilities `p`.
+More than one answer is right.
+
+By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logits $\\ln 5$,
+$\\ln 3$ and $\\ln 2$ gives 0.5, 0.3 and 0.2 for the token. A tail block with $\\ln 1$ and
+$\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
+    minutes=10,
+    difficulty="hard",
+    purpose="It tells what the tree costs by itself apart from what the narrow blocks cost.",
+    answer=tree_logits,
+    slips=(
+        Slip(
+            _probabilities,
+            "These are probabilities. The softmax takes the exponential of what it is given.",
+        ),
+        Slip(
+            _with_tokens(lambda tail: tail.max().log()),
+            "The token has the probability of the block's best item. It stands for all of them.",
+        ),
+        Slip(
+            _with_tokens(lambda tail: tail.mean().log()),
+            "The token has the mean probability of the block's items. What does a block hand out?",
+        ),
+        Slip(
+            _with_tokens(lambda tail: tail.log().sum()),
+            "The logarithms of a block's items are added, which multiplies their probabilities. "
+            "That an item of the block comes next is one *or* another.",
+        ),
+        Slip(
+            _early_tokens,
+            "The tokens come first in this root. They have to come last.",
+        ),
+        Slip(
+            _token_for_the_head,
+            "This root has a token too many: the head's items stand in the root themselves.",
+        ),
+    ),
+    hints=(
+        "Begin with probabilities: what must the root give to a token, and what must a block give "
+        "to its items?",
+        "A token must receive what the block's items have together. Inside the block only the "
+        "ratios of its items matter.",
+        "The logarithm of a probability can serve as its logit: the exponential undoes it, and the "
+        "softmax divides by the sum. `tensor_split(cutoffs)` cuts a tensor at the cutoffs.",
+    ),
+    cases=(
+        ([0.5, 0.3, 0.05, 0.15], (2,)),
+        ([0.1, 0.05, 0.15, 0.2, 0.1, 0.4], (1, 3)),
+        ([0.02, 0.28, 0.1, 0.1, 0.05, 0.25, 0.2], (3, 5)),
+    ),
+    use=_use_tree,
+    judge=_judge_tree,
+    why="So for one history the tree rules nothing out. What limits it is that one weight matrix "
+    "must serve all histories, and that the rows of a tail block are narrow.",
+)
+
+
+def blocks_to_open(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
+    """Numbers of the tail blocks that are computed, the most probable token first."""
+    head_size, opened = len(root) - len(inside), []
+    best = root[:head_size].topk(k).values
+    for tail in root[head_size:].argsort(descending=True).tolist():
+        token = root[head_size + tail]
+        if token <= best[-1]:
+            break
+        opened.append(tail + 2)
+        best = torch.cat([best, token * inside[tail]]).topk(k).values
+    return opened
+
+
+def _opened(
+    root: Tensor,
+    inside: list[Tensor],
+    k: int,
+    order: str = "best",
+    rival: int = -1,
+    learn: bool = True,
+    scale: bool = True,
+    first: int = 2,
+    beats: Callable[..., Any] = torch.gt,
+) -> list[int]:
+    """As `blocks_to_open`, with what a learner may get wrong as arguments."""
+    head_size, opened = len(root) - len(inside), []
+    best = root[:head_size].topk(k).values
+    tails = [*range(len(inside))]
+    if order != "blocks":
+        tails = root[head_size:].argsort(descending=order == "best").tolist()
+    for tail in tails:
+        token = root[head_size + tail]
+        if beats(token, best[rival]):
+            opened.append(tail + first)
+            found = token * inside[tail] if scale else inside[tail]
+            best = torch.cat([best, found]).topk(k).values if learn else best
+    return opened
+
+
+def _in_the_list(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
+    """The blocks that hold one of the k best items."""
+    head_size = len(root) - len(inside)
+    tails = [token * tail for token, tail in zip(root[head_size:], inside, strict=True)]
+    last = torch.cat([root[:head_size], *tails]).topk(k).values[-1]
+    order = root[head_size:].argsort(descending=True).tolist()
+    return [tail + 2 for tail in order if (tails[tail] >= last).any()]
+
+
+def _early_stopping(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
+    head_size = len(root) - len(inside)
+    return [place - head_size + 2 for place in root.topk(k).indices.tolist() if place >= head_size]
+
+
+def _use_search(answer: Any, root: list[float], inside: list[list[float]], k: int) -> Any:
+    return answer(torch.tensor(root), [torch.tensor(tail) for tail in inside], k)
+
+
+search = Problem(
+    title="The blocks that must be opened",
+    task="""\
+`our_top_k` takes the tail blocks in their order. It may open a block for nothing: a later one can
+hold better items. Take the most probable token first. Write `blocks_to_open(root, inside, k)`.
+`root` is a tensor of the root's *probabilities*, those of the head items, then those of the tokens.
+`inside` is a list with one tensor a tail block, the probabilities of its items inside the block; it
+may be used once the block is open.
+The head has `k` items or more, and no two tokens are equal. Return the numbers of the blocks that
+are opened, as a list, in the order in which they are opened. The tail blocks have the numbers 2 to
+$n$. A block whose token is only as probable as the `k`-th best item so far stays closed.
+
+By hand, with `k = 2`: the root is (0.30, 0.10, 0.25, 0.35), two head items and the tokens of blocks
+2 and 3. Inside block 2 the items have 0.5 and 0.5, inside block 3 0.8 and 0.2. The two best so far
+are 0.30 and 0.10. Block 3 has the larger token, 0.35 > 0.10, so it is opened: its items have 0.28
+and 0.07. Now the two best are 0.30 and 0.28. The token of block 2, 0.25, is below 0.28. The answer
+is `[3]`; in the order of the blocks both would be opened.""",
+    minutes=12,
+    difficulty="hard",
+    purpose="The order of the search costs nothing and decides how much of the tail is computed.",
+    answer=blocks_to_open,
+    slips=(
+        Slip(
+            partial(_opened, order="blocks"),
+            "This takes the blocks in the order of their numbers. Which block is most likely to "
+            "raise the bar for the others?",
+        ),
+        Slip(
+            partial(_opened, order="worst"),
+            "This begins with the least probable token.",
+        ),
+        Slip(
+            partial(_opened, learn=False),
+            "All tokens are compared with the head alone. What an opened block holds counts among "
+            "the best so far.",
+        ),
+        Slip(
+            partial(_opened, rival=0),
+            "The tokens are compared with the best item so far. A list of k has room for more: "
+            "which place must an item beat to enter?",
+        ),
+        Slip(
+            partial(_opened, scale=False),
+            "The probabilities inside a block are taken as they are. They hold only if the block "
+            "is chosen.",
+        ),
+        Slip(
+            _early_stopping,
+            "This is the early-stopping rule: tokens take places from items. Compare a token with "
+            "items only.",
+        ),
+        Slip(
+            _in_the_list,
+            "These are the blocks that have an item in the list of k. That is known only after "
+            "they have been opened, and others had to be opened to be sure.",
+        ),
+        Slip(
+            partial(_opened, beats=torch.ge),
+            "A block is opened whose token is as probable as the k-th best item. None of its items "
+            "could be more probable than that one.",
+        ),
+        Slip(
+            lambda *case: sorted(blocks_to_open(*case)),
+            "The blocks are right, sorted by their numbers. Asked for is the order in which they "
+            "are opened.",
+        ),
+        Slip(
+            partial(_opened, first=0),
+            "The blocks are right, their numbers are not: the first tail block has the number 2.",
+        ),
+        Slip(
+            partial(_opened, first=1),
+            "The blocks are right, their numbers are one too low: the head is block 1.",
+        ),
+    ),
+    hints=(
+        "Keep two things up to date: the k best probabilities so far, and the list of opened "
+        "blocks.",
+        "Once a token is too small, what about the tokens after it?",
+        "`argsort(descending=True)` on the tokens gives the order. After a block is opened, join "
+        "its items' probabilities (token times inside) to the best ones and keep the k largest.",
+    ),
+    cases=(
+        ([0.30, 0.10, 0.25, 0.35], [[0.5, 0.5], [0.8, 0.2]], 2),
+        (
+            [0.20, 0.125, 0.05, 0.05, 0.125, 0.27, 0.18],
+            [[0.9, 0.1], [0.4, 0.3, 0.3], [0.9, 0.1]],
+            2,
+        ),
+        (
+            [0.16, 0.05, 0.04, 0.17, 0.18, 0.19, 0.21],
+            [[0.5, 0.5], [0.25, 0.75], [0.3, 0.3, 0.4], [0.2, 0.2, 0.2, 0.4]],
+            3,
+        ),
+        ([0.6, 0.2, 0.1, 0.06, 0.04], [[1.0], [0.5, 0.5]], 3),
+        ([0.375, 0.125, 0.3, 0.125, 0.075], [[0.4, 0.4, 0.2], [0.5, 0.5], [0.5, 0.5]], 2),
+    ),
+    use=_use_search,
+    why="In this order a block is opened only if its token is at least as probable as the k-th "
+    "best item of the whole catalogue. A search by this bound that opened fewer blocks could not "
+    "know that it missed nothing.",
+)

@@ -1,0 +1,551 @@
+"""Exercises of notebook 01: counting, cutting and paying for a catalogue."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.data.popularity import block_table
+from cprec_lib.model.partition import BlockPartition
+
+Events = list[tuple[str, str, int]]
+
+
+def training_counts(events: Events) -> dict[str, int]:
+    """Interactions of each item in the training part of leave-one-out."""
+    histories = defaultdict(list)
+    for user, item, _ in sorted(events, key=lambda event: event[2]):
+        histories[user].append(item)
+    counts = {item: 0 for _, item, _ in events}
+    for history in histories.values():
+        for item in history[:-2]:
+            counts[item] += 1
+    return counts
+
+
+def _counts(events: Events, held_out: int = 2, by_time: bool = True) -> dict[str, int]:
+    """As `training_counts`, with what a learner may get wrong as arguments."""
+    histories = defaultdict(list)
+    for user, item, _ in sorted(events, key=lambda event: event[2]) if by_time else events:
+        histories[user].append(item)
+    counts = Counter({item: 0 for _, item, _ in events})
+    for history in histories.values():
+        counts.update(history[: len(history) - held_out])
+    return dict(counts)
+
+
+def _sorted_tuples(events: Events) -> dict[str, int]:
+    return _counts(sorted(events), by_time=False)
+
+
+def _only_seen(events: Events) -> dict[str, int]:
+    return {item: count for item, count in training_counts(events).items() if count > 0}
+
+
+def _end_of_the_log(events: Events) -> dict[str, int]:
+    in_order = sorted(events, key=lambda event: event[2])
+    trained = Counter(item for _, item, _ in in_order[:-2])
+    return {item: trained[item] for _, item, _ in events}
+
+
+counts = Problem(
+    title="Count in the training part",
+    task="""\
+Write `training_counts(events)`. `events` is a list of tuples `(user, item, time)` in no particular
+order; a user's times are all different, and every user has three events or more. Return a dict
+with the number of interactions of each item in the training part of the leave-one-out split. Every
+item of the log must be in it.
+
+By hand, with these seven events:
+
+    ("ann", "B", 1), ("bob", "C", 1), ("ann", "A", 3), ("ann", "B", 2),
+    ("ann", "A", 4), ("bob", "A", 2), ("bob", "C", 3)
+
+Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so the answer is
+`{"A": 0, "B": 2, "C": 1}`.""",
+    minutes=6,
+    difficulty="easy",
+    purpose="All ids of the course rest on this count, and a count that has seen the test is a "
+    "leak.",
+    answer=training_counts,
+    slips=(
+        Slip(
+            lambda events: _counts(events, held_out=0),
+            "This counts the whole log. The held-out items stand for the future: what may be "
+            "counted is what is left of a sequence when they are gone.",
+        ),
+        Slip(
+            lambda events: _counts(events, held_out=1),
+            "This leaves out one item of each user. Leave-one-out keeps two: one for the test, and "
+            "one for what?",
+        ),
+        Slip(
+            lambda events: _counts(events, by_time=False),
+            "This takes the order of the list for the order of time. The first line of a log need "
+            "not be the first event.",
+        ),
+        Slip(
+            _sorted_tuples,
+            "Tuples are sorted by their first part, then by the second: by user, then by item. The "
+            "time comes last.",
+        ),
+        Slip(
+            _only_seen,
+            "The counts are right, but an item that occurs only among the held-out ones is "
+            "missing. It needs an id as well, so it needs a count: which one?",
+        ),
+        Slip(
+            _end_of_the_log,
+            "This cuts the last two events off the whole log. Each user has held-out items of "
+            "their own.",
+        ),
+    ),
+    hints=(
+        "Three steps: each user's items in order of time, the training part of each, the count.",
+        "Sort the events by time first, then put them into one list a user: each list is then in "
+        "order. A dict of lists does it.",
+        "Start the counts with 0 for every item of `events`. A slice takes the last two items off "
+        "a list, whatever its length.",
+    ),
+    cases=(
+        (
+            [
+                ("ann", "B", 1),
+                ("bob", "C", 1),
+                ("ann", "A", 3),
+                ("ann", "B", 2),
+                ("ann", "A", 4),
+                ("bob", "A", 2),
+                ("bob", "C", 3),
+            ],
+        ),
+        (
+            [
+                ("dan", "F", 30),
+                ("eve", "D", 35),
+                ("dan", "D", 10),
+                ("dan", "E", 20),
+                ("eve", "D", 55),
+                ("dan", "D", 40),
+                ("dan", "D", 25),
+                ("eve", "F", 25),
+                ("fay", "D", 90),
+                ("fay", "E", 80),
+                ("fay", "G", 70),
+                ("eve", "E", 15),
+                ("fay", "H", 95),
+            ],
+        ),
+    ),
+    why="An item with count 0 is in the catalogue all the same: it has an id at the end, a row in "
+    "the tables, and nothing to train it.",
+)
+
+
+def cut_windows(sequence: list[int], max_len: int) -> list[list[int]]:
+    """Windows of max_len + 1 items, counted from the end, padded with 0 on the left."""
+    windows, end = [], len(sequence)
+    while end > 1:
+        window = sequence[max(0, end - max_len - 1) : end]
+        windows.append([0] * (max_len + 1 - len(window)) + window)
+        end -= max_len
+    return windows
+
+
+def _windows(
+    sequence: list[int], length: int, step: int, shortest: int = 2, left: bool = True
+) -> list[list[int]]:
+    """As `cut_windows`, with what a learner may get wrong as arguments."""
+    windows = []
+    for end in range(len(sequence), shortest - 1, -step):
+        window = sequence[max(0, end - length) : end]
+        padding = [0] * (length - len(window))
+        windows.append(padding + window if left else window + padding)
+    return windows
+
+
+def _negative_slices(sequence: list[int], max_len: int) -> list[list[int]]:
+    ends = range(len(sequence), 1, -max_len)
+    windows = [sequence[end - max_len - 1 : end] for end in ends]
+    return [[0] * (max_len + 1 - len(window)) + window for window in windows]
+
+
+def _windows_from_the_start(sequence: list[int], max_len: int) -> list[list[int]]:
+    windows = [
+        sequence[start : start + max_len + 1] for start in range(0, len(sequence) - 1, max_len)
+    ]
+    return [[0] * (max_len + 1 - len(window)) + window for window in windows]
+
+
+windows = Problem(
+    title="Cut a sequence into windows",
+    task="""\
+Write `cut_windows(sequence, max_len)`. `sequence` is a user's training part, a list of ids, and
+`max_len` is $L$. Return the training windows as a list of lists with $L + 1$ ids each, the window
+at the end of the sequence first. A window that would hold one item, or none, is left out: there is
+nothing to predict in it.
+
+By hand: `cut_windows([5, 3, 8, 1], 2)` is `[[3, 8, 1], [0, 5, 3]]`. The windows overlap by the 3,
+so each of the steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
+    minutes=10,
+    difficulty="medium",
+    purpose="A step that no window holds is never learnt, and one that two windows hold counts "
+    "double.",
+    answer=cut_windows,
+    slips=(
+        Slip(
+            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len + 1),
+            "These windows have no item in common. The step from the last item of one window to "
+            "the first item of the next is then in no window.",
+        ),
+        Slip(
+            lambda sequence, max_len: _windows(sequence, max_len + 1, 1),
+            "These windows move on by one item each, so that most steps are in several windows.",
+        ),
+        Slip(
+            lambda sequence, max_len: _windows(sequence, max_len, max_len - 1),
+            "These windows have L items. The model reads L of them and must predict L: with how "
+            "many in all?",
+        ),
+        Slip(
+            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len, left=False),
+            "The padding is on the right. The item to predict last must stand in the last place.",
+        ),
+        Slip(
+            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len, shortest=1),
+            "One window holds a single item. Where is the step that it should teach?",
+        ),
+        Slip(
+            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len)[::-1],
+            "The windows are right; their order is not. The one at the end comes first.",
+        ),
+        Slip(
+            _negative_slices,
+            "Items are missing from the short window. Where its slice begins before the sequence "
+            "does, the start is negative, and Python counts a negative index from the end.",
+        ),
+        Slip(
+            _windows_from_the_start,
+            "These windows are counted from the start. Counted from the end, only the window with "
+            "the oldest items is short.",
+        ),
+    ),
+    hints=(
+        "Write down, for a sequence of 6 items and L = 2, the place where each window ends. How "
+        "far apart are they?",
+        "A loop over the ends, from the length of the sequence down in steps of L, while at least "
+        "two items are left before the end.",
+        "The slice from `end - max_len - 1` to `end`; where the first number would be negative it "
+        "must be 0. What the slice lacks in length goes in front as zeros.",
+    ),
+    cases=(
+        ([5, 3, 8, 1], 2),
+        ([5, 3, 8, 1, 6], 2),
+        ([4, 9], 3),
+        ([7], 2),
+        ([*range(1, 13)], 4),
+        ([*range(1, 14)], 4),
+    ),
+    why="With L = 1 each window is one step, a pair of items. The number of windows is the number "
+    "of steps divided by L, rounded up.",
+)
+
+
+def head_of(counts: dict[int, int], share: float) -> list[int]:
+    """Original ids of the smallest head that has `share` of the interactions."""
+    by_popularity = sorted(counts, key=lambda item: (-counts[item], item))
+    size = served = 0
+    while served < share * sum(counts.values()):
+        served += counts[by_popularity[size]]
+        size += 1
+    return by_popularity[:size]
+
+
+def _head(ordered: Sequence[int], counts: dict[int, int], share: float) -> list[int]:
+    """The first items of `ordered` that have the share."""
+    served = np.cumsum([counts[item] for item in ordered])
+    size = int(np.searchsorted(served, share * served[-1])) + 1
+    return list(ordered[:size])
+
+
+def _over(counts: dict[int, int], share: float) -> list[int]:
+    ordered = head_of(counts, 1)
+    served = np.cumsum([counts[item] for item in ordered])
+    return ordered[: int((served <= share * served[-1]).sum()) + 1]
+
+
+def _under(counts: dict[int, int], share: float) -> list[int]:
+    ordered = head_of(counts, 1)
+    served = np.cumsum([counts[item] for item in ordered])
+    return ordered[: int((served <= share * served[-1]).sum())]
+
+
+head = Problem(
+    title="A head for a share of the interactions",
+    task="""\
+`top_share` goes from a share of the items to their share of the interactions. Go the other way:
+write `head_of(counts, share)`. `counts` is a dict from original item id to count, in no particular
+order. Put the items in the order of popularity, equal counts by original id, and return the
+smallest head that has at least `share` of all interactions: a list of original ids, the most
+popular first. `share` is between 0 and 1.
+
+By hand: `head_of({7: 1, 3: 5, 9: 1, 5: 1}, 0.75)`. The order is 3, 5, 7, 9, with counts 5, 1, 1
+and 1. The head needs 6 of the 8 interactions. Item 3 has 5 of them, items 3 and 5 have 6, so the
+answer is `[3, 5]`.""",
+    minutes=8,
+    difficulty="medium",
+    purpose="A cut can be chosen by what it should serve instead of by its size.",
+    answer=head_of,
+    slips=(
+        Slip(
+            lambda counts, share: head_of(counts, 1)[: round(share * len(counts))],
+            "This head has the share of the items. Asked for is a share of the interactions.",
+        ),
+        Slip(
+            lambda counts, share: _head(
+                sorted(counts, key=lambda item: -counts[item]), counts, share
+            ),
+            "Equal counts stay in the order in which the dict lists them. Then two people with the "
+            "same data could number their items differently.",
+        ),
+        Slip(
+            lambda counts, share: _head(
+                sorted(counts, key=lambda item: (counts[item], item), reverse=True), counts, share
+            ),
+            "Among equal counts the highest original id comes first here. Turning a sort round "
+            "turns its ties round as well.",
+        ),
+        Slip(
+            lambda counts, share: _head(
+                sorted(counts, key=lambda item: (counts[item], item)), counts, share
+            ),
+            "This head begins with the least popular item. That is the order of a Lorenz curve.",
+        ),
+        Slip(
+            lambda counts, share: _head(sorted(counts), counts, share),
+            "The items stand in the order of their original ids. They have to be sorted by count.",
+        ),
+        Slip(
+            _over,
+            "A head that has exactly the share is enough; this one goes on for one item.",
+        ),
+        Slip(
+            _under,
+            "This head stops before it would pass the share, so it may have less. It should have "
+            "at least so much.",
+        ),
+    ),
+    hints=(
+        "Two steps: an order of the items, then a walk along it until enough is gathered.",
+        "`sorted` takes a `key`. A key that is a pair sorts by its first part, and equal first "
+        "parts by the second. How can one part fall while the other rises?",
+        "Sort by the pair of the negative count and the id. Then add items to a list for as long "
+        "as their sum is less than `share` times the sum of all counts.",
+    ),
+    cases=(
+        ({7: 1, 3: 5, 9: 1, 5: 1}, 0.75),
+        ({11: 3, 4: 9, 8: 3, 2: 20, 6: 1, 15: 9, 1: 3}, 0.5),
+        ({11: 3, 4: 9, 8: 3, 2: 20, 6: 1, 15: 9, 1: 3}, 0.875),
+        ({10: 2, 30: 2, 20: 2, 40: 2}, 0.25),
+    ),
+    why="The last items of such a head may be there for their ids alone: others with the same "
+    "count stay outside. Rare items are often tied with many others.",
+)
+
+
+def items_for_half(width: int, middle: int) -> int:
+    """Items from which on the bread holds more than half of NextItNet's parameters."""
+    return middle // (2 * width + 1) + 1
+
+
+half = Problem(
+    title="When the bread outweighs the filling",
+    task="""\
+Write `items_for_half(width, middle)`. NextItNet has rows of `width` numbers, and its middle layers
+have `middle` parameters. Return the smallest number of items with which the bread holds more than
+half of all parameters.
+
+By hand: with width 4 an item costs 9 parameters. If the middle layers have 90, the bread of 10
+items has 90 as well, which is half and not more. So `items_for_half(4, 90)` is `11`.""",
+    minutes=4,
+    difficulty="easy",
+    purpose="With fewer items no cut of the bread can halve the model.",
+    answer=items_for_half,
+    slips=(
+        Slip(
+            lambda width, middle: middle // (2 * width) + 1,
+            "Each item has one number more than its two rows. Which slice does it belong to?",
+        ),
+        Slip(
+            lambda width, middle: middle // width + 1,
+            "This counts one slice of bread. An item has a row in each.",
+        ),
+        Slip(
+            lambda width, middle: middle // (2 * width + 1),
+            "This is the last size at which the bread holds half or less.",
+        ),
+        Slip(
+            lambda width, middle: -(-middle // (2 * width + 1)),
+            "This is right unless the division comes out even: then the bread holds half, and not "
+            "more.",
+        ),
+        Slip(
+            lambda width, middle: middle // 2 // (2 * width + 1) + 1,
+            "Half of all parameters is not half of the middle's: the bread counts among all.",
+        ),
+    ),
+    hints=(
+        "If one of two parts holds more than half of the whole, how does it compare with the "
+        "other part?",
+        "The bread costs $2Nd + N$. Which whole number $N$ is the first that makes it larger than "
+        "`middle`?",
+        "Divide by what one item costs, without a remainder (`//`). What is left to do?",
+    ),
+    cases=((4, 90), (4, 91), (64, 99_840), (512, 6_303_744)),
+    why="The NextItNet of this section has 99,840 parameters in its middle layers at width 64, so "
+    "the point is 774 items. At width 512 it is 6,150: the middle grows with the square of the "
+    "width.",
+)
+
+
+def best_cutoffs(counts: list[int], width: int, budget: int) -> tuple[int, int]:
+    """The two cutoffs that give an interaction the widest row on average within a budget."""
+    chosen, best = (0, 0), 0.0
+    for cutoffs in combinations(range(1, len(counts)), 2):
+        partition = BlockPartition.decaying(len(counts), cutoffs, width, factor=4)
+        table = block_table(np.array(counts), partition)
+        mean_width = (table["width"] * table["share_of_interactions"]).sum()
+        if table["decomposed"].sum() <= budget and mean_width > best:
+            chosen, best = cutoffs, mean_width
+    return chosen
+
+
+def _search(
+    counts: list[int],
+    width: int,
+    budget: int,
+    projections: bool = True,
+    gain: Callable[[np.ndarray, np.ndarray, np.ndarray], float] = (
+        lambda sizes, widths, interactions: widths @ interactions
+    ),
+) -> tuple[int, int]:
+    """As `best_cutoffs`, with what a learner may get wrong as arguments."""
+    gains = {}
+    for pair in combinations(range(1, len(counts)), 2):
+        partition = BlockPartition.decaying(len(counts), pair, width, factor=4)
+        sizes, widths = np.array(partition.sizes), np.array(partition.widths)
+        if sizes @ widths + projections * width * widths[1:].sum() <= budget:
+            interactions = np.add.reduceat(counts, [0, *pair])
+            gains[pair] = gain(sizes, widths, interactions)
+    return max(gains, key=lambda pair: gains[pair])
+
+
+def _sizes(counts: list[int], width: int, budget: int) -> tuple[int, int]:
+    first, second = best_cutoffs(counts, width, budget)
+    return first, second - first
+
+
+def _use_cutoffs(answer: Any, counts: list[int], width: int, budget: int) -> Any:
+    """(cutoffs, budget, parameters by block, mean width), or what is wrong with the cutoffs."""
+    cutoffs = answer(counts, width, budget)
+    if cutoffs is None or cutoffs is ...:
+        return None
+    if not isinstance(cutoffs, tuple | list | np.ndarray) or len(cutoffs) != 2:
+        return f"the answer gives `{cutoffs!r}`; a pair of cutoffs is expected."
+    try:
+        partition = BlockPartition.decaying(len(counts), tuple(cutoffs), width, factor=4)
+    except ValueError as error:
+        return f"the answer gives `{tuple(cutoffs)}`: {error}."
+    table = block_table(np.array(counts), partition)
+    mean_width = float((table["width"] * table["share_of_interactions"]).sum())
+    return partition.cutoffs, budget, tuple(table["decomposed"].tolist()), mean_width
+
+
+def _judge_cutoffs(got: Any, right: Any) -> str:
+    if isinstance(got, str):
+        return got
+    cutoffs, budget, blocks, mean_width = got
+    if sum(blocks) > budget:
+        costs = " + ".join(map(str, blocks))
+        return (
+            f"the cutoffs `{cutoffs}` need {costs} = {sum(blocks)} parameters, block by block; "
+            f"the budget is {budget}."
+        )
+    if mean_width < right[-1] * (1 - 1e-6):
+        return (
+            f"the cutoffs `{cutoffs}` keep to the budget and give an interaction "
+            f"{mean_width:.3f} numbers on average; {right[-1]:.3f} are possible."
+        )
+    return ""
+
+
+cutoffs = Problem(
+    title="The best cut for a budget",
+    task="""\
+Write `best_cutoffs(counts, width, budget)`. `counts` is a list of the items' counts, the most
+popular first. The table is cut into three blocks, with factor 4: the rows have `width`
+numbers, a quarter of that and a sixteenth, rounded down, but at least 1. The table may have at most
+`budget` parameters, projections included. An interaction reads its item's row; its width is that of
+the item's block. Return the two cutoffs, a tuple, with which the mean width over all *interactions*
+is largest. If several pairs are equally good, return any of them. There are at most 13 items, and
+the budget is large enough for some pair.
+
+By hand: `best_cutoffs([8, 4, 2, 1, 1], 4, 19)`. The widths are 4, 1 and 1, since a
+sixteenth of 4 is less than 1. With cutoffs (2, 3) the
+table has $2 \\cdot 4 + (1 + 4) + (2 + 4) = 19$ parameters. The head has 12 of the 16
+interactions, so the mean width is $(12 \\cdot 4 + 4 \\cdot 1) / 16 = 3.25$. A head of three items
+needs 22 parameters, too many. `(2, 3)` is right, and so is `(2, 4)`.""",
+    minutes=12,
+    difficulty="hard",
+    purpose="A memory limit is a common reason to compress, and then the question is where to cut.",
+    answer=best_cutoffs,
+    slips=(
+        Slip(
+            partial(_search, projections=False),
+            "The rows fit into the budget, but rows are not all that a cut table has. What turns a "
+            "narrow row into one of full width?",
+        ),
+        Slip(
+            partial(_search, gain=lambda sizes, widths, interactions: sizes @ widths),
+            "This is the largest mean width over the items. Items that are read more often count "
+            "more here.",
+        ),
+        Slip(
+            partial(_search, gain=lambda sizes, widths, interactions: interactions[0]),
+            "This makes the head as large as it can be. A wider second block may serve more than "
+            "the last items of the head.",
+        ),
+        Slip(
+            partial(_search, gain=lambda sizes, widths, interactions: -(sizes @ widths)),
+            "This is the smallest table. The budget may be spent.",
+        ),
+        Slip(
+            _sizes,
+            "These look like sizes of blocks. Cutoffs are counted from the start of the catalogue, "
+            "each includes the blocks before it.",
+        ),
+    ),
+    hints=(
+        "There are at most 66 pairs of cutoffs for 13 items. A computer can try them all.",
+        "`itertools.combinations(range(1, len(counts)), 2)` lists the pairs. For one pair you need "
+        "two numbers: the parameters and the mean width.",
+        "`block_table` has both, with a `BlockPartition` of the pair and the counts as an array: "
+        "the sum of `decomposed`, and the sum over the blocks of `width` times "
+        "`share_of_interactions`.",
+    ),
+    cases=(
+        ([8, 4, 2, 1, 1], 4, 19),
+        ([40, 22, 15, 10, 8, 6, 5, 4, 3, 3, 2, 2, 1], 16, 165),
+        ([9] * 6 + [1] * 6, 16, 150),
+    ),
+    use=_use_cutoffs,
+    judge=_judge_cutoffs,
+    why="Mean width is a stand-in that can be computed before anything is trained. Whether a wider "
+    "row is worth as much to a rare item as to a popular one, only training tells.",
+)

@@ -1,0 +1,227 @@
+"""What an exercise is: cases, a solution, known slips; and how an answer is judged."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from textwrap import indent
+from typing import Any, Literal
+
+from cprec_lib.course.exercises.guard import TookTooLong, undisturbed, within
+from cprec_lib.course.exercises.source import source
+from cprec_lib.course.exercises.values import cut, describe, difference
+
+Status = Literal["not attempted", "correct", "incorrect", "cannot tell"]
+SECONDS = 10.0
+"""How long an answer and its check may take for all cases of a problem."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `check` found; a notebook shows it when it is the last line of a cell."""
+
+    status: Status
+    message: str
+
+    def __repr__(self) -> str:
+        text = f"{self.status.capitalize()}. {self.message}"
+        return text.strip()
+
+    def _repr_markdown_(self) -> str:
+        return f"**{self.status.capitalize()}.** {self.message}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A hint or a solution, as Markdown."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A wrong answer that learners give, and what helps them."""
+
+    answer: Any
+    message: str
+
+
+@dataclass
+class Problem:
+    """An exercise.
+
+    `answer` is a function, a class or a value; so are the wrong answers in `slips`. `use` puts an
+    answer to work on the arguments of a case and returns what is compared; left out, a function or
+    a class is called with them and a value is itself. `judge` says what is wrong with a result, ""
+    if nothing is, given the right one; left out, the two have to be equal. `why` explains the
+    solution, and is told with a correct answer.
+    """
+
+    title: str
+    task: str
+    minutes: int
+    difficulty: Literal["easy", "medium", "hard"]
+    purpose: str
+    answer: Any
+    slips: tuple[Slip, ...]
+    hints: tuple[str, ...]
+    cases: Sequence[tuple[Any, ...]] = ((),)
+    use: Callable[..., Any] | None = None
+    judge: Callable[[Any, Any], str] = difference
+    why: str = ""
+    _hints_shown: int = field(default=0, repr=False)
+
+    def check(self, answer: Any) -> Outcome:
+        """Judge an answer. Never raises, and ends in seconds whatever the answer does.
+
+        Random numbers and torch's default settings are afterwards what they were.
+        """
+        try:
+            with undisturbed():
+                return within(SECONDS, lambda: self._judge(answer))
+        except TookTooLong:
+            return Outcome(
+                "cannot tell",
+                f"The answer and its check had not ended after {SECONDS:.0f} seconds. "
+                "Does a loop run for ever?",
+            )
+        except KeyboardInterrupt:
+            return Outcome("cannot tell", "The check was interrupted.")
+        except Exception as error:
+            return Outcome("cannot tell", f"The check itself failed: {_said(error)}")
+
+    def hint(self) -> Text:
+        """The next hint; after the last one, the first again."""
+        number = self._hints_shown % len(self.hints)
+        self._hints_shown += 1
+        return Text(f"**Hint {number + 1} of {len(self.hints)}.** {self.hints[number]}")
+
+    def solution(self) -> Text:
+        """One good answer, with the reason where there is something to add."""
+        code = f"```python\n{self.answer_text()}\n```"
+        return Text("\n\n".join(filter(None, (code, self.why))))
+
+    def answer_text(self) -> str:
+        """The source of the solution, or its value."""
+        return source(self.answer)
+
+    def _judge(self, answer: Any) -> Outcome:
+        if answer is None or answer is ...:
+            return _UNTOUCHED
+        if callable(self.answer) and not callable(answer):
+            kind = "class" if inspect.isclass(self.answer) else "function"
+            return Outcome(
+                "incorrect", f"The check needs the {kind} itself; this is {describe(answer)}."
+            )
+        return self._compare(self._results(answer))
+
+    def _results(self, answer: Any) -> list[Any]:
+        """What an answer makes of each case. Every case gets a copy, so nothing is spoilt."""
+        results = []
+        for case in self.cases:
+            try:
+                results.append(self._run(answer, *deepcopy(case)))
+            except (Exception, SystemExit) as error:
+                results.append(_Failure(error, _own_line(error)))
+                break
+        return results
+
+    def _run(self, answer: Any, *case: Any) -> Any:
+        if self.use is not None:
+            return self.use(answer, *case)
+        return answer(*case) if callable(answer) else answer
+
+    def _compare(self, results: Sequence[Any]) -> Outcome:
+        if all(result is None or result is ... or _unwritten(result) for result in results):
+            return _UNTOUCHED
+        for case, result in zip(self.cases, results, strict=False):
+            if isinstance(result, _Failure):
+                return Outcome("incorrect", f"{self._call(case)}{result}")
+            right = self._run(self.answer, *deepcopy(case))
+            if result is None and right is not None:
+                nothing = "The answer returns nothing, `None`. Is there a way past its `return`?"
+                return Outcome("incorrect", f"{self._call(case)}{nothing}")
+            wrong = self.judge(result, right)
+            if wrong:
+                example = f"{self._call(case)}{wrong[0].upper()}{wrong[1:]}"
+                return Outcome("incorrect", f"{self._slip(results)}{example}")
+        return Outcome("correct", self.why)
+
+    def _slip(self, results: Sequence[Any]) -> str:
+        """The message of the known wrong answer that gives these very results, if one does."""
+        for slip in self.slips:
+            if same(results, self._results(slip.answer)):
+                return f"{slip.message}\n\n"
+        return ""
+
+    def _call(self, case: tuple[Any, ...]) -> str:
+        """The case in words, as in "With sizes = (1, 2):"."""
+        if not case:
+            return ""
+        target = self.use or self.answer
+        names = list(inspect.signature(target).parameters)[1 if self.use else 0 :]
+        if len(names) < len(case):
+            names = [f"argument {place}" for place in range(1, len(case) + 1)]
+        given = (f"{name} = {describe(value)}" for name, value in zip(names, case, strict=False))
+        return "With\n\n" + indent("\n".join(given), "    ") + "\n\n"
+
+
+_UNTOUCHED = Outcome(
+    "not attempted",
+    "Write your answer in place of the three dots, then run the cell again. "
+    "Without a `return` an answer looks untouched.",
+)
+
+
+class _Failure:
+    """An error that an answer raised."""
+
+    def __init__(self, error: BaseException, line: str):
+        self.error, self.line = error, line
+
+    def __str__(self) -> str:
+        where = f" in the line\n\n    {self.line}\n\n" if self.line else ", "
+        return f"The answer stopped{where}with {_said(self.error)}"
+
+
+def _said(error: BaseException) -> str:
+    """The type and message of an error; that of a learner's own class may raise."""
+    try:
+        message = cut(str(error))
+    except Exception:
+        message = "its message cannot be shown"
+    return f"`{type(error).__name__}`: {message}"
+
+
+def _unwritten(result: Any) -> bool:
+    return isinstance(result, _Failure) and isinstance(result.error, NotImplementedError)
+
+
+def _own_line(error: BaseException) -> str:
+    """The learner's line that raised: the last one of a notebook's cell."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "ipykernel" in f.filename or f.filename.startswith("<ipython")]
+    return own[-1].line or "" if own else ""
+
+
+def same(results: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether `results` pass for `others`, errors by their type."""
+    if len(results) != len(others):
+        return False
+    for one, other in zip(results, others, strict=True):
+        if isinstance(one, _Failure) or isinstance(other, _Failure):
+            both = isinstance(one, _Failure) and isinstance(other, _Failure)
+            if not (both and type(one.error) is type(other.error)):
+                return False
+        elif difference(one, other):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Logs of interactions: reading, generating, numbering and cutting them."""

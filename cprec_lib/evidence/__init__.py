@@ -1,0 +1,1 @@
+"""Experiments, their records, and the verdicts on the claims."""

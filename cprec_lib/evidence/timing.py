@@ -1,0 +1,108 @@
+"""How long models take, measured in turn in one process: what to compare are the ratios."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cprec_lib.data.sequences import SequenceData
+from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.model.softmax import BlockSoftmax
+from cprec_lib.train.training import Objective, TrainConfig
+
+Milliseconds = dict[str, dict[str, list[float]]]
+
+
+def race(
+    models: Mapping[str, SequentialRecommender],
+    data: SequenceData,
+    config: TrainConfig,
+    rounds: int = 9,
+    steps: int = 10,
+) -> Milliseconds:
+    """Milliseconds of a training step and of each search of `latency`, by quantity and model.
+
+    A step has the batch size, the learning rate and the precision of `config`; searches are
+    float32. One number a round, in which every model has its turn; on a shared machine a
+    disturbance then falls on all of them. The models are trained a little by it. A first round
+    warms up and is not counted.
+    """
+    found: Milliseconds = {}
+    steppers = {name: _stepper(model, data, config) for name, model in models.items()}
+    for number in range(rounds + 1):
+        for name, model in models.items():
+            seconds = statistics.median(_seconds(steppers[name]) for _ in range(steps))
+            times = {"training step": 1e3 * seconds, **latency(model, data.test.contexts)}
+            for quantity, value in times.items():
+                if number:
+                    found.setdefault(quantity, {}).setdefault(name, []).append(value)
+    return found
+
+
+def speed_up(times: Mapping[str, Sequence[float]], name: str, baseline: str) -> tuple[float, ...]:
+    """How many times faster a model is than the baseline: median, lowest and highest round."""
+    ratios = [b / a for a, b in zip(times[name], times[baseline], strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+@torch.no_grad()
+def latency(
+    model: SequentialRecommender, contexts: Tensor, k: int = 10, repeats: int = 30
+) -> dict[str, float]:
+    """Milliseconds, median, from contexts [U, L] to the k best items, for 1 and for 64 users.
+
+    Exact, and by the early-stopping rule where the softmax has it.
+    """
+    device = next(model.parameters()).device
+    searches: dict[str, Callable[..., Any]] = {"exact": model.softmax.top_k}
+    if isinstance(model.softmax, BlockSoftmax):
+        searches["early stopping"] = model.softmax.early_stopping_top_k
+    model.eval()
+    medians = {}
+    for users in (1, 64):
+        batch = contexts[:users].to(device)
+        for name, search in searches.items():
+            once = partial(_search, model, batch, search, k)
+            seconds = statistics.median(_seconds(once) for _ in range(repeats))
+            medians[f"{name}, {users}"] = 1e3 * seconds
+    return medians
+
+
+def _search(
+    model: SequentialRecommender, contexts: Tensor, search: Callable[..., Any], k: int
+) -> float:
+    values, _ = search(model.last_hidden(contexts), k)
+    return float(values.sum())  # waits for a GPU
+
+
+def _stepper(
+    model: SequentialRecommender, data: SequenceData, config: TrainConfig
+) -> Callable[[], float]:
+    """A function that trains on one batch, always the same."""
+    objective = Objective(model, config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
+    windows = data.train[: config.batch_size]
+    sizes = model.count_targets(windows).sum(0).tolist()
+    windows = windows.to(next(model.parameters()).device)
+
+    def step() -> float:
+        model.train()
+        loss = objective(windows, sizes)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())  # waits for a GPU
+
+    return step
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

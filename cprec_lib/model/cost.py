@@ -1,0 +1,135 @@
+"""What a model costs, in closed form: parameters, bytes and multiply-adds, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cprec_lib.model.recommender import ModelConfig
+from cprec_lib.model.sharing import distinct_convolutions
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component: its part of the model, its parameters, its multiply-adds for one position.
+
+    The multiply-adds are those of scoring the whole catalogue after one more item, what earlier
+    ones left (a GRU's state, the keys and values of an attention) being kept. For attention that
+    item is the last of `max_positions`, the dearest. Tail blocks are numbered as blocks are: the
+    head is block 1.
+    """
+
+    part: str
+    component: str
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The cost of a model, component by component."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def total(self) -> int:
+        """Number of parameters of the whole model."""
+        return sum(entry.parameters for entry in self.entries)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one step: one more item in, scores for the whole catalogue out.
+
+        A look-up costs none. The embedding counts every block's projection, because
+        `BlockEmbedding` computes all blocks at each position and keeps the item's own.
+        """
+        return sum(entry.multiply_adds for entry in self.entries)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the parameters in float32."""
+        return 4 * self.total
+
+    def by_part(self) -> dict[str, int]:
+        """Parameters of the embedding, the middle and the softmax."""
+        parts = {"embedding": 0, "middle": 0, "softmax": 0}
+        for entry in self.entries:
+            parts[entry.part] += entry.parameters
+        return parts
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a component, with its share of the parameters."""
+        frame = pd.DataFrame(self.entries).set_index(["part", "component"])
+        frame["share"] = frame["parameters"] / self.total
+        return frame
+
+
+def count_parameters(config: ModelConfig) -> Ledger:
+    """Ledger of the model that `config` describes, without building it."""
+    return Ledger((*_embedding(config), *_middle(config), *_softmax(config)))
+
+
+def _embedding(config: ModelConfig) -> list[Entry]:
+    if not config.block_input:
+        return [Entry("embedding", "table", config.n_items * config.width, 0)]
+    return _blocks("embedding", config)
+
+
+def _middle(config: ModelConfig) -> list[Entry]:
+    return {"cnn": _cnn, "gru": _gru, "attention": _attention}[config.middle](config)
+
+
+def _cnn(config: ModelConfig) -> list[Entry]:
+    blocks, width = len(config.dilations), config.width
+    convolution = config.kernel_size * width * width
+    distinct = distinct_convolutions(config.sharing, blocks)
+    return [
+        Entry("middle", "convolutions", distinct * (convolution + width), 2 * blocks * convolution),
+        Entry("middle", "layer norms", 2 * blocks * 2 * width, 2 * blocks * width),
+    ]
+
+
+def _gru(config: ModelConfig) -> list[Entry]:
+    """Three gates of two matrices each; three products of vectors mix them and the state."""
+    width, layers = config.width, config.layers
+    gates = 6 * width * width
+    return [Entry("middle", "gates", layers * gates, layers * (gates + 3 * width))]
+
+
+def _attention(config: ModelConfig) -> list[Entry]:
+    """Each layer: W_Q, W_K and W_V; one query with n keys, n weights with n values; W_1 and W_2."""
+    width, layers, n = config.width, config.layers, config.max_positions
+    matrix, norms = width * width, 2 * layers + 1
+    return [
+        Entry("middle", "positions", n * width, width),
+        Entry("middle", "attention", layers * 3 * matrix, layers * (3 * matrix + 2 * n * width)),
+        Entry("middle", "feed-forward", layers * 2 * (matrix + width), layers * 2 * matrix),
+        Entry("middle", "layer norms", norms * 2 * width, norms * width),
+    ]
+
+
+def _softmax(config: ModelConfig) -> list[Entry]:
+    n_items, width = config.n_items, config.width
+    if not config.block_softmax:
+        weights = n_items * width
+        return [Entry("softmax", "weights", weights, weights), Entry("softmax", "bias", n_items, 0)]
+    entries = _blocks("softmax", config)
+    if config.tree:
+        tokens = len(config.cutoffs) * width
+        entries.insert(1, Entry("softmax", "block tokens", tokens, tokens))
+    return entries
+
+
+def _blocks(part: str, config: ModelConfig) -> list[Entry]:
+    """The head's table, then each tail block's narrow table and its projection."""
+    head, *tails = zip(config.partition.sizes, config.partition.widths, strict=True)
+    scored = part == "softmax"
+    entries = [Entry(part, "head", head[0] * config.width, scored * head[0] * config.width)]
+    for number, (size, width) in enumerate(tails, start=2):
+        table, projection = size * width, width * config.width
+        entries += [
+            Entry(part, f"block {number} table", table, scored * table),
+            Entry(part, f"block {number} projection", projection, projection),
+        ]
+    return entries

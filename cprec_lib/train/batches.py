@@ -1,0 +1,77 @@
+"""Batches of training windows: drawn in random order, shared out, and brought to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.train.processes import Processes
+
+
+class Part(NamedTuple):
+    """One process's part of a batch: windows [B, L + 1] on its device.
+
+    The mean over the processes of `weight` times the mean loss of the part is the mean loss over
+    the `positions` that the whole batch predicts, whatever their number in each part. `sizes` are
+    the part's own numbers of targets, by block of the softmax.
+    """
+
+    windows: Tensor
+    sizes: list[int]
+    weight: float
+    positions: int
+
+
+class Batches:
+    """Training windows [W, L + 1] in batches of `size` windows, over all processes."""
+
+    def __init__(
+        self, windows: Tensor, model: SequentialRecommender, size: int, processes: Processes
+    ) -> None:
+        self.size, self.processes = size, processes
+        self.device = next(model.parameters()).device
+        # Counted once and on the CPU, so that no step waits for a GPU to say how much it holds,
+        # and no process for another.
+        self.counts = model.count_targets(windows.cpu())
+        self.positions = int(self.counts.sum())
+        self.resident = fits(windows, self.device)
+        self.windows = windows.to(self.device if self.resident else "cpu")
+
+    def parts(self, order: Tensor) -> Iterator[Part]:
+        """This process's part of each batch of the windows order [W]."""
+        for batch in order.split(self.size):
+            part = batch.tensor_split(self.processes.count)[self.processes.index]
+            here, everywhere = int(self.counts[part].sum()), int(self.counts[batch].sum())
+            weight = self.processes.count * here / max(1, everywhere)
+            if here == 0 < everywhere:
+                # The others wait for its gradients: it takes any window, with weight 0.
+                part = batch[self.counts[batch].sum(1).argmax()].unsqueeze(0)
+            sizes = self.counts[part].sum(0).tolist()
+            yield Part(self._fetch(part), sizes, weight, everywhere)
+
+    def _fetch(self, rows: Tensor) -> Tensor:
+        if self.resident:
+            return self.windows[_send(rows, self.device)]
+        return _send(self.windows[rows], self.device)
+
+
+def fits(windows: Tensor, device: torch.device) -> bool:
+    """Whether the device takes all windows at once: a GPU if a quarter of its free memory will do.
+
+    The rest is for gradients, AdamW's state and what a step computes.
+    """
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return windows.nbytes <= free // 4
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device; to a GPU from pinned memory, so that nothing waits for it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

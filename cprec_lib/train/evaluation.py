@@ -1,0 +1,164 @@
+"""Ranks over the whole catalogue, metrics, and differences with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cprec_lib.data.sequences import SequenceData
+
+METRICS = ("hr", "mrr", "ndcg")
+CPU_CELLS, GPU_CELLS = 2**22, 2**26
+"""Scores made at once: 16 MB of float32 on a CPU, 256 MB on a GPU to keep it busy."""
+USERS = 1024
+"""Users at once at most. A small catalogue would let in so many that the hidden vectors of their
+contexts fill the memory: 1024 contexts of 50 positions at width 512 take 100 MB a layer."""
+
+
+class Scorer(Protocol):
+    """Anything that scores the whole catalogue after a context: a model or a baseline."""
+
+    def scores(self, contexts: Tensor) -> Tensor:
+        """Scores [U, N] after left-padded contexts [U, L]; higher is better."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The rank [U] of each user's target in the whole catalogue; 1 is best."""
+
+    ranks: np.ndarray
+
+    def values(self, metric: str) -> np.ndarray:
+        """One value [U] a user of a metric such as "ndcg@10".
+
+        With one target of rank r: HR@k = [r <= k], MRR@k = [r <= k] / r and
+        NDCG@k = [r <= k] / log2(r + 1). Raises ValueError for an unknown metric.
+        """
+        name, _, k = metric.partition("@")
+        if name not in METRICS or not k.isdigit() or int(k) < 1:
+            raise ValueError(f"unknown metric {metric!r}; use hr@k, mrr@k or ndcg@k, as in ndcg@10")
+        hit = self.ranks <= int(k)
+        gains = {
+            "hr": np.ones(len(self.ranks)),
+            "mrr": 1 / self.ranks,
+            "ndcg": 1 / np.log2(self.ranks + 1),
+        }
+        return np.where(hit, gains[name], 0.0)
+
+    def metrics(self, k: Sequence[int] = (5, 10, 20)) -> dict[str, float]:
+        """Means over the users: {"hr@5": ..., "mrr@5": ..., "ndcg@5": ..., "hr@10": ...}."""
+        names = [f"{name}@{cut}" for cut in k for name in METRICS]
+        return {name: float(self.values(name).mean()) for name in names}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the bounds of its bootstrap confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+@torch.no_grad()
+def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] = "test") -> Ranks:
+    """Rank each user's target among all items of the catalogue.
+
+    An item that scores as high as the target counts as ranked above it, so that a model gains
+    nothing by giving everything the same score. A score that is not a number counts against the
+    model too: as the target's it ranks last, as another item's above the target. Raises
+    ValueError for an unknown part or if the model scores another number of items.
+    """
+    if part not in ("valid", "test"):
+        raise ValueError(f"unknown part {part!r}; choose valid or test")
+    held_out = data.valid if part == "valid" else data.test
+    if not isinstance(model, nn.Module):
+        return Ranks(_ranks(model, data.n_items, held_out.contexts, held_out.targets))
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        contexts, targets = held_out.contexts.to(device), held_out.targets.to(device)
+        return Ranks(_ranks(model, data.n_items, contexts, targets))
+    finally:
+        model.train(training)
+
+
+def _users_at_once(n_items: int, device: str) -> int:
+    cells = CPU_CELLS if device == "cpu" else GPU_CELLS
+    return max(1, min(USERS, cells // n_items))
+
+
+def _ranks(model: Scorer, n_items: int, contexts: Tensor, targets: Tensor) -> np.ndarray:
+    """Ranks [U], computed for a few users at once."""
+    ranks = []
+    size = _users_at_once(n_items, contexts.device.type)
+    for some, target in zip(contexts.split(size), targets.split(size), strict=True):
+        scores = model.scores(some)
+        if scores.shape[1] != n_items:
+            raise ValueError(
+                f"the model scores {scores.shape[1]} items, the data has {n_items}; "
+                "evaluate a model on the catalogue that it was built for"
+            )
+        own = scores.gather(1, target.unsqueeze(1) - 1)
+        ranks.append((~(scores < own)).sum(1))
+    return torch.cat(ranks).cpu().numpy()
+
+
+def interval(
+    values: np.ndarray, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of one value a user with its percentile bootstrap interval over users (Efron, 1979).
+
+    Raises ValueError without values or resamples, or if `confidence` is not in (0, 1).
+    """
+    if len(values) == 0:
+        raise ValueError("no values: an interval needs at least one user")
+    if resamples < 1:
+        raise ValueError(f"resamples {resamples} is below 1; 2000 is usual")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual")
+    means = _resampled_means(values, resamples, np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def _resampled_means(
+    values: np.ndarray, resamples: int, draw: np.random.Generator
+) -> list[float] | np.ndarray:
+    """Means over as many users as there are, drawn with replacement: one a resample."""
+    n = len(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    if 1000 * len(distinct) > n:
+        return [float(values[draw.integers(n, size=n)].mean()) for _ in range(resamples)]
+    # How often each value is drawn is multinomial. With many users a value this is far quicker.
+    means: np.ndarray = draw.multinomial(n, counts / n, resamples) @ distinct / n
+    return means
+
+
+def compare(
+    ranks_a: Ranks,
+    ranks_b: Ranks,
+    metric: str = "ndcg@10",
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Metric of a minus metric of b, with its paired bootstrap interval over users.
+
+    Paired: each resample draws users, and both models are judged on the same users. An interval
+    that includes zero leaves open which model is better. Raises ValueError if the two do not have
+    the same number of users.
+    """
+    a, b = ranks_a.values(metric), ranks_b.values(metric)
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} users against {len(b)}; a paired comparison needs the same")
+    return interval(a - b, resamples, confidence, seed)

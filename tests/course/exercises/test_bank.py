@@ -1,0 +1,122 @@
+"""Every exercise of the course: its solution, its stub and the wrong answers that it knows."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from cprec_lib.course.exercises import NOTEBOOKS, Problem, problems
+from cprec_lib.course.exercises.problem import same
+
+FOLDER = Path(__file__).parents[3] / "notebooks"
+ALL = {
+    f"{notebook}/{name}": problem
+    for notebook in NOTEBOOKS
+    for name, problem in problems(notebook).items()
+}
+each = pytest.mark.parametrize("problem", ALL.values(), ids=ALL.keys())
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def cells(notebook: str, kind: str) -> list[nbformat.NotebookNode]:
+    content = nbformat.read(FOLDER / f"{notebook}.ipynb", as_version=4)
+    return [cell for cell in content.cells if cell.cell_type == kind]
+
+
+def test_there_are_enough():
+    counts = [len(problems(notebook)) for notebook in NOTEBOOKS]
+    assert all(count >= 4 for count in counts[1:6])
+    assert counts[0] >= 2 and counts[6] >= 2
+
+
+@each
+def test_the_solution_is_correct(problem: Problem):
+    outcome = problem.check(problem.answer)
+    assert (outcome.status, outcome.message) == ("correct", problem.why)
+    assert problem.answer_text() in str(problem.solution())
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_solutions_that_are_shown_run_in_the_notebook(notebook: str):
+    names: dict[str, object] = {}
+    tree = ast.parse("\n".join(cell.source for cell in cells(notebook, "code")))
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), notebook, "exec"), names)
+    for problem in problems(notebook).values():
+        if callable(problem.answer):
+            exec(problem.answer_text(), names)
+            assert problem.check(names[problem.answer.__name__]).status == "correct"
+
+
+@each
+def test_known_slips_are_named(problem: Problem):
+    assert len(problem.slips) >= 3
+    assert len({slip.message for slip in problem.slips}) == len(problem.slips)
+    for slip in problem.slips:
+        outcome = problem.check(slip.answer)
+        assert outcome.status == "incorrect", slip.message
+        assert outcome.message.startswith(slip.message)
+
+
+@each
+def test_the_cases_tell_the_slips_apart(problem: Problem):
+    results = [problem._results(slip.answer) for slip in problem.slips]
+    for place, one in enumerate(results):
+        for other in results[place + 1 :]:
+            assert not same(one, other)
+
+
+@each
+def test_an_untouched_answer_is_not_attempted(problem: Problem):
+    assert problem.check(...).status == "not attempted"
+
+
+@each
+def test_nonsense_never_raises(problem: Problem):
+    for nonsense in (3, "text", float("nan"), [], {}, lambda: 1, lambda *a: a, lambda *a: 1 / 0):
+        assert problem.check(nonsense).status in ("incorrect", "cannot tell")
+
+
+@each
+def test_two_hints_at_least(problem: Problem):
+    assert len(problem.hints) >= 2
+    assert all(hint not in problem.answer_text() for hint in problem.hints)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_notebook_asks_for_every_exercise(notebook: str):
+    code = "\n".join(cell.source for cell in cells(notebook, "code"))
+    prose = "\n".join(cell.source for cell in cells(notebook, "markdown"))
+    for name, problem in problems(notebook).items():
+        assert f"exercises.{name}.check(" in code
+        assert f"# exercises.{name}.hint()" in code
+        assert f"# exercises.{name}.solution()" in code
+        heading = f"Exercise: {problem.title}"
+        assert heading in prose
+        about = prose[prose.index(heading) :].split("\n", 3)[2]
+        assert about == f"*{problem.minutes} minutes, {problem.difficulty}. {problem.purpose}*"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_stubs_are_not_attempted(notebook: str):
+    for name in problems(notebook):
+        [cell] = [c for c in cells(notebook, "code") if f"exercises.{name}.check(" in c.source]
+        [output] = cell.outputs
+        assert output.data["text/plain"].startswith("Not attempted.")
+
+
+@each
+def test_no_notebook_gives_the_solution_away(problem: Problem):
+    body = problem.answer_text().rsplit('"""', 1)[-1]
+    if callable(problem.answer):
+        body = body.split(":\n", 1)[-1]
+        for notebook in NOTEBOOKS:
+            text = "\n".join(
+                c.source for c in cells(notebook, "code") + cells(notebook, "markdown")
+            )
+            assert plain(body).strip() not in plain(text)

@@ -1,0 +1,356 @@
+"""How an answer is judged, whatever it is and does."""
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cprec_lib.course.exercises import Problem, Slip, problem
+from cprec_lib.course.exercises.guard import TookTooLong, within
+from cprec_lib.course.exercises.values import describe, difference
+
+
+def scale(values: torch.Tensor, factor: float) -> torch.Tensor:
+    """The values times the factor."""
+    return values * factor
+
+
+def make(**changes: Any) -> Problem:
+    given: dict[str, Any] = {
+        "title": "Scale",
+        "task": "Multiply.",
+        "minutes": 1,
+        "difficulty": "easy",
+        "purpose": "To test.",
+        "answer": scale,
+        "slips": (Slip(lambda values, factor: values + factor, "A sum is no product."),),
+        "hints": ("Think.", "Use a product."),
+        "cases": ((torch.tensor([1.0, 2.0]), 3.0), (torch.tensor([0.0, 4.0]), 2.0)),
+        "why": "Products scale.",
+    }
+    return Problem(**given | changes)
+
+
+def test_a_correct_answer_is_told_why():
+    outcome = make().check(lambda values, factor: factor * values)
+    assert (outcome.status, str(outcome)) == ("correct", "Correct. Products scale.")
+    assert outcome._repr_markdown_() == "**Correct.** Products scale."
+
+
+@pytest.mark.parametrize("answer", [None, ..., lambda v, f: None, lambda v, f: ...])
+def test_an_untouched_stub_is_not_attempted(answer: Any):
+    assert make().check(answer).status == "not attempted"
+
+
+def test_not_implemented_is_not_attempted():
+    def stub(values: torch.Tensor, factor: float) -> torch.Tensor:
+        raise NotImplementedError
+
+    assert make().check(stub).status == "not attempted"
+
+
+def test_a_known_slip_is_named_with_a_counter_example():
+    message = make().check(lambda v, f: f + v).message
+    assert message.startswith("A sum is no product.")
+    assert "values = [1.0, 2.0]" in message and "factor = 3" in message
+    assert "gives `[4.0, 5.0]`; right is `[3.0, 6.0]`" in message
+
+
+@pytest.mark.parametrize("kind", [float, torch.tensor, np.float64])
+def test_a_slip_is_named_however_its_number_is_held(kind: Callable[[float], Any]):
+    number = make(
+        answer=lambda n: 2.0 * n,
+        slips=(Slip(lambda n: n + 2.0, "A sum is no product."),),
+        cases=((1.0,), (4.0,)),
+    )
+    assert number.check(lambda n: kind(2.0 * n)).status == "correct"
+    assert number.check(lambda n: kind(n + 2.0)).message.startswith("A sum is no product.")
+
+
+def test_an_unknown_mistake_gets_the_first_case_that_shows_it():
+    message = make().check(lambda v, f: v * 3).message
+    assert message.startswith("With\n\n    values = [0.0, 4.0]")
+    assert "right is `[0.0, 8.0]`" in message
+
+
+def walks_away(values: torch.Tensor, factor: float) -> None:
+    raise SystemExit
+
+
+def no_memory(values: torch.Tensor, factor: float) -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (5, "needs the function itself; this is 5"),
+        (lambda v, f: "text", "gives a str, `'text'`; a tensor is expected"),
+        (lambda v, f: v[:1], "has the shape [1]; it should be [2]"),
+        (lambda v, f: (v * f).double(), "dtype torch.float64; it should be torch.float32"),
+        (lambda v, f: (v * f).to("meta"), "device meta; it should lie on cpu"),
+        (lambda v, f: v * float("nan"), "gives `[nan, nan]`"),
+        (lambda v: v, "`TypeError`"),
+        (lambda v, f: v / "x", "`TypeError`"),
+        (lambda v, f: [][1], "`IndexError`: list index out of range"),
+        (walks_away, "`SystemExit`"),
+        (no_memory, "`MemoryError`"),
+        (type("Odd", (), {}), "`TypeError`"),
+    ],
+)
+def test_nonsense_is_told_what_is_wrong(answer: Any, expected: str):
+    outcome = make().check(answer)
+    assert outcome.status == "incorrect"
+    assert expected in outcome.message
+
+
+def loops(values: torch.Tensor, factor: float) -> None:
+    while True:
+        pass
+
+
+def loops_and_swallows(values: torch.Tensor, factor: float) -> None:
+    while True:
+        with suppress(Exception):
+            values = values * factor
+
+
+@pytest.mark.parametrize("answer", [loops, loops_and_swallows])
+def test_an_endless_loop_is_ended(answer: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(problem, "SECONDS", 0.2)
+    outcome = make().check(answer)
+    assert outcome.status == "cannot tell"
+    assert "Does a loop run for ever?" in outcome.message
+
+
+class Mute:
+    """Neither shown nor compared."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+
+class Quits:
+    """Ends the program when it is shown."""
+
+    def __repr__(self) -> str:
+        raise SystemExit
+
+
+class Hangs:
+    """Is never done with showing itself."""
+
+    def __repr__(self) -> str:
+        while True:
+            pass
+
+
+class Speechless(Exception):
+    """An error that raises itself when it is printed."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+def speechless(values: torch.Tensor, factor: float) -> None:
+    raise Speechless
+
+
+def verbose(values: torch.Tensor, factor: float) -> None:
+    raise ValueError("x" * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Mute(), "this is a Mute that cannot be shown (RuntimeError)"),
+        (lambda v, f: Mute(), "`a Mute that cannot be shown (RuntimeError)`"),
+        (lambda v, f: (v * f).to_sparse(), "cannot be compared with a Tensor (TypeError)"),
+        (speechless, "`Speechless`: its message cannot be shown"),
+        (verbose, "xx…"),
+    ],
+)
+def test_what_cannot_be_shown_or_compared_is_incorrect(answer: Any, expected: str):
+    outcome = make().check(answer)
+    assert outcome.status == "incorrect"
+    assert expected in outcome.message and len(outcome.message) < 500
+
+
+@pytest.mark.parametrize("strange", [["a", "b"], [[1], [1, 2]], [None, 1], [Mute(), Mute()]])
+@pytest.mark.parametrize("kind", [list, lambda parts: np.array(parts, dtype=object)])
+def test_arrays_that_hold_no_numbers_are_incorrect(strange: list[Any], kind: Callable[..., Any]):
+    slips = (Slip(lambda: np.array([2.0, 2.0]), "Other numbers."),)
+    arrays = make(answer=lambda: np.array([1.0, 2.0]), slips=slips, cases=((),))
+    assert arrays.check(lambda: kind(strange)).status == "incorrect"
+
+
+def test_a_value_that_ends_the_program_or_hangs_when_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(problem, "SECONDS", 0.5)
+    assert "asked to end the program" in make().check(lambda v, f: Quits()).message
+    assert "had not ended" in make().check(lambda v, f: Hangs()).message
+
+
+def test_an_answer_cannot_change_the_notebooks_later_numbers():
+    def meddles(values: torch.Tensor, factor: float) -> torch.Tensor:
+        for seed in (torch.manual_seed, np.random.seed, random.seed):
+            seed(0)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.set_grad_enabled(False)
+        torch.set_default_device("meta")
+        return values * factor
+
+    def state() -> list[Any]:
+        return [
+            torch.get_rng_state().tolist(),
+            np.random.get_state()[1].tolist(),
+            random.getstate(),
+            torch.get_default_dtype(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_grad_enabled(),
+            torch.get_default_device(),
+        ]
+
+    before = state()
+    assert make().check(meddles).status == "correct"
+    assert state() == before
+
+
+def test_an_answer_cannot_spoil_the_cases():
+    def in_place(values: torch.Tensor, factor: float) -> torch.Tensor:
+        return values.mul_(factor)
+
+    tried = make()
+    assert tried.check(in_place).status == tried.check(in_place).status == "correct"
+
+
+def test_a_check_that_fails_itself_says_so():
+    def broken(got: Any, right: Any) -> str:
+        raise KeyError("oops")
+
+    outcome = make(judge=broken).check(scale)
+    assert (outcome.status, "oops" in outcome.message) == ("cannot tell", True)
+
+
+def test_values_and_judged_answers():
+    chosen = make(
+        answer=(1, 2),
+        cases=((),),
+        slips=(Slip((2, 1), "The other way round."),),
+        judge=lambda got, right: "" if sum(got) == sum(right) and got[0] < got[1] else "not so",
+    )
+    assert chosen.check((0, 3)).status == "correct"
+    assert chosen.check((2, 1)).message.startswith("The other way round.")
+    assert chosen.check((5, 5)).message == "Not so"
+    assert chosen.answer_text() == "(1, 2)"
+
+
+def test_a_class_is_put_to_use():
+    class Doubler(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return 2 * values
+
+    class Identity(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return values
+
+    used = make(
+        answer=Doubler,
+        use=lambda module, values: module()(values),
+        cases=((torch.ones(2),),),
+        slips=(Slip(Identity, "Nothing changes."),),
+    )
+    assert used.check(Doubler).status == "correct"
+    assert used.check(Identity).message.startswith("Nothing changes.\n\nWith\n\n    values = ")
+
+
+def test_hints_come_one_after_the_other():
+    tried = make()
+    assert [str(tried.hint())[:16] for _ in range(3)] == [
+        "**Hint 1 of 2.**",
+        "**Hint 2 of 2.**",
+        "**Hint 1 of 2.**",
+    ]
+
+
+def test_the_solution_shows_its_source():
+    text = str(make().solution())
+    assert "def scale(" in text and text.endswith("Products scale.")
+
+
+def test_within_returns_raises_and_ends():
+    assert within(1, lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        within(1, lambda: 1 // 0)
+    with pytest.raises(RuntimeError, match="end the program"):
+        within(1, lambda: exit())
+    with pytest.raises(TookTooLong):
+        within(0.1, lambda: loops(torch.ones(1), 1))
+
+
+@pytest.mark.parametrize(
+    ("got", "right"),
+    [
+        (3, 3),
+        (torch.tensor(3), 3),
+        (np.float64(0.5), 0.5),
+        (0.50001, 0.5),
+        ([1, 2], (1, 2)),
+        ((1.0, [2.0]), [1.0, (2.0,)]),
+        ({"a": 1}, {"a": 1}),
+        ([1.0, 2.0], np.array([1.0, 2.0])),
+        (pd.Series([1, 2]), pd.Series([1.0, 2.0])),
+        ("yes", "yes"),
+        (True, True),
+        (np.True_, True),
+        (torch.tensor(True), True),
+        (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16)),
+        ({1, 2}, {2, 1}),
+    ],
+)
+def test_equal_values(got: Any, right: Any):
+    assert difference(got, right) == ""
+
+
+@pytest.mark.parametrize(
+    ("got", "right", "expected"),
+    [
+        (4, 3, "gives `4`; right is `3`"),
+        (True, 1, "gives a bool"),
+        (1, True, "gives `1`; right is `True`"),
+        (0.51, 0.5, "gives `0.51`; right is `0.5`"),
+        ("3", 3, "gives a str, `'3'`; one number"),
+        (torch.ones(2), 1, "shape [2]; one number"),
+        ([1], [1, 2], "has 1 part, `[1]`; there should be 2"),
+        ("ab", ["a", "b"], "gives a str"),
+        ({"a": 1}, {"b": 1}, "has the keys ['a']; they should be ['b']"),
+        ({"a": 1}, {"a": 2}, "at 'a', the answer gives `1`"),
+        ([[1, 2]], [[1, 3]], "in part 0, the answer gives `[1, 2]`"),
+        (np.array([0.5]), np.array([1]), "dtype float64; it should be int"),
+        (pd.Series([1]), pd.Series([2]), "right is"),
+        (3, pd.Series([2]), "a Series is expected"),
+        ({1}, {2}, "right is `{2}`"),
+        (torch.ones(1).bfloat16(), torch.zeros(1).bfloat16(), "gives `[1.0]`; right is `[0.0]`"),
+        (np.ones(2), None, "cannot be compared with a NoneType"),
+        (10**400, 0.5, "cannot be compared with a float"),
+        (torch.ones(1, device="meta"), 0.5, "a Tensor that cannot be shown"),
+    ],
+)
+def test_differences(got: Any, right: Any, expected: str):
+    assert expected in difference(got, right)
+
+
+def test_long_values_are_cut():
+    assert describe(10**5000) == "an int that cannot be shown (ValueError)"
+    assert describe(torch.zeros(50)) == "a tensor of shape [50]"
+    assert len(describe(list(range(1000)))) == 200

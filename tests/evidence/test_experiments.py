@@ -1,0 +1,393 @@
+"""Experiments: what is planned, run, recorded, refused and left for later."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from cprec_lib import TrainConfig, count_parameters, nextitnet
+from cprec_lib.evidence import experiments
+from cprec_lib.evidence.experiments import (
+    GROUPS,
+    SETTINGS,
+    Experiment,
+    Setting,
+    choose,
+    label,
+    missing,
+    models,
+    reproduce,
+    run,
+    setting_of,
+    tuned_setting,
+)
+from cprec_lib.evidence.records import (
+    read_all,
+    read_result,
+    trial_of,
+    tuned,
+    unpack_ranks,
+    values,
+    write_result,
+)
+
+TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A file of 40 users who each meet 12 of 30 items."""
+    draw = np.random.default_rng(0)
+    rows = [
+        (user, item, time)
+        for user in range(40)
+        for time, item in enumerate(draw.choice(30, size=12, replace=False))
+    ]
+    path = tmp_path / "toy.csv"
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
+    return path
+
+
+def record(names: list[str], table: Path, folder: Path, setting: Setting = TINY) -> None:
+    """Record what is missing of some models, in this process."""
+    while lacking := missing(names, str(table), setting, folder):
+        result = run(lacking[0], folder / "work" / lacking[0].stem)
+        assert result
+        write_result(folder / f"{lacking[0].stem}.json", result)
+
+
+# ---- The models ----
+
+
+@pytest.mark.parametrize("setting", [*sum(SETTINGS.values(), ()), replace(TINY, width=24)])
+def test_every_name_of_a_group_is_a_model(setting: Setting) -> None:
+    configs = models(1000, setting)
+    own_width = f"NextItNet, width {setting.width}"
+    for names in GROUPS.values():
+        assert {*names} - {own_width} <= {*configs, "popularity", "bigram"}
+    assert own_width not in configs
+    trained = [config for config in configs.values()]
+    assert len({*trained}) == len(trained), "two names for one model"
+
+
+def test_every_model_has_the_settings_input_dropout() -> None:
+    configs = models(1000, replace(Setting(), input_dropout=0.2))
+    assert {config.input_dropout for config in configs.values()} == {0.2}
+
+
+def test_models_are_timed_as_the_setting_trains_them(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[TrainConfig] = []
+    monkeypatch.setattr(
+        experiments, "race", lambda models, data, config: given.append(config) or {}
+    )
+    path = tmp_path / "time.json"
+    experiments.time_models(str(table), replace(TINY, precision="bfloat16", batch_size=7), path)
+    [config] = given
+    assert (config.precision, config.batch_size) == ("bfloat16", 7)
+    assert read_result(path)["precision"] == "bfloat16"
+
+
+def test_parts_differ_from_the_baseline_in_one_respect() -> None:
+    configs = models(1000, Setting())
+    for name, config in configs.items():
+        differs = [config.block_input, config.block_softmax, config.sharing != "none"]
+        if name.endswith("only") or name.startswith(("flat", "sharing")):
+            assert sum(differs) == 1, name
+        if name.startswith("CpRec"):
+            assert all(differs) and config.tree, name
+    assert not configs["flat low-rank softmax"].tree
+
+
+def test_other_fillings_differ_in_the_bread_alone() -> None:
+    setting = replace(Setting(), max_len=30)
+    configs = models(1000, setting)
+    for name, whole, middle in (("GRU4Rec", 49_152, "gru"), ("SASRec", 43_776, "attention")):
+        config, compressed = configs[name], configs[f"{name}, compressed bread"]
+        assert config.middle == middle and not config.decomposed
+        bread = {"block_input": True, "block_softmax": True, "cutoffs": (100, 330)}
+        assert compressed == replace(config, **bread)
+        assert compressed.partition == configs["CpRec"].partition
+        assert count_parameters(config).by_part()["middle"] == whole
+    assert configs["SASRec"].max_positions == 30
+
+
+@pytest.mark.parametrize(
+    ("rival", "limit"),
+    [("narrower NextItNet", "CpRec"), ("narrower NextItNet, factor 2", "CpRec, factor 2")],
+)
+def test_a_narrow_rival_is_as_large_as_it_may_be(rival: str, limit: str) -> None:
+    configs = models(1000, Setting())
+    most = count_parameters(configs[limit]).total
+    wider = replace(configs[rival], width=configs[rival].width + 1)
+    assert count_parameters(configs[rival]).total <= most < count_parameters(wider).total
+
+
+@pytest.mark.parametrize(("name", "share"), [("a quarter", 4), ("an eighth", 8)])
+def test_a_smaller_model_is_as_large_as_it_may_be(name: str, share: int) -> None:
+    configs = models(5000, Setting())
+    whole = count_parameters(configs["NextItNet"]).total
+    for family in ("CpRec", "NextItNet"):
+        config = configs[f"{family}, {name}"]
+        wider = replace(config, width=config.width + 1)
+        assert count_parameters(config).total <= whole / share < count_parameters(wider).total
+    assert configs[f"CpRec, {name}"].block_softmax and configs[f"CpRec, {name}"].factor == 2
+
+
+def test_dropout_may_go_with_the_learning_rate(table: Path, tmp_path: Path) -> None:
+    both = replace(TINY, dropouts=(0.2, 0.1))
+    plans = missing(["CpRec"], str(table), both, tmp_path)
+    assert [(e.training.learning_rate, e.config.dropout) for e in plans] == [
+        (0.003, 0.2),
+        (0.01, 0.1),
+    ]
+    record(["CpRec"], table, tmp_path, both)
+    (last,) = [run for run in read_all(tmp_path)["CpRec"] if run["seed"] == 1]
+    assert last["model_config"]["dropout"] == both.trials[last["train_config"]["learning_rate"]]
+    with pytest.raises(ValueError, match="go with the dropouts"):
+        replace(both, learning_rates=(0.1,))
+    with pytest.raises(ValueError, match="give each one once"):
+        replace(both, learning_rates=(0.1, 0.1))
+
+
+def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = replace(TINY, width=16, max_len=20)
+    monkeypatch.setitem(SETTINGS, "toy", (TINY, wide))
+    assert setting_of("data/toy.csv") == setting_of("toy", 8) == TINY
+    assert setting_of("toy", 16) == wide
+    assert setting_of("toy", 9) == replace(TINY, width=9)
+    assert setting_of("another.csv", 32) == replace(Setting(), width=32)
+
+
+def test_choose() -> None:
+    assert choose(["rival"])[:2] == ["NextItNet", "CpRec"]
+    assert choose([], ["bigram"]) == ["bigram"]
+    everything = choose([])
+    assert {*everything} == {name for group in GROUPS.values() for name in group}
+    assert len(everything) == len({*everything})
+    with pytest.raises(ValueError, match="unknown group 'speed'; choose from overall"):
+        choose(["speed"])
+    with pytest.raises(ValueError, match="unknown model 'CpReq'; choose from NextItNet"):
+        choose([], ["CpReq"])
+
+
+def test_the_label_names_what_a_folder_holds() -> None:
+    assert label("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
+    assert label("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
+    assert label("log.csv", replace(Setting(), users=500)) == "log-w64-d0.3-u500"
+
+
+# ---- The plan ----
+
+
+def stems(names: list[str], table: Path, folder: Path, setting: Setting = TINY) -> list[str]:
+    return [each.stem for each in missing(names, str(table), setting, folder)]
+
+
+def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    names = ["bigram", "CpRec"]
+    first = ["bigram", "cprec-lr0.003-d0-s0", "cprec-lr0.01-d0-s0"]
+    assert stems(names, table, folder) == first
+    record(names, table, folder)
+    assert stems(names, table, folder) == []
+    recorded = read_all(folder)
+    by_rate = {r["train_config"]["learning_rate"]: r for r in recorded["CpRec"] if r["seed"] == 0}
+    best = max(by_rate, key=lambda rate: by_rate[rate]["valid"]["ndcg@10"])
+    seed_1 = [r for r in recorded["CpRec"] if r["seed"] == 1]
+    assert [r["train_config"]["learning_rate"] for r in seed_1] == [best]
+
+
+def test_a_best_rate_at_an_edge_goes_on_until_it_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(
+        learning_rates=(0.001, 0.003, 0.01),
+        further_rates=(0.0003, 0.03, 0.1),
+        more_dropouts=(0.1,),
+        dropout=0.3,
+    )
+    worth = {0.0003: 1, 0.001: 2, 0.003: 3, 0.01: 4, 0.03: 5, 0.1: 3}
+    scores: dict[tuple[float, float], float] = {}
+    while trial := setting.next_trial(scores):
+        scores[trial] = worth[trial[0]]
+    rates = [rate for rate, _ in scores]
+    assert rates == [0.001, 0.003, 0.01, 0.03, 0.1, 0.03]
+    assert [dropout for _, dropout in scores] == [0.3] * 5 + [0.1]
+    downwards = {(0.001, 0.3): 3.0, (0.003, 0.3): 2.0, (0.01, 0.3): 1.0}
+    assert setting.next_trial(downwards) == (0.0003, 0.3)
+    assert setting.next_trial(downwards | {(0.0003, 0.3): 4.0}) == (0.0003, 0.1)  # the last rate
+
+
+def test_seeds_wait_for_the_last_trial(table: Path, tmp_path: Path) -> None:
+    growing = replace(TINY, further_rates=(0.001, 0.03), more_dropouts=(0.1,))
+    record(["CpRec"], table, tmp_path, growing)
+    runs = read_all(tmp_path)["CpRec"]
+    tried = {trial_of(run): run["valid"]["ndcg@10"] for run in runs if run["seed"] == 0}
+    assert growing.next_trial(tried) is None
+    (last,) = [run for run in runs if run["seed"] == 1]
+    assert tried[trial_of(last)] == max(tried.values())
+    assert tuned(runs) == [next(r for r in runs if trial_of(r) == trial_of(last)), last]
+
+
+def test_a_tuned_setting_is_found_by_name() -> None:
+    assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
+    assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
+    configs = models(1000, tuned_setting("ml-100k-w64-authors"))
+    assert {config.initial_weights for config in configs.values()} == {"authors"}
+    with pytest.raises(ValueError, match="unknown setting 'ml-w1'; choose from ml-100k-w64"):
+        tuned_setting("ml-w1")
+
+
+# ---- The record ----
+
+
+def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
+    experiment = missing(["CpRec"], str(table), TINY, tmp_path)[0]
+    result = run(experiment, tmp_path / "work")
+    assert result
+    assert result["dataset"] == "toy" and str(tmp_path) not in json.dumps(result)
+    assert sum(result["parameters_by_part"].values()) == result["parameters"]
+    assert result["bytes"] == 4 * result["parameters"]
+    assert unpack_ranks(result["test_ranks"]).metrics() == result["test"]
+    assert sum(part["users"] for part in result["test_by_popularity"]) == result["n_users"] == 40
+    assert values([result]).mean() == pytest.approx(result["test"]["ndcg@10"])
+    assert result["peak_bytes"] > 50e6
+    assert {"exact, 1", "early stopping, 64"} <= {*result["latency_ms"]}
+    assert result["train_loss"] > 0
+    assert result["search_rules"]["spared by bounds"] >= result["search_rules"]["spared by tokens"]
+
+
+def test_only_a_search_with_blocks_has_rules(table: Path, tmp_path: Path) -> None:
+    result = run(missing(["NextItNet"], str(table), TINY, tmp_path)[0], tmp_path / "work")
+    assert result and "search_rules" not in result
+
+
+def test_some_users_stand_for_a_data_set_and_are_always_the_same(
+    table: Path, tmp_path: Path
+) -> None:
+    some = replace(TINY, users=10)
+    (experiment,) = missing(["popularity"], str(table), some, tmp_path)
+    result = run(experiment, tmp_path)
+    assert result and result == {**run(experiment, tmp_path), "peak_bytes": result["peak_bytes"]}
+    assert (result["users"], result["n_users"]) == (10, 10)
+    write_result(tmp_path / "popularity.json", result)
+    assert missing(["popularity"], str(table), some, tmp_path) == []
+    for other in (TINY, replace(TINY, users=11)):
+        with pytest.raises(ValueError, match=r"popularity\.json was recorded with"):
+            missing(["popularity"], str(table), other, tmp_path)
+
+
+@pytest.mark.parametrize("name", GROUPS["generic"])
+def test_other_fillings_run(name: str, table: Path, tmp_path: Path) -> None:
+    experiment = missing([name], str(table), TINY, tmp_path)[0]
+    assert experiment.stem.startswith(name.lower().replace(", ", "-").replace(" ", "-"))
+    result = run(experiment, tmp_path / "work")
+    assert result and result["model"] == name
+    write_result(tmp_path / f"{experiment.stem}.json", result)
+    assert experiment.stem not in stems([name], table, tmp_path)
+
+
+def test_counting_needs_no_training(table: Path, tmp_path: Path) -> None:
+    (experiment,) = missing(["popularity"], str(table), TINY, tmp_path)
+    result = run(experiment, tmp_path / "work")
+    assert result and (result["parameters"], result["train_config"]) == (0, None)
+    assert not (tmp_path / "work").exists()
+
+
+def test_what_is_recorded_stays_and_other_settings_are_refused(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    names, one_rate = ["CpRec"], replace(TINY, learning_rates=(0.01,), seeds=1)
+    record(names, table, folder, one_rate)
+    assert stems(names, table, folder, one_rate) == []
+    with pytest.raises(
+        ValueError, match=r"lr0\.01-d0-s0\.json was recorded with train_config .*now"
+    ):
+        stems(names, table, folder, replace(one_rate, epochs=2))
+    with pytest.raises(ValueError, match="was recorded with max_len 10, now it is 12"):
+        stems(names, table, folder, replace(one_rate, max_len=12))
+    other = tmp_path / "other" / "toy.csv"
+    other.parent.mkdir()
+    rows = pd.read_csv(table)
+    rows.assign(timestamp=rows["timestamp"] + 1).to_csv(other, index=False)
+    with pytest.raises(ValueError, match="was recorded with data_sha256"):
+        stems(names, other, folder, one_rate)
+
+
+def test_a_field_that_an_older_result_lacks_had_its_default(table: Path, tmp_path: Path) -> None:
+    one_rate = replace(TINY, learning_rates=(0.01,), seeds=1)
+    record(["CpRec"], table, tmp_path, one_rate)
+    (path,) = tmp_path.glob("*.json")
+    older = read_result(path)
+    del older["train_config"]["patience"]
+    write_result(path, older)
+    assert stems(["CpRec"], table, tmp_path, one_rate) == []
+    del older["train_config"]["schedule"]
+    write_result(path, older)
+    with pytest.raises(ValueError, match="recorded with train_config"):
+        stems(["CpRec"], table, tmp_path, replace(one_rate, schedule="linear"))
+
+
+def test_users_that_a_data_set_does_not_have_are_refused(table: Path, tmp_path: Path) -> None:
+    for users in (-1, 0, 41):
+        with pytest.raises(ValueError, match=f"users {users} is outside 1..40"):
+            missing(["popularity"], str(table), replace(TINY, users=users), tmp_path)
+
+
+def test_a_setting_lacks_what_it_cannot_have(table: Path, tmp_path: Path) -> None:
+    assert "CpRec, cut 2 / 10 %" not in models(22, TINY)  # its head would be empty
+    lacking = [e.name for e in missing(["NextItNet, width 8", "CpRec"], str(table), TINY, tmp_path)]
+    assert {*lacking} == {"CpRec"}
+    with pytest.raises(ValueError, match="width 64 there is no NextItNet, width 64"):
+        missing(["NextItNet, width 64"], str(table), replace(TINY, width=64), tmp_path)
+
+
+def test_a_damaged_result_is_named(table: Path, tmp_path: Path) -> None:
+    record(["popularity"], table, tmp_path)
+    path = tmp_path / "popularity.json"
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(ValueError, match=r"popularity\.json .*delete it"):
+        stems(["popularity"], table, tmp_path)
+
+
+def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: Path) -> None:
+    folder, work = tmp_path / "toy-w8-d0", tmp_path / "work"
+    slow = replace(TINY, learning_rates=(0.01,), seeds=1, epochs=3)
+
+    def stages(budget: float) -> list[tuple[str, bool]]:
+        found = reproduce(["CpRec"], str(table), slow, folder, work, budget, "cpu")
+        return [(experiment.stem, result is not None) for experiment, result in found]
+
+    assert stages(0) == [("cprec-lr0.01-d0-s0", False)]
+    assert not folder.exists()
+    assert stages(600) == [("cprec-lr0.01-d0-s0", True)]
+    assert stages(600) == []
+    assert read_result(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
+
+
+def test_an_experiment_describes_itself_as_json() -> None:
+    config, training = nextitnet(30, 8), TINY.training(0.01, 3)
+    experiment = Experiment("CpRec, cut 5 / 20 %", "ml-100k", config, training, 50, "by_user")
+    assert experiment.stem == "cprec-cut-5-20-lr0.01-d0-s3"
+    assert json.loads(json.dumps(experiment.describe()))["train_config"]["seed"] == 3
+
+
+def test_a_run_ends_with_the_command_that_was_killed(table: Path, tmp_path: Path) -> None:
+    options = ["--model", "NextItNet", "--epochs", "100000", "--patience", "100000", "--width", "8"]
+    options += ["--results", str(tmp_path / "results"), "--work", str(tmp_path / "work")]
+    command = [sys.executable, "-m", "cprec_lib", "reproduce", "--dataset", str(table), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as started:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("work/*/*/checkpoint.safetensors")):
+            assert started.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        children = psutil.Process(started.pid).children(recursive=True)
+        started.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert children and not alive

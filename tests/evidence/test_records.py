@@ -1,0 +1,165 @@
+"""Result files: sealed, read back by model, seed and tuned learning rate."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cprec_lib import SequenceData
+from cprec_lib.evidence.records import (
+    by_popularity,
+    digest,
+    pack_ranks,
+    provenance,
+    read_result,
+    read_results,
+    unpack_ranks,
+    values,
+    write_result,
+)
+from cprec_lib.train.evaluation import Ranks
+
+
+def result(model: str, rate: float, seed: int, valid: float, ranks: list[int]) -> dict[str, Any]:
+    return {
+        "model": model,
+        "seed": seed,
+        "model_config": {"dropout": 0.3},
+        "train_config": {"learning_rate": rate},
+        "valid": {"ndcg@10": valid},
+        "test_ranks": pack_ranks(np.array(ranks)),
+    }
+
+
+def write(folder: Path, *results: dict[str, Any]) -> None:
+    for number, each in enumerate(results):
+        write_result(folder / f"{number}.json", each)
+
+
+@given(st.lists(st.integers(1, 2**31 - 1)))
+def test_ranks_survive_packing(ranks: list[int]) -> None:
+    assert unpack_ranks(pack_ranks(np.array(ranks, dtype=np.int64))).ranks.tolist() == ranks
+
+
+def test_the_digest_ignores_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
+    assert digest({"a": 1, "b": [2, 3]}) != digest({"a": 1, "b": [3, 2]})
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    written = {"model": "CpRec", "dilations": [1, 4], "loss": 5.25}
+    write_result(tmp_path / "new" / "a.json", written)
+    assert read_result(tmp_path / "new" / "a.json") == written
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("5.25", "5.05"),
+        lambda text: json.dumps({**json.loads(text), "sha256": "0" * 64}),
+        lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "sha256"}),
+        lambda text: "[]",
+        lambda text: "",
+    ],
+)
+def test_a_file_cut_short_or_edited_is_named(damage: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_result(path, {"model": "CpRec", "loss": 5.25})
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=r"a\.json .*delete it, and `cprec reproduce` runs it"):
+        read_result(path)
+
+
+def test_each_model_is_read_at_the_rate_that_validation_chose(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        result("CpRec", 0.01, 1, 0.1, [3]),
+        result("CpRec", 0.01, 0, 0.3, [1]),
+        result("CpRec", 0.003, 0, 0.2, [2]),
+        result("CpRec", 0.003, 1, 0.9, [4]),  # a further seed does not choose
+        result("NextItNet", 0.003, 0, 0.2, [5]),
+        result("NextItNet", 0.01, 0, 0.1, [6]),
+    )
+    found = read_results(tmp_path)
+    assert [run["seed"] for run in found["CpRec"]] == [0, 1]
+    assert {run["train_config"]["learning_rate"] for run in found["CpRec"]} == {0.01}
+    assert list(read_results(tmp_path, ["NextItNet", "CpRec"])) == ["NextItNet", "CpRec"]
+
+
+def test_a_model_that_only_counts_has_no_rate(tmp_path: Path) -> None:
+    counted = {**result("popularity", 0.0, 0, 0.1, [1]), "train_config": None}
+    write(tmp_path, counted)
+    assert read_results(tmp_path) == {"popularity": [counted]}
+
+
+def test_a_model_that_lacks_a_rate_is_left_out(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        result("CpRec", 0.01, 0, 0.3, [1]),
+        result("CpRec", 0.003, 0, 0.2, [2]),
+        result("NextItNet", 0.003, 0, 0.4, [5]),
+        {**result("popularity", 0.0, 0, 0.1, [1]), "train_config": None},
+    )
+    assert list(read_results(tmp_path)) == ["CpRec", "popularity"]
+    with pytest.raises(FileNotFoundError, match="lacks results of 'NextItNet', or some"):
+        read_results(tmp_path, ["CpRec", "NextItNet"])
+
+
+def test_missing_results_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no results in nothing"):
+        read_results(tmp_path / "nothing")
+    write(tmp_path, result("CpRec", 0.01, 0, 0.3, [1]))
+    with pytest.raises(FileNotFoundError, match="lacks results of 'bigram'"):
+        read_results(tmp_path, ["CpRec", "bigram"])
+
+
+def test_values_are_means_over_the_runs_for_each_user() -> None:
+    runs = [result("CpRec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
+    assert values(runs).tolist() == [0.5, 0.25]
+    assert values(runs, "hr@10").tolist() == [0.5, 0.5]
+
+
+def test_provenance_names_each_machine_once() -> None:
+    run = {
+        "dataset": "toy", "date": "2026-01-02", "device": "cpu", "hardware": "x86_64",
+        "threads": 1, "versions": {"torch": "2.13.0"},
+    }  # fmt: skip
+    text = provenance({"a": [run, {**run, "date": "2026-01-01"}], "b": [run]})
+    assert text == (
+        "3 runs of toy, recorded 2026-01-01, 2026-01-02 on cpu (x86_64, threads: 1) "
+        "with torch 2.13.0."
+    )
+
+
+def ten_items() -> SequenceData:
+    rows = [
+        (u, i, t) for u in range(12) for t, i in enumerate([u % 10, (u + 1) % 10, (u + 2) % 10])
+    ]
+    return SequenceData.from_interactions(pd.DataFrame(rows, columns=["user", "item", "timestamp"]))
+
+
+def test_by_popularity_puts_each_target_into_its_part() -> None:
+    data = ten_items()
+    ranks = Ranks(np.where(data.test.targets.numpy() <= 1, 1, 99))
+    parts = by_popularity(ranks, data)
+    assert [part["end"] for part in parts] == [0.1, 0.33, 1.0]
+    assert [part["ndcg@10"] for part in parts] == [1, 0, 0]
+    assert sum(part["users"] for part in parts) == len(ranks.ranks)
+
+
+def test_a_part_without_users_has_no_mean() -> None:
+    data = ten_items()
+    data.test.targets.fill_(1)
+    head, *others = by_popularity(Ranks(np.ones(12)), data)
+    assert (head["users"], head["ndcg@10"]) == (12, 1)
+    assert others == [
+        {"end": 0.33, "users": 0, "ndcg@10": None},
+        {"end": 1.0, "users": 0, "ndcg@10": None},
+    ]
+    json.dumps(others, allow_nan=False)

@@ -1,0 +1,60 @@
+"""Times: every model has its turn in every round, and ratios are formed within a round."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, nextitnet
+from cprec_lib.evidence.timing import latency, race, speed_up
+
+EXACT = {"exact, 1", "exact, 64"}
+EARLY = {"early stopping, 1", "early stopping, 64"}
+
+
+@pytest.fixture
+def data() -> SequenceData:
+    draw = np.random.default_rng(0)
+    rows = [(u, i, t) for u in range(20) for t, i in enumerate(draw.permutation(30))]
+    return SequenceData.from_interactions(pd.DataFrame(rows, columns=["user", "item", "timestamp"]))
+
+
+def test_latency_has_early_stopping_where_the_softmax_has_it() -> None:
+    contexts = torch.ones(70, 5, dtype=torch.long)
+    assert {*latency(SequentialRecommender(nextitnet(30, 8)), contexts, repeats=1)} == EXACT
+    tree = latency(SequentialRecommender(cprec(30, 8, (12, 20))), contexts, repeats=1)
+    assert {*tree} == EXACT | EARLY
+    assert all(value > 0 for value in tree.values())
+
+
+def test_every_round_times_every_model(data: SequenceData) -> None:
+    models = {
+        "full": SequentialRecommender(nextitnet(30, 8)),
+        "tree": SequentialRecommender(cprec(30, 8, (12, 20))),
+    }
+    times = race(models, data, TrainConfig(batch_size=4), rounds=2, steps=1)
+    assert {*times} == {"training step", *EXACT, *EARLY}
+    assert {*times["training step"]} == {*times["exact, 1"]} == {"full", "tree"}
+    assert {*times["early stopping, 1"]} == {"tree"}
+    numbers = [each for models in times.values() for each in models.values()]
+    assert all(len(each) == 2 and min(each) > 0 for each in numbers)
+
+
+def test_a_step_is_timed_in_the_precision_of_the_training(data: SequenceData, monkeypatch) -> None:
+    model = SequentialRecommender(nextitnet(30, 8))
+    enabled = []
+    loss = model.loss
+    monkeypatch.setattr(
+        model,
+        "loss",
+        lambda *given: enabled.append(torch.is_autocast_enabled("cpu")) or loss(*given),
+    )
+    for precision in ("float32", "bfloat16"):
+        config = TrainConfig(batch_size=4, precision=precision)
+        race({"model": model}, data, config, rounds=1, steps=1)
+    assert enabled == [False, False, True, True]
+
+
+def test_a_speed_up_compares_rounds_not_means() -> None:
+    times = {"slow": [4.0, 40.0, 6.0], "fast": [1.0, 20.0, 2.0]}
+    assert speed_up(times, "fast", "slow") == (3.0, 2.0, 4.0)

@@ -1,0 +1,146 @@
+"""Bounds over tail blocks: never below the truth, and searches with them stay exact."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cprec_lib import (
+    BlockPartition,
+    BlockSoftmax,
+    SequentialRecommender,
+    TailBounds,
+    cprec,
+    nextitnet,
+)
+from cprec_lib.model.search import compare_rules
+from tests.model.test_softmax import assert_same_top, build, by_sorting, random_rows, seeds
+from tests.strategies import partitions
+
+
+@given(partitions(), seeds, st.integers(1, 12), st.sampled_from([torch.float32, torch.float64]))
+def test_no_item_is_above_the_bound(partition, seed, cell_size, dtype):
+    block = build("block", partition, seed).to(dtype)
+    hidden = random_rows(partition, 6, seed)[0].to(dtype)
+    bounds = TailBounds(block, cell_size)
+    for tail in range(len(block.tail_tables)):
+        best = block.tail_logits(tail, hidden).log_softmax(-1).amax(1)
+        assert (bounds(tail, hidden) >= best).all()
+
+
+@given(partitions(), seeds)
+def test_a_cell_for_each_row_makes_the_bound_tight(partition, seed):
+    block = build("block", partition, seed)
+    hidden, _ = random_rows(partition, 6, seed)
+    for tail in range(len(block.tail_tables)):
+        best = block.tail_logits(tail, hidden).log_softmax(-1).amax(1)
+        torch.testing.assert_close(TailBounds(block, 1)(tail, hidden), best, atol=1e-9, rtol=0)
+
+
+@given(partitions(), st.integers(1, 6), seeds, st.integers(1, 12), st.data())
+def test_a_search_with_bounds_is_sorting(partition, n_rows, seed, cell_size, draw):
+    block = build("block", partition, seed)
+    hidden, _ = random_rows(partition, n_rows, seed)
+    exclude = torch.randint(0, partition.n_items + 1, (n_rows, partition.n_items // 3))
+    left = partition.n_items - partition.n_items // 3
+    k = draw.draw(st.integers(1, left), label="k")
+    found = block.top_k(hidden, k, exclude, TailBounds(block, cell_size))
+    assert_same_top(found, by_sorting(block, hidden, k, exclude))
+
+
+@given(partitions(), seeds)
+def test_equal_values_still_go_to_the_lower_id(partition, seed):
+    """Weights of -1, 0 and 1 make many equal logits, and these without rounding."""
+    block = build("block", partition, seed)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randint(-1, 2, parameter.shape))
+    hidden = torch.randint(-1, 2, (5, partition.width)).double()
+    k = max(1, partition.n_items // 2)
+    found = block.top_k(hidden, k, bound=TailBounds(block, 2))
+    assert_same_top(found, block.top_k(hidden, k))
+
+
+def _clusters() -> tuple[torch.nn.Module, torch.Tensor]:
+    """A token above every item of the head, each item of its block far below: a bound can tell."""
+    partition = BlockPartition(1020, (20,), (8, 2))
+    block = build("block", partition)
+    with torch.no_grad():
+        block.root.weight.mul_(0.01)[-1] = 0.1
+        block.tail_tables[0].weight.copy_(0.01 * torch.randn(1000, 2))
+    return block, torch.ones(4, 8, dtype=torch.float64)
+
+
+def test_a_bound_spares_a_block_that_its_token_does_not(monkeypatch):
+    block, hidden = _clusters()
+    looked_into = []
+    inside = block._tail_log_prob
+    monkeypatch.setattr(
+        block, "_tail_log_prob", lambda *given: looked_into.append(given[0]) or inside(*given)
+    )
+    plain = block.top_k(hidden, 3)
+    assert looked_into == [0]
+    assert_same_top(block.top_k(hidden, 3, bound=TailBounds(block)), plain)
+    assert looked_into == [0], "the bound should have spared the block"
+
+
+def test_bounds_of_other_weights_are_refused():
+    block, hidden = _clusters()
+    bounds = TailBounds(block)
+    with torch.no_grad():
+        block.tail_tables[0].weight[3] = 100.0
+    with pytest.raises(ValueError, match="changed since the bounds were made"):
+        block.top_k(hidden, 3, bound=bounds)
+
+
+@pytest.mark.parametrize("cell_size", [0, -3])
+def test_a_cell_holds_a_row(cell_size):
+    with pytest.raises(ValueError, match=f"cell_size {cell_size} is below 1"):
+        TailBounds(_clusters()[0], cell_size)
+
+
+def test_bounds_are_of_a_block_softmax():
+    with pytest.raises(TypeError, match="BlockSoftmax"):
+        TailBounds(SequentialRecommender(nextitnet(30, 8)).softmax)
+
+
+def test_recommend_takes_bounds():
+    model = SequentialRecommender(cprec(300, 16))
+    plain = model.recommend([[1, 2, 299], [5]], 7, exclude_seen=True)
+    bound = TailBounds(model.softmax, 16)
+    assert_same_top(model.recommend([[1, 2, 299], [5]], 7, exclude_seen=True, bound=bound), plain)
+
+
+def test_rules_are_compared_by_what_they_look_into():
+    # Two head items and two blocks of two. The first history's best items are in the head, the
+    # second's in the last block, whose token comes first in the root.
+    block = BlockSoftmax(BlockPartition(6, (2, 4), (2, 1, 1)))
+    with torch.no_grad():
+        block.root.weight.copy_(torch.tensor([[9.0, 0], [8, 0], [0, 0], [0, 9]]))
+        for tail in range(2):
+            block.tail_projections[tail].get_parameter("weight").fill_(0.0)
+    found = compare_rules(block, torch.tensor([[1.0, 0], [0, 1.0]]), k=1)
+    # The tokens' rule opens the last block for the second history, and no other: 3 of 4 spared.
+    assert found["spared by tokens"] == found["spared by bounds"] == 0.75
+    assert found["spared by early stopping"] == 0.75
+    assert found["missed by early stopping"] == 0.0
+    assert "_tail_log_prob" not in vars(block)
+
+
+def test_a_token_that_takes_the_place_of_a_better_item_is_a_miss():
+    # The first block's token is above the second's, but shares its mass between two items.
+    block = BlockSoftmax(BlockPartition(6, (2, 4), (2, 1, 1)))
+    with torch.no_grad():
+        block.root.weight.copy_(torch.tensor([[0.0, 0], [0, 0], [5, 0], [4.9, 0]]))
+        block.tail_projections[0].get_parameter("weight").fill_(0.0)
+        block.tail_projections[1].get_parameter("weight").copy_(torch.tensor([[1.0, 0]]))
+        block.tail_tables[1].get_parameter("weight").copy_(torch.tensor([[50.0], [0.0]]))
+    found = compare_rules(block, torch.tensor([[1.0, 0]]), k=1)
+    assert found["missed by early stopping"] == 1.0
+    assert found["spared by early stopping"] == 0.5
+
+
+def test_rules_are_not_compared_on_nothing():
+    block = BlockSoftmax(BlockPartition(6, (2, 4), (2, 1, 1)))
+    with pytest.raises(ValueError, match="no hidden vectors"):
+        compare_rules(block, torch.zeros(0, 2))

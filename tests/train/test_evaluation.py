@@ -1,0 +1,304 @@
+"""Ranks with ties, metrics against torchmetrics, and bootstrap intervals that keep their word."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
+
+from cprec_lib import (
+    Interval,
+    Ranks,
+    SequenceData,
+    SequentialRecommender,
+    compare,
+    evaluate,
+    nextitnet,
+)
+from cprec_lib.train import evaluation
+from cprec_lib.train.evaluation import interval
+
+NAN = float("nan")
+
+
+class Fixed:
+    """Gives prepared scores [U, N], a row a user, whatever the contexts."""
+
+    def __init__(self, scores: Tensor) -> None:
+        self._scores = scores
+        self.chunks: list[int] = []
+
+    def scores(self, contexts: Tensor) -> Tensor:
+        done = sum(self.chunks)
+        self.chunks.append(len(contexts))
+        return self._scores[done : done + len(contexts)]
+
+
+def with_targets(data: SequenceData, targets: list[int]) -> SequenceData:
+    contexts = torch.ones(len(targets), 3, dtype=torch.long)
+    held_out = replace(data.test, contexts=contexts, targets=torch.tensor(targets))
+    catalogue = replace(data.catalogue, items=data.catalogue.items[:4])
+    return replace(data, catalogue=catalogue, test=held_out)
+
+
+# --- ranks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "rank"),
+    [
+        ([0.1, 0.4, 0.3, 0.2], 2, 1),
+        ([0.1, 0.4, 0.3, 0.2], 1, 4),
+        ([0.1, 0.4, 0.3, 0.2], 4, 3),
+        ([0.4, 0.4, 0.3, 0.2], 1, 2),
+        ([0.4, 0.4, 0.3, 0.2], 2, 2),
+        ([0.0, 0.0, 0.0, 0.0], 1, 4),
+        ([-np.inf, -np.inf, 0.0, 1.0], 1, 4),
+        ([np.inf, 1.0, 0.0, 1.0], 1, 1),
+        ([NAN, 0.4, 0.3, 0.2], 1, 4),
+        ([0.9, NAN, 0.3, 0.2], 1, 2),
+        ([NAN, NAN, NAN, NAN], 3, 4),
+    ],
+)
+def test_ties_and_what_is_no_number_count_against_the_model(data, scores, target, rank):
+    ranks = evaluate(Fixed(torch.tensor([scores])), with_targets(data, [target]))
+    assert ranks.ranks.tolist() == [rank]
+
+
+@given(seed=st.integers(0, 10_000), levels=st.integers(1, 6))
+def test_ranks_are_counts_of_items_that_score_no_lower(data, seed, levels):
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(levels, size=(7, 4)).astype(float)
+    targets = draw.integers(1, 5, size=7)
+    ranks = evaluate(Fixed(torch.from_numpy(scores)), with_targets(data, targets.tolist()))
+    own = [row[target - 1] for row, target in zip(scores, targets, strict=True)]
+    assert ranks.ranks.tolist() == [(row >= o).sum() for row, o in zip(scores, own, strict=True)]
+
+
+def test_valid_and_test_are_their_own_contexts_and_targets(data):
+    class Next:
+        """Scores the item after the context's last one best."""
+
+        def scores(self, contexts: Tensor) -> Tensor:
+            return -(torch.arange(1, data.n_items + 1) - contexts[:, -1:] - 1).abs().float()
+
+    for part, held_out in (("valid", data.valid), ("test", data.test)):
+        ranks = evaluate(Next(), data, part).ranks
+        exact = held_out.targets == held_out.contexts[:, -1] + 1
+        assert exact.any() and (ranks[exact.numpy()] == 1).all()
+        assert (ranks[~exact.numpy()] > 1).all()
+    assert evaluate(Next(), data).ranks.tolist() == ranks.tolist()
+
+
+def test_users_in_chunks_have_the_same_ranks(data, monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.rand(len(data.test.targets), data.n_items, generator=draw)
+    at_once = Fixed(scores)
+    expected = evaluate(at_once, data).ranks
+    in_chunks = Fixed(scores)
+    contexts, targets = data.test.contexts, data.test.targets
+    monkeypatch.setattr(evaluation, "CPU_CELLS", 100)
+    found = evaluation._ranks(in_chunks, data.n_items, contexts, targets)
+    assert len(at_once.chunks) == 1 and in_chunks.chunks == [4] * 10
+    assert found.tolist() == expected.tolist()
+    few_users = Fixed(scores)
+    monkeypatch.setattr(evaluation, "CPU_CELLS", 10**6)
+    monkeypatch.setattr(evaluation, "USERS", 15)
+    found = evaluation._ranks(few_users, data.n_items, contexts, targets)
+    assert few_users.chunks == [15, 15, 10]
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_gpu_takes_more_users_of_a_large_catalogue_at_once():
+    at_once = [
+        evaluation._users_at_once(n, device) for n in (10**5, 10) for device in ("cpu", "cuda")
+    ]
+    assert at_once == [41, 671, 1024, 1024]
+
+
+def test_a_small_catalogue_does_not_let_all_users_in_at_once():
+    model, contexts = Fixed(torch.zeros(3000, 2)), torch.ones(3000, 5, dtype=torch.long)
+    evaluation._ranks(model, 2, contexts, torch.ones(3000, dtype=torch.long))
+    assert model.chunks == [1024, 1024, 952]
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_model_is_ranked_without_dropout_and_gets_its_mode_back(data, mode):
+    model = SequentialRecommender(nextitnet(data.n_items, 4, dilations=(1,), dropout=0.9))
+    model.train(mode)
+    first, second = evaluate(model, data), evaluate(model, data)
+    assert first.ranks.tolist() == second.ranks.tolist()
+    assert model.training is mode
+
+
+def test_the_mode_comes_back_also_after_an_error(data):
+    class Failing(nn.Linear):
+        def scores(self, contexts: Tensor) -> Tensor:
+            assert not self.training
+            raise RuntimeError("no scores")
+
+    model = Failing(1, 1).train()
+    with pytest.raises(RuntimeError, match="no scores"):
+        evaluate(model, data)
+    assert model.training
+
+
+def test_a_model_of_another_catalogue_is_refused(data):
+    model = SequentialRecommender(nextitnet(data.n_items + 3, 4))
+    with pytest.raises(ValueError, match="the model scores 28 items, the data has 25; evaluate a"):
+        evaluate(model, data)
+
+
+@pytest.mark.parametrize("part", ["train", "", None])
+def test_an_unknown_part_is_refused(data, part):
+    with pytest.raises(ValueError, match=f"unknown part {part!r}; choose valid or test"):
+        evaluate(Fixed(torch.zeros(1, 4)), data, part)
+
+
+# --- metrics -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+@given(seed=st.integers(0, 10_000))
+def test_metrics_are_those_of_torchmetrics(k, seed):
+    draw = torch.Generator().manual_seed(seed)
+    n_users, n_items = 6, 40
+    scores = torch.rand(n_users, n_items, generator=draw)
+    targets = torch.randint(n_items, (n_users, 1), generator=draw)
+    relevant = torch.zeros(n_users, n_items, dtype=torch.bool).scatter(1, targets, True)
+    users = torch.arange(n_users).unsqueeze(1).expand(-1, n_items)
+    ranks = Ranks((scores >= scores.gather(1, targets)).sum(1).numpy())
+    found = ranks.metrics((k,))
+    peers = {"hr": RetrievalHitRate, "mrr": RetrievalMRR, "ndcg": RetrievalNormalizedDCG}
+    for name, peer in peers.items():
+        expected = peer(top_k=k)(scores.flatten(), relevant.flatten(), users.flatten())
+        assert found[f"{name}@{k}"] == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_metrics_by_hand():
+    ranks = Ranks(np.array([1, 2, 3, 11]))
+    assert ranks.values("hr@2").tolist() == [1, 1, 0, 0]
+    assert ranks.values("mrr@10").tolist() == pytest.approx([1, 1 / 2, 1 / 3, 0])
+    assert ranks.values("ndcg@11").tolist() == pytest.approx(
+        [1, 1 / np.log2(3), 1 / 2, 1 / np.log2(12)]
+    )
+    means = ranks.metrics()
+    assert list(means) == [f"{m}@{k}" for k in (5, 10, 20) for m in ("hr", "mrr", "ndcg")]
+    assert means["hr@10"] == 0.75 and means["hr@20"] == 1
+    assert all(type(value) is float for value in means.values())
+    assert set(ranks.metrics(k=(1,))) == {"hr@1", "mrr@1", "ndcg@1"}
+
+
+@pytest.mark.parametrize("metric", ["ndcg", "ndcg@", "ndcg@0", "ndcg@-1", "map@5", "hr@1.5", ""])
+def test_an_unknown_metric_is_refused(metric):
+    with pytest.raises(ValueError, match=f"unknown metric '{metric}'; use hr@k, mrr@k or ndcg@k"):
+        Ranks(np.array([1])).values(metric)
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+def random_ranks(seed: int, n_users: int = 50) -> Ranks:
+    return Ranks(np.random.default_rng(seed).integers(1, 30, size=n_users))
+
+
+def test_an_interval_holds_the_true_mean_as_often_as_it_says():
+    draw = np.random.default_rng(0)
+    hits = 0
+    for number in range(200):
+        found = interval(draw.exponential(size=60), resamples=100, confidence=0.8, seed=number)
+        assert found.low <= found.estimate <= found.high
+        hits += found.low <= 1 <= found.high
+    # 200 trials at 80 % have a standard error of 2.8 %; the bootstrap is a little too narrow.
+    assert 0.7 <= hits / 200 <= 0.88
+
+
+def test_a_paired_difference_holds_the_truth_as_often_as_it_says():
+    """Ranks b are ranks a, made worse for a random 30 % of the users."""
+    draw, hits = np.random.default_rng(1), 0
+    for number in range(200):
+        a = draw.integers(1, 21, size=80)
+        b = np.where(draw.random(80) < 0.3, 21, a)
+        found = compare(Ranks(a), Ranks(b), "hr@10", resamples=100, confidence=0.8, seed=number)
+        hits += found.low <= 0.5 * 0.3 <= found.high
+    assert 0.7 <= hits / 200 <= 0.88
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(2).exponential(size=400),
+        np.random.default_rng(2).choice([0.0, 0.5, 1.0], p=[0.7, 0.2, 0.1], size=5000),
+    ],
+    ids=["each its own", "many users a value"],
+)
+def test_the_interval_is_the_percentile_bootstrap_over_users(values):
+    found = interval(values, resamples=4000, confidence=0.9)
+    error = values.std() / np.sqrt(len(values))
+    assert found.estimate == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - 1.645 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(values.mean() + 1.645 * error, abs=0.15 * error)
+
+
+def test_pairing_narrows_the_interval():
+    """Two models that agree on each user up to a little: their difference is well known."""
+    a = random_ranks(3, 200)
+    b = Ranks(a.ranks + (np.arange(200) % 10 == 0))
+    paired = compare(a, b, "mrr@20")
+    alone = interval(a.values("mrr@20"))
+    assert paired.high - paired.low < 0.25 * (alone.high - alone.low)
+    assert 0 < paired.low < paired.estimate
+
+
+@given(seed=st.integers(0, 1000))
+def test_swapping_the_models_turns_the_interval_around(seed):
+    a, b = random_ranks(seed), random_ranks(seed + 1)
+    one, other = compare(a, b, resamples=100), compare(b, a, resamples=100)
+    assert one.estimate == pytest.approx(-other.estimate)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    expected = a.values("ndcg@10").mean() - b.values("ndcg@10").mean()
+    assert one.estimate == pytest.approx(expected)
+
+
+def test_a_model_does_not_differ_from_itself():
+    ranks = random_ranks(0)
+    assert compare(ranks, ranks) == Interval(0.0, 0.0, 0.0)
+
+
+def test_the_seed_and_the_confidence_fix_the_interval():
+    a, b = random_ranks(0), random_ranks(1)
+    assert compare(a, b) == compare(a, b)
+    assert compare(a, b, seed=1) != compare(a, b)
+    wide, narrow = compare(a, b, confidence=0.99), compare(a, b, confidence=0.5)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_an_interval_prints_as_estimate_and_bounds():
+    assert str(Interval(0.12347, -0.1, 0.3)) == "0.1235 [-0.1000, 0.3000]"
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(ValueError, match="50 users against 49; a paired comparison needs the same"):
+        compare(random_ranks(0), random_ranks(0, 49))
+    with pytest.raises(ValueError, match="unknown metric 'map@10'"):
+        compare(random_ranks(0), random_ranks(1), "map@10")
+    with pytest.raises(ValueError, match="no values: an interval needs at least one user"):
+        interval(np.array([]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resamples": 0}, "resamples 0 is below 1"),
+        ({"confidence": 95}, "confidence 95 is not between 0 and 1"),
+        ({"confidence": 0}, "confidence 0 is not"),
+        ({"confidence": NAN}, "confidence nan is not"),
+    ],
+)
+def test_intervals_without_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(random_ranks(0), random_ranks(1), **options)
