@@ -2,6 +2,11 @@
 .DEFAULT_GOAL := help
 .PHONY: help course lab figures test test-browser bench bench-quick lint clean data
 
+# Kernels may load torch before cprec_lib, whose __init__.py says what this is for.
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 10000
+endif
+
 READY := .venv/.ready
 ifeq ($(OS),Windows_NT)
 PYTHON ?= python

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +21,9 @@ class Side:
     """One way to do the work: a function of this package, see `benchmarks.child`.
 
     Sides with the same `group` must return the same numbers. `calls` of 1 leaves out the warm-up.
-    `command` runs another Python than ours, for a peer that needs its own packages.
+    `command` runs another Python than ours, for a peer that needs its own packages. `neighbours`
+    are processes that keep a core busy meanwhile. `environment` adds variables, an empty one
+    removes what this process has.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Side:
     calls: int = 5
     threads: int = 0
     command: Sequence[str] = (sys.executable, "-m", "benchmarks.child")
+    neighbours: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def case(name: str, sides: Sequence[Side], rounds: int, tolerance: float = 1e-4) -> dict[str, Any]:
@@ -92,13 +98,28 @@ def _run(side: Side) -> dict[str, Any]:
         "threads": side.threads,
     }
     command = [*side.command, json.dumps(task)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in {**os.environ, **side.environment}.items() if v}
+    with busy(side.neighbours):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode == -9:
         return {"skipped": "the system ended it: too little memory"}
     if done.returncode:
         raise RuntimeError(f"{side.name} failed:\n{done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+@contextmanager
+def busy(neighbours: int) -> Iterator[None]:
+    """So many processes that each keep a core busy, until the block ends."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(loop) for _ in range(neighbours)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def _check(

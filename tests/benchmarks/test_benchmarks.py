@@ -1,16 +1,21 @@
 """The benchmark: sides agree, errors are told, ratios and the README's table are right."""
 
 import json
+import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import child, epochs, gpu, growth, losses, report, search
+from benchmarks import child, epochs, gpu, growth, losses, neighbour, report, search
 from benchmarks.contest import Side, case, contest
+from benchmarks.contest import _run as run_side
 from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec, nextitnet
 from cprec_lib.evidence.records import comparisons, read_result, write_result
 from cprec_lib.files import save_tensors
@@ -355,3 +360,52 @@ def test_an_edited_result_is_refused(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "title": "another"}))
     with pytest.raises(ValueError, match="edited"):
         report.shown(tmp_path)
+
+
+# --- beside a neighbour --------------------------------------------------------------------------
+
+
+def surroundings(variable: str) -> child.Work:
+    """Whether a variable is set, and how many processes the parent of this one has."""
+    siblings = psutil.Process().parent().children()
+    return lambda: [float(variable in os.environ), len(siblings)]
+
+
+def test_a_side_has_its_environment_and_its_neighbours(in_root, monkeypatch):
+    monkeypatch.setenv("CPREC_TEST", "here")
+    plain = side("plain", "surroundings", calls=1, variable="CPREC_TEST")
+    others = len(psutil.Process().children())
+    for changes, expected in (
+        ({}, [1, 1]),
+        ({"environment": {"CPREC_TEST": ""}}, [0, 1]),
+        ({"neighbours": 2}, [1, 3]),
+    ):
+        found = run_side(replace(plain, **changes))["numbers"]
+        assert [found[0], found[1] - others] == expected
+    assert len(psutil.Process().children()) == others
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+    ],
+)
+def test_spinning_is_bounded_unless_the_user_chose(before, expected):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {k: v for k, v in os.environ.items() if k not in names}
+    code = "import os, cprec_lib; print(os.environ.get('GOMP_SPINCOUNT'))"
+    for first, found in (("", expected), ("import torch; ", before.get("GOMP_SPINCOUNT", "None"))):
+        command = [sys.executable, "-c", first + code]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment | before, capture_output=True, text=True
+        )
+        assert (done.stdout.strip(), done.stderr) == (found, "")
+
+
+def test_steps_beside_a_neighbour_are_those_of_an_epoch(monkeypatch):
+    monkeypatch.setattr(neighbour, "STEPS", 3)
+    once = epochs.step("CpRec", 100, 8)()
+    assert neighbour.steps("CpRec", 100, 8)() == 3 * once == neighbour.steps("NextItNet", 100, 8)()

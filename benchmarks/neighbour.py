@@ -1,0 +1,90 @@
+"""Training beside a busy neighbour: what a core that another process uses costs.
+
+`python -m benchmarks.neighbour` measures the table from which cprec_lib's bound on spinning was
+chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks import epochs
+from benchmarks.child import Work
+from benchmarks.contest import Side, case, contest
+
+TITLE = "Beside a process that keeps a core busy"
+STEPS = 20
+ITEMS, PREDICTIONS = 50_000, 2048
+# How long a waiting thread of libgomp spins. "" leaves the choice to libgomp.
+TRIED: dict[str, Mapping[str, str]] = {
+    "libgomp's own choice": {"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": ""},
+    **{f"GOMP_SPINCOUNT={n}": {"GOMP_SPINCOUNT": str(n)} for n in (100, 1_000, 10_000, 100_000)},
+    "OMP_WAIT_POLICY=PASSIVE": {"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": "PASSIVE"},
+}
+
+
+def row(quick: bool) -> dict[str, Any]:
+    """Steps of both models and the loss, beside a neighbour and alone, and torch's own loss."""
+    rounds = 2 if quick else 3
+    cases = [_alone_or_not(_steps(model), rounds) for model in ("CpRec", "NextItNet")]
+    both = [replace(side, neighbours=1) for side in (OURS, TORCHS)]
+    cases.append(case(f"loss, {ITEMS:,} items, beside a neighbour", both, rounds))
+    cases.append(_alone_or_not(OURS, rounds))
+    return {"title": TITLE, "steps": STEPS, "cases": cases}
+
+
+def _alone_or_not(side: Side, rounds: int) -> dict[str, Any]:
+    beside = replace(side, name="beside a neighbour", neighbours=1)
+    return case(side.name, [beside, replace(side, name="alone")], rounds)
+
+
+def _steps(model: str) -> Side:
+    options = {"model": model, "n_items": 1_682, "width": 64}
+    name = f"{STEPS} training steps of {model}, MovieLens-100K's size"
+    return Side(name, "benchmarks.neighbour:steps", options, model)
+
+
+def _loss(name: str, layer: str) -> Side:
+    options = {"layer": layer, "n_items": ITEMS, "tokens": PREDICTIONS}
+    return Side(name, "benchmarks.losses:both_ways", options, "loss")
+
+
+OURS = _loss("BlockSoftmax", "blocks")
+TORCHS = _loss("torch AdaptiveLogSoftmaxWithLoss", "adaptive")
+
+
+def steps(model: str, n_items: int, width: int) -> Work:
+    """So many steps as one call, since one is too short beside the turns of a scheduler."""
+    step = epochs.step(model, n_items, width)
+
+    def work() -> list[float]:
+        return [number for _ in range(STEPS) for number in step()]
+
+    return work
+
+
+def spinning(rounds: int = 3) -> dict[str, list[float]]:
+    """Median seconds of each of TRIED with 0, 1 and 2 neighbours: steps of NextItNet, then loss."""
+    found: dict[str, list[float]] = {}
+    for side in (_steps("NextItNet"), OURS):
+        for neighbours in range(3):
+            ways = [
+                replace(side, name=name, neighbours=neighbours, environment=environment)
+                for name, environment in TRIED.items()
+            ]
+            for name, entry in contest(ways, rounds).items():
+                found.setdefault(name, []).append(median(entry["seconds"]))
+    return found
+
+
+if __name__ == "__main__":
+    print(
+        f"{torch.__version__}, {torch.get_num_threads()} threads; steps and loss, each with 0, 1, 2"
+    )
+    for name, seconds in spinning().items():
+        print(f"{name:26}", *(f"{each:8.3f}" for each in seconds), flush=True)
