@@ -26,8 +26,9 @@ from cprec_lib.data.datasets import load_interactions
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.experiments import setting_of
 from cprec_lib.machine import choose_device
+from cprec_lib.model.config import nextitnet
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.model.recommender import SequentialRecommender, nextitnet
+from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.baselines import Popularity
 from cprec_lib.train.checkpoints import Epoch
 from cprec_lib.train.evaluation import evaluate

@@ -31,7 +31,7 @@ from cprec_lib import (
 from cprec_lib.data.synthetic import Synthetic
 from cprec_lib.evidence.experiments import setting_of
 from cprec_lib.files import save_tensors
-from cprec_lib.model.search import compare_rules
+from cprec_lib.model.bounds import compare_rules
 
 TITLE = "Exact top-10 of a whole catalogue, one thread"
 WIDTH, K, SHARES, LENGTH = 64, 10, (0.01, 0.1), 20

@@ -4,6 +4,12 @@ from .data.datasets import load_interactions as load_interactions
 from .data.datasets import load_titles as load_titles
 from .data.sequences import Catalogue as Catalogue
 from .data.sequences import SequenceData as SequenceData
+from .model.bounds import TailBounds as TailBounds
+from .model.config import ModelConfig as ModelConfig
+from .model.config import cprec as cprec
+from .model.config import gru4rec as gru4rec
+from .model.config import nextitnet as nextitnet
+from .model.config import sasrec as sasrec
 from .model.cost import Ledger as Ledger
 from .model.cost import count_parameters as count_parameters
 from .model.embedding import BlockEmbedding as BlockEmbedding
@@ -12,13 +18,7 @@ from .model.middle import GRU as GRU
 from .model.middle import DilatedCNN as DilatedCNN
 from .model.middle import SelfAttention as SelfAttention
 from .model.partition import BlockPartition as BlockPartition
-from .model.recommender import ModelConfig as ModelConfig
 from .model.recommender import SequentialRecommender as SequentialRecommender
-from .model.recommender import cprec as cprec
-from .model.recommender import gru4rec as gru4rec
-from .model.recommender import nextitnet as nextitnet
-from .model.recommender import sasrec as sasrec
-from .model.search import TailBounds as TailBounds
 from .model.sharing import SHARING as SHARING
 from .model.softmax import BlockSoftmax as BlockSoftmax
 from .model.softmax import FullSoftmax as FullSoftmax

@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from cprec_lib import SHARING, BlockPartition, ModelConfig
-from cprec_lib.model.recommender import MIDDLES
+from cprec_lib.model.config import MIDDLES
 
 
 @st.composite

@@ -44,7 +44,8 @@ def step_seconds() -> float:
     """
     import torch
 
-    from cprec_lib.model.recommender import SequentialRecommender, nextitnet
+    from cprec_lib.model.config import nextitnet
+    from cprec_lib.model.recommender import SequentialRecommender
 
     with torch.random.fork_rng(devices=[]):
         model = SequentialRecommender(nextitnet(1682, width=64, dropout=0.3), seed=0).train()

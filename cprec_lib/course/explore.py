@@ -27,10 +27,11 @@ from cprec_lib.data.datasets import find_item
 from cprec_lib.data.popularity import block_table
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.records import Result, values
+from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.middle import DilatedCNN
 from cprec_lib.model.partition import BlockPartition, cutoffs_from_shares
-from cprec_lib.model.recommender import ModelConfig, SequentialRecommender
+from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.sharing import SHARING, distinct_convolutions
 from cprec_lib.train.evaluation import Interval, interval
 

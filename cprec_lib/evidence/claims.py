@@ -18,8 +18,8 @@ from cprec_lib.evidence.records import (
     values,
 )
 from cprec_lib.evidence.timing import speed_up
+from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.model.recommender import cprec, nextitnet
 from cprec_lib.train.evaluation import Interval, interval
 
 Judgement = Literal["worse", "as good", "not decided"]

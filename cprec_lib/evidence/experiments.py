@@ -33,16 +33,10 @@ from cprec_lib.evidence.records import (
 )
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
+from cprec_lib.model.bounds import compare_rules
+from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.model.recommender import (
-    ModelConfig,
-    SequentialRecommender,
-    cprec,
-    gru4rec,
-    nextitnet,
-    sasrec,
-)
-from cprec_lib.model.search import compare_rules
+from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.sharing import SHARING
 from cprec_lib.model.softmax import BlockSoftmax
 from cprec_lib.train.baselines import Bigram, Popularity

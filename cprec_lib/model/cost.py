@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cprec_lib.model.recommender import ModelConfig
+from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.sharing import distinct_convolutions
 
 

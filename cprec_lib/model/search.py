@@ -1,139 +1,62 @@
-"""Bounds that let an exact top-k search pass over tail blocks without looking at their rows."""
+"""The search for the k most probable items: best of a list, merging lists, exclusions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from cprec_lib.model.softmax import BlockSoftmax
-
-
-class TailBounds:
-    """What is the most probable item of a tail block at best? Pass it to `BlockSoftmax.top_k`.
-
-    The rows e_i of a block's table are gathered into cells of near neighbours, as in a k-d tree:
-    halved again and again at the median of the widest column. Of each cell c only the lowest and
-    highest value of each column, lo_c and hi_c, the mean m_c and the number n_c of its rows are
-    kept. For the block's narrow vector q = P h these bound the logits and their sum:
-
-        max_i q.e_i  <=  max_c (q+ . hi_c + q- . lo_c)        q+ = max(q, 0), q- = min(q, 0)
-        log sum_i exp(q.e_i)  >=  log sum_c n_c exp(q . m_c)  (Jensen's inequality)
-
-    The difference bounds log softmax_j(x) of every item x. The search then reads
-    3 d_j / cell_size numbers for an item instead of d_j.
-
-    The bounds belong to the weights of the moment: made anew after training, on the device where
-    the model is. Raises ValueError for a `cell_size` below 1 and TypeError for another softmax.
-    """
-
-    def __init__(self, softmax: BlockSoftmax, cell_size: int = 256) -> None:
-        if not isinstance(softmax, BlockSoftmax):
-            raise TypeError(f"bounds are of the tail blocks of a BlockSoftmax, not of {softmax!r}")
-        if cell_size < 1:
-            raise ValueError(f"cell_size {cell_size} is below 1; a cell holds at least one row")
-        self._softmax = softmax
-        self._tables = [table.get_parameter("weight") for table in softmax.tail_tables]
-        self._made_from = [_state(table) for table in self._tables]
-        self._cells = [_Cells(table.detach(), cell_size) for table in self._tables]
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of all bounds: what a search that spares every block reads of them."""
-        return sum(cells.n_bytes for cells in self._cells)
-
-    @torch.no_grad()
-    def __call__(self, tail: int, hidden: Tensor) -> Tensor:
-        """Upper bounds [T] of the log-probability that an item has inside tail block `tail`.
-
-        For hidden [T, d]. Raises ValueError if the block's table has changed since.
-        """
-        if _state(self._tables[tail]) != self._made_from[tail]:
-            raise ValueError("the weights have changed since the bounds were made; make them anew")
-        return self._cells[tail].bound(self._softmax.tail_projections[tail](hidden))
+from cprec_lib.model.embedding import check_ids
 
 
-@torch.no_grad()
-def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[str, float]:
-    """What each rule of a top-k search does for hidden vectors [T, d].
-
-    "spared by" tokens, bounds, early stopping: the share of the T times n - 1 pairs of a vector and
-    a tail block that the rule passes over. "missed by early stopping": the share of the T lists in
-    which the rule of CpRec's authors has other items than the exact search. Raises ValueError
-    without vectors and as `top_k` does, TypeError as `TailBounds` does.
-    """
-    if len(hidden) == 0:
-        raise ValueError("no hidden vectors, so there is nothing to search for")
-    bound = TailBounds(softmax)
-    exact, tokens = _search(softmax, hidden, lambda some: softmax.top_k(some, k))
-    _, bounds = _search(softmax, hidden, lambda some: softmax.top_k(some, k, bound=bound))
-    rule, early = _search(softmax, hidden, lambda some: softmax.early_stopping_top_k(some, k))
-    return {
-        "spared by tokens": tokens,
-        "spared by bounds": bounds,
-        "spared by early stopping": early,
-        "missed by early stopping": float((rule != exact).any(1).float().mean()),
-    }
+def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The min(k, C) largest of scores [T, C] and their columns; ties to the lower column."""
+    k = min(k, scores.shape[1])
+    values, columns = scores.topk(k)
+    # topk keeps any of the columns that tie for the last place; a stable sort keeps the lowest.
+    tied = (scores >= values[:, -1:]).sum(1) > k
+    if tied.any():
+        columns[tied] = scores[tied].sort(descending=True, stable=True).indices[:, :k]
+    columns = columns.sort().values
+    values, order = scores.gather(1, columns).sort(descending=True, stable=True)
+    return values, columns.gather(1, order)
 
 
-def _search(
-    softmax: BlockSoftmax, hidden: Tensor, top_k: Callable[[Tensor], tuple[Tensor, Tensor]]
-) -> tuple[Tensor, float]:
-    """The items that a search finds, and the share of pairs with a tail block that it spares."""
-    opened, inside = 0, softmax._tail_log_prob
-
-    def counted(tail: int, some: Tensor, token: Tensor) -> Tensor:
-        nonlocal opened
-        opened += len(some)
-        return inside(tail, some, token)
-
-    setattr(softmax, "_tail_log_prob", counted)  # noqa: B010 - mypy's wish
-    try:
-        items = torch.cat([top_k(some)[1] for some in hidden.split(64)])
-    finally:
-        del softmax._tail_log_prob
-    return items, 1 - opened / (len(hidden) * len(softmax.tail_tables))
+def merge(
+    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int
+) -> tuple[Tensor, Tensor]:
+    """The k best of two lists of (values, items); on a tie the first list's item goes first."""
+    values, order = torch.cat([first[0], second[0]], 1).sort(descending=True, stable=True)
+    items = torch.cat([first[1], second[1]], 1).gather(1, order)
+    return values[:, :k], items[:, :k]
 
 
-class _Cells:
-    """Boxes, means and sizes of the cells of a table [k, w]."""
-
-    def __init__(self, table: Tensor, cell_size: int) -> None:
-        cells = _split(table, cell_size)
-        high = torch.stack([cell.amax(0) for cell in cells])
-        low = torch.stack([cell.amin(0) for cell in cells])
-        largest = torch.maximum(high, -low).amax(0, keepdim=True)
-        corners = torch.cat([torch.cat([high, low], 1), torch.cat([largest, -largest], 1)])
-        self._corners = corners.T.contiguous()
-        self._means = torch.stack([cell.mean(0) for cell in cells]).T.contiguous()
-        sizes = torch.tensor([len(cell) for cell in cells], device=table.device)
-        self._log_sizes = sizes.to(table.dtype).log()
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the cells."""
-        return sum(t.nbytes for t in (self._corners, self._means, self._log_sizes))
-
-    def bound(self, narrow: Tensor) -> Tensor:
-        """Upper bounds [T] of log softmax(E q) for narrow vectors q [T, w]."""
-        at_most = torch.cat([narrow.clamp(min=0), narrow.clamp(max=0)], 1) @ self._corners
-        total = torch.logsumexp(torch.addmm(self._log_sizes, narrow, self._means), 1)
-        # Rounding must not turn a bound into a wrong claim: allow for far more than it amounts to.
-        # The last corner holds the largest values of all rows, the scale of what is rounded.
-        slack = 1e3 * torch.finfo(narrow.dtype).eps * (1 + at_most[:, -1])
-        return at_most[:, :-1].amax(1) - total + slack
+def without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
+    """Scores [T, C] of the items start + 1 .. start + C, with -inf at those to exclude."""
+    if exclude is None:
+        return scores
+    columns = exclude - (start + 1)
+    rows, places = ((columns >= 0) & (columns < scores.shape[1])).nonzero(as_tuple=True)
+    return scores.index_put((rows, columns[rows, places]), scores.new_tensor(-torch.inf))
 
 
-def _state(table: Tensor) -> tuple[int, int]:
-    """What changes when a tensor is written to or moved."""
-    return table.data_ptr(), table._version
-
-
-def _split(table: Tensor, cell_size: int) -> list[Tensor]:
-    """A table in cells of at most `cell_size` rows, each of rows that are near each other."""
-    if len(table) <= cell_size:
-        return [table]
-    column = (table.amax(0) - table.amin(0)).argmax()
-    ordered = table[table[:, column].argsort()]
-    return [cell for half in ordered.tensor_split(2) for cell in _split(half, cell_size)]
+def check_k(k: int, n_items: int, n_rows: int, exclude: Tensor | None) -> None:
+    if k < 1:
+        raise ValueError(f"k {k} is below 1; ask for at least one item")
+    if exclude is not None:
+        if exclude.dim() != 2 or len(exclude) != n_rows:
+            raise ValueError(
+                f"exclude has shape {tuple(exclude.shape)}; it needs two dimensions and one row "
+                f"for each of the {n_rows} hidden vectors"
+            )
+        check_ids(exclude, n_items)
+    excluded = 0
+    if exclude is not None and exclude.numel() > 0:
+        ordered = exclude.sort(1).values
+        new = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True) & (ordered > 0)
+        excluded = int(new.sum(1).max())
+    if k > n_items - excluded:
+        raise ValueError(
+            f"k {k} is more than the {n_items - excluded} items left to choose from "
+            f"({n_items} in the catalogue, up to {excluded} excluded); ask for fewer"
+        )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cprec_lib.model.cross_entropy import chunk_rows, summed_cross_entropy
-from cprec_lib.model.embedding import check_ids
 from cprec_lib.model.partition import BlockPartition
+from cprec_lib.model.search import best, check_k, merge, without
 
 Bound = Callable[[int, Tensor], Tensor]
 """Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
@@ -61,8 +61,8 @@ class _FlatSoftmax(nn.Module):
         A `bound` is not needed: there are no blocks. Raises ValueError if fewer than k items remain
         or `exclude` does not fit.
         """
-        _check_k(k, self.n_items, len(hidden), exclude)
-        values, columns = _best(_without(self.log_prob(hidden), exclude, 0), k)
+        check_k(k, self.n_items, len(hidden), exclude)
+        values, columns = best(without(self.log_prob(hidden), exclude, 0), k)
         return values, columns + 1
 
 
@@ -208,7 +208,7 @@ class BlockSoftmax(_Tails):
         to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none. Raises ValueError
         if fewer than k items remain, `exclude` does not fit, or the bounds are of other weights.
         """
-        _check_k(k, self.n_items, len(hidden), exclude)
+        check_k(k, self.n_items, len(hidden), exclude)
         return self._search(hidden, self.root(hidden), k, exclude, bound or _at_most_one)
 
     @torch.no_grad()
@@ -221,7 +221,7 @@ class BlockSoftmax(_Tails):
         Tokens take up places there, so the rule can open too few blocks and miss an item, and it
         opens blocks that cannot matter. Places that it cannot fill hold item 0 at -inf.
         """
-        _check_k(k, self.n_items, len(hidden), exclude)
+        check_k(k, self.n_items, len(hidden), exclude)
         root = self.root(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.head_size, root.shape[1], device=root.device)
@@ -234,7 +234,7 @@ class BlockSoftmax(_Tails):
     ) -> tuple[Tensor, Tensor]:
         """Best items of the head, then of each tail block where the bound says that it matters."""
         root = root_logits.log_softmax(-1)
-        values, columns = _best(_without(root[:, : self.head_size], exclude, 0), k)
+        values, columns = best(without(root[:, : self.head_size], exclude, 0), k)
         missing = (0, k - values.shape[1])
         values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
         for tail, (start, _) in enumerate(self.partition.bounds[1:]):
@@ -244,8 +244,8 @@ class BlockSoftmax(_Tails):
                 continue
             scores = self._tail_log_prob(tail, hidden[rows], token[rows])
             some = None if exclude is None else exclude[rows]
-            found, columns = _best(_without(scores, some, start), k)
-            values[rows], items[rows] = _merge(
+            found, columns = best(without(scores, some, start), k)
+            values[rows], items[rows] = merge(
                 (values[rows], items[rows]), (found, columns + start + 1), k
             )
         return values, items.masked_fill(values == -torch.inf, 0)
@@ -263,37 +263,6 @@ def rows_where(mask: Tensor, count: int | None = None) -> Tensor:
     return found.squeeze(1)
 
 
-def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The min(k, C) largest of scores [T, C] and their columns; ties to the lower column."""
-    k = min(k, scores.shape[1])
-    values, columns = scores.topk(k)
-    # topk keeps any of the columns that tie for the last place; a stable sort keeps the lowest.
-    tied = (scores >= values[:, -1:]).sum(1) > k
-    if tied.any():
-        columns[tied] = scores[tied].sort(descending=True, stable=True).indices[:, :k]
-    columns = columns.sort().values
-    values, order = scores.gather(1, columns).sort(descending=True, stable=True)
-    return values, columns.gather(1, order)
-
-
-def _merge(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int
-) -> tuple[Tensor, Tensor]:
-    """The k best of two lists of (values, items); on a tie the first list's item goes first."""
-    values, order = torch.cat([first[0], second[0]], 1).sort(descending=True, stable=True)
-    items = torch.cat([first[1], second[1]], 1).gather(1, order)
-    return values[:, :k], items[:, :k]
-
-
-def _without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
-    """Scores [T, C] of the items start + 1 .. start + C, with -inf at those to exclude."""
-    if exclude is None:
-        return scores
-    columns = exclude - (start + 1)
-    rows, places = ((columns >= 0) & (columns < scores.shape[1])).nonzero(as_tuple=True)
-    return scores.index_put((rows, columns[rows, places]), scores.new_tensor(-torch.inf))
-
-
 def _check_targets(targets: Tensor, n_items: int) -> None:
     """Raise ValueError for a target outside 1..N; CPU only, as a GPU would have to wait for it."""
     if targets.device.type != "cpu" or targets.numel() == 0:
@@ -303,26 +272,4 @@ def _check_targets(targets: Tensor, n_items: int) -> None:
         wrong = int(low) if low < 1 else int(high)
         raise ValueError(
             f"target {wrong} is outside 1..{n_items}; padding (0) is never a target, mask it out"
-        )
-
-
-def _check_k(k: int, n_items: int, n_rows: int, exclude: Tensor | None) -> None:
-    if k < 1:
-        raise ValueError(f"k {k} is below 1; ask for at least one item")
-    if exclude is not None:
-        if exclude.dim() != 2 or len(exclude) != n_rows:
-            raise ValueError(
-                f"exclude has shape {tuple(exclude.shape)}; it needs two dimensions and one row "
-                f"for each of the {n_rows} hidden vectors"
-            )
-        check_ids(exclude, n_items)
-    excluded = 0
-    if exclude is not None and exclude.numel() > 0:
-        ordered = exclude.sort(1).values
-        new = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True) & (ordered > 0)
-        excluded = int(new.sum(1).max())
-    if k > n_items - excluded:
-        raise ValueError(
-            f"k {k} is more than the {n_items - excluded} items left to choose from "
-            f"({n_items} in the catalogue, up to {excluded} excluded); ask for fewer"
         )

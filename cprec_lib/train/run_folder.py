@@ -21,16 +21,9 @@ from cprec_lib.data.datasets import DATASETS, find_item, load_interactions, load
 from cprec_lib.data.sequences import Catalogue, SequenceData
 from cprec_lib.files import write_text
 from cprec_lib.machine import Device, choose_device, describe_machine
+from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.model.recommender import (
-    ModelConfig,
-    SequentialRecommender,
-    cprec,
-    gru4rec,
-    nextitnet,
-    resolve_cutoffs,
-    sasrec,
-)
+from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History
 from cprec_lib.train.processes import Processes
 from cprec_lib.train.training import TrainConfig, evaluate_together, fit

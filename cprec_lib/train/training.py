@@ -18,12 +18,9 @@ from tqdm import tqdm
 
 from cprec_lib.checks import whole_number
 from cprec_lib.data.sequences import HeldOut, SequenceData
-from cprec_lib.model.recommender import (
-    ModelConfig,
-    SequentialRecommender,
-    check_tensors,
-    copy_tensors,
-)
+from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.model.weights import check_tensors, copy_tensors
 from cprec_lib.train.batches import Batches
 from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, describe_data
 from cprec_lib.train.evaluation import Ranks, evaluate

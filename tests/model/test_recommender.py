@@ -30,7 +30,7 @@ from cprec_lib import (
     nextitnet,
     sasrec,
 )
-from cprec_lib.model.recommender import resolve_cutoffs
+from cprec_lib.model.config import resolve_cutoffs
 from tests.strategies import configs
 
 SMALL = cprec(12, width=4, cutoffs=(3, 7), dilations=(1, 2))

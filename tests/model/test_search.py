@@ -13,7 +13,7 @@ from cprec_lib import (
     cprec,
     nextitnet,
 )
-from cprec_lib.model.search import compare_rules
+from cprec_lib.model.bounds import compare_rules
 from tests.model.test_softmax import assert_same_top, build, by_sorting, random_rows, seeds
 from tests.strategies import partitions
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from cprec_lib.course.exercises.problem import Problem, Slip
 from cprec_lib.course.exercises.values import difference
+from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.model.recommender import cprec, nextitnet
 from cprec_lib.train.evaluation import Interval
 from cprec_lib.train.evaluation import interval as bootstrap
 

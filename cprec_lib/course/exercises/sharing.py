@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from cprec_lib.course.exercises.problem import Problem, Slip
 from cprec_lib.course.exercises.values import describe
+from cprec_lib.model.config import ModelConfig, cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.middle import CausalConvolution, ResidualBlock
-from cprec_lib.model.recommender import ModelConfig, cprec, nextitnet
 from cprec_lib.model.sharing import sharing_table
 
 Table = tuple[tuple[int, int], ...]

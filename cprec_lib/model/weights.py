@@ -1,0 +1,94 @@
+"""The weights of a model: drawn, read from files, and checked against it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
+from cprec_lib.model.middle import CausalConvolution
+from cprec_lib.model.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
+
+
+@torch.no_grad()
+def draw_as_the_authors(model: nn.Module) -> None:
+    """Draw the weights anew from the distributions of the CpRec authors' code.
+
+    Block tables and projections, in the embedding and in the softmax: Glorot's uniform. The
+    undivided table: U(-sqrt(1/N), sqrt(1/N)). The undivided softmax: N(0, 0.01^2), its bias 0.1.
+    Convolutions: N(0, 0.02^2), cut off at two standard deviations. All else keeps what it has.
+    """
+    for module in model.modules():
+        if isinstance(module, FullEmbedding):
+            bound = module.n_items**-0.5
+            nn.init.uniform_(module.weight, -bound, bound)
+        elif isinstance(module, FullSoftmax):
+            nn.init.normal_(module.output.weight, std=0.01)
+            nn.init.constant_(module.output.bias, 0.1)
+        elif isinstance(module, BlockEmbedding | BlockSoftmax | LowRankSoftmax):
+            for weight in module.parameters():
+                nn.init.xavier_uniform_(weight)
+        elif isinstance(module, CausalConvolution):
+            nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
+
+
+def read_config(path: Path) -> ModelConfig:
+    _check_file(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        unknown = set(values) - {field.name for field in fields(ModelConfig)}
+        if unknown:
+            raise ValueError(f"unknown fields {sorted(unknown)}")
+        return ModelConfig(**values)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} does not describe a model of this library: {error}") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    _check_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is corrupt, cut short or no safetensors file ({error}); save the model again"
+        ) from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; a saved model is a folder with config.json and model.safetensors"
+        )
+
+
+def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
+    """Copy named tensors into the model's parameters, all of them or, on an error, none.
+
+    Raises ValueError as `check_tensors` does.
+    """
+    check_tensors(tensors, model, source)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[name])
+
+
+def check_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
+    """Raise ValueError naming `source` if names or shapes are not exactly the model's."""
+    parameters = dict(model.named_parameters())
+    way_out = "load it with its own config.json"
+    for name in sorted(set(tensors) ^ set(parameters)):
+        lacking = "its weights lack" if name in parameters else "the model lacks"
+        raise ValueError(f"{source} belongs to another model: {lacking} {name}; {way_out}")
+    for name, parameter in parameters.items():
+        if tensors[name].shape != parameter.shape:
+            raise ValueError(
+                f"{source} belongs to another model: {name} has shape "
+                f"{tuple(tensors[name].shape)}, the model's is {tuple(parameter.shape)}; {way_out}"
+            )
