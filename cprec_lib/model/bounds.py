@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cprec_lib.model.search import Found
 from cprec_lib.model.softmax import BlockSoftmax
 
 
@@ -66,9 +67,9 @@ def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[st
     if len(hidden) == 0:
         raise ValueError("no hidden vectors, so there is nothing to search for")
     bound = TailBounds(softmax)
-    exact, tokens = _search(softmax, hidden, lambda some: softmax.top_k(some, k))
-    _, bounds = _search(softmax, hidden, lambda some: softmax.top_k(some, k, bound=bound))
-    rule, early = _search(softmax, hidden, lambda some: softmax.early_stopping_top_k(some, k))
+    exact, tokens = _spared(softmax, hidden, lambda some: softmax.search(some, k))
+    _, bounds = _spared(softmax, hidden, lambda some: softmax.search(some, k, bound=bound))
+    rule, early = _spared(softmax, hidden, lambda some: softmax.early_stopping_search(some, k))
     return {
         "spared by tokens": tokens,
         "spared by bounds": bounds,
@@ -77,23 +78,15 @@ def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[st
     }
 
 
-def _search(
-    softmax: BlockSoftmax, hidden: Tensor, top_k: Callable[[Tensor], tuple[Tensor, Tensor]]
+def _spared(
+    softmax: BlockSoftmax, hidden: Tensor, search: Callable[[Tensor], Found]
 ) -> tuple[Tensor, float]:
     """The items that a search finds, and the share of pairs with a tail block that it spares."""
-    opened, inside = 0, softmax._tail_log_prob
-
-    def counted(tail: int, some: Tensor, token: Tensor) -> Tensor:
-        nonlocal opened
-        opened += len(some)
-        return inside(tail, some, token)
-
-    setattr(softmax, "_tail_log_prob", counted)  # noqa: B010 - mypy's wish
-    try:
-        items = torch.cat([top_k(some)[1] for some in hidden.split(64)])
-    finally:
-        del softmax._tail_log_prob
-    return items, 1 - opened / (len(hidden) * len(softmax.tail_tables))
+    found = [search(some) for some in hidden.split(64)]
+    opened = sum(part.opened for part in found)
+    return torch.cat([part.items for part in found]), 1 - opened / (
+        len(hidden) * len(softmax.tail_tables)
+    )
 
 
 class _Cells:

@@ -1,6 +1,10 @@
-"""The search for the k most probable items: best of a list, merging lists, exclusions."""
+"""The exact search for the k most probable items, block by block."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +13,53 @@ from torch.nn import functional as F
 from cprec_lib.model.embedding import check_ids
 
 
-def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+class Found(NamedTuple):
+    """Log-probabilities [T, k] and items [T, k], and the number of tail blocks opened.
+
+    A tail block counts once for each of the T rows for which it was computed.
+    """
+
+    values: Tensor
+    items: Tensor
+    opened: int
+
+
+def search(
+    root: Tensor,
+    ends: Sequence[int],
+    inside: Callable[[int, Tensor], Tensor],
+    bound: Callable[[int], Tensor],
+    k: int,
+    exclude: Tensor | None,
+) -> Found:
+    """The best items of the head, then of each tail block that the bound cannot rule out.
+
+    `root` [T, k_1 + n - 1] holds log-probabilities of the head's items and of the tokens, `ends`
+    the last item of each of the n blocks. For a tail block, `inside(tail, rows)` gives
+    log-probabilities [R, k_j] given its token, and `bound(tail)` upper bounds [T] of them. A row
+    skips the block if token plus bound are not above its k-th best value so far. Equal values go to
+    the lower item. Places that cannot be filled hold item 0 at -inf.
+    """
+    head_size = ends[0]
+    values, columns = _best(_without(root[:, :head_size], exclude, 0), k)
+    missing, opened = (0, k - values.shape[1]), 0
+    values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
+    for tail, (start, _) in enumerate(pairwise(ends)):
+        token = root[:, head_size + tail]
+        rows = (token + bound(tail) > values[:, -1]).nonzero().squeeze(1)
+        if len(rows) == 0:
+            continue
+        opened += len(rows)
+        scores = token[rows].unsqueeze(1) + inside(tail, rows)
+        some = None if exclude is None else exclude[rows]
+        found, columns = _best(_without(scores, some, start), k)
+        values[rows], items[rows] = _merge(
+            (values[rows], items[rows]), (found, columns + start + 1), k
+        )
+    return Found(values, items.masked_fill(values == -torch.inf, 0), opened)
+
+
+def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The min(k, C) largest of scores [T, C] and their columns; ties to the lower column."""
     k = min(k, scores.shape[1])
     values, columns = scores.topk(k)
@@ -22,7 +72,7 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values, columns.gather(1, order)
 
 
-def merge(
+def _merge(
     first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int
 ) -> tuple[Tensor, Tensor]:
     """The k best of two lists of (values, items); on a tie the first list's item goes first."""
@@ -31,7 +81,7 @@ def merge(
     return values[:, :k], items[:, :k]
 
 
-def without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
+def _without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
     """Scores [T, C] of the items start + 1 .. start + C, with -inf at those to exclude."""
     if exclude is None:
         return scores
@@ -40,23 +90,28 @@ def without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
     return scores.index_put((rows, columns[rows, places]), scores.new_tensor(-torch.inf))
 
 
-def check_k(k: int, n_items: int, n_rows: int, exclude: Tensor | None) -> None:
+def check_search(k: int, n_items: int, n_rows: int, exclude: Tensor | None) -> None:
+    """Raise ValueError unless each of the rows has k items left beside those to exclude."""
     if k < 1:
         raise ValueError(f"k {k} is below 1; ask for at least one item")
-    if exclude is not None:
-        if exclude.dim() != 2 or len(exclude) != n_rows:
-            raise ValueError(
-                f"exclude has shape {tuple(exclude.shape)}; it needs two dimensions and one row "
-                f"for each of the {n_rows} hidden vectors"
-            )
-        check_ids(exclude, n_items)
-    excluded = 0
-    if exclude is not None and exclude.numel() > 0:
-        ordered = exclude.sort(1).values
-        new = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True) & (ordered > 0)
-        excluded = int(new.sum(1).max())
+    excluded = 0 if exclude is None else _most_excluded(exclude, n_items, n_rows)
     if k > n_items - excluded:
         raise ValueError(
             f"k {k} is more than the {n_items - excluded} items left to choose from "
             f"({n_items} in the catalogue, up to {excluded} excluded); ask for fewer"
         )
+
+
+def _most_excluded(exclude: Tensor, n_items: int, n_rows: int) -> int:
+    """The most different items that a row excludes."""
+    if exclude.dim() != 2 or len(exclude) != n_rows:
+        raise ValueError(
+            f"exclude has shape {tuple(exclude.shape)}; it needs two dimensions and one row for "
+            f"each of the {n_rows} hidden vectors"
+        )
+    check_ids(exclude, n_items)
+    if exclude.numel() == 0:
+        return 0
+    ordered = exclude.sort(1).values
+    new = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True) & (ordered > 0)
+    return int(new.sum(1).max())

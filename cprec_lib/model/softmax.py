@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from cprec_lib.model.cross_entropy import chunk_rows, summed_cross_entropy
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.model.search import best, check_k, merge, without
+from cprec_lib.model.search import Found, check_search, search
 
 Bound = Callable[[int, Tensor], Tensor]
 """Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
@@ -61,9 +61,10 @@ class _FlatSoftmax(nn.Module):
         A `bound` is not needed: there are no blocks. Raises ValueError if fewer than k items remain
         or `exclude` does not fit.
         """
-        check_k(k, self.n_items, len(hidden), exclude)
-        values, columns = best(without(self.log_prob(hidden), exclude, 0), k)
-        return values, columns + 1
+        check_search(k, self.n_items, len(hidden), exclude)
+        root, ends = self.log_prob(hidden), (self.n_items,)
+        found = search(root, ends, _no_block, _no_block, k, exclude)
+        return found.values, found.items
 
 
 class FullSoftmax(_FlatSoftmax):
@@ -190,11 +191,9 @@ class BlockSoftmax(_Tails):
         root = self.root(hidden).log_softmax(-1)
         parts = [root[:, : self.head_size]]
         for tail in range(len(self.tail_tables)):
-            parts.append(self._tail_log_prob(tail, hidden, root[:, self.head_size + tail]))
+            token = root[:, self.head_size + tail].unsqueeze(1)
+            parts.append(token + self.tail_logits(tail, hidden).log_softmax(-1))
         return torch.cat(parts, -1)
-
-    def _tail_log_prob(self, tail: int, hidden: Tensor, token: Tensor) -> Tensor:
-        return token.unsqueeze(1) + self.tail_logits(tail, hidden).log_softmax(-1)
 
     @torch.no_grad()
     def top_k(
@@ -208,10 +207,9 @@ class BlockSoftmax(_Tails):
         to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none. Raises ValueError
         if fewer than k items remain, `exclude` does not fit, or the bounds are of other weights.
         """
-        check_k(k, self.n_items, len(hidden), exclude)
-        return self._search(hidden, self.root(hidden), k, exclude, bound or _at_most_one)
+        values, items, _ = self.search(hidden, k, exclude, bound)
+        return values, items
 
-    @torch.no_grad()
     def early_stopping_top_k(
         self, hidden: Tensor, k: int, exclude: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -221,34 +219,47 @@ class BlockSoftmax(_Tails):
         Tokens take up places there, so the rule can open too few blocks and miss an item, and it
         opens blocks that cannot matter. Places that it cannot fill hold item 0 at -inf.
         """
-        check_k(k, self.n_items, len(hidden), exclude)
+        values, items, _ = self.early_stopping_search(hidden, k, exclude)
+        return values, items
+
+    @torch.no_grad()
+    def search(
+        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+    ) -> Found:
+        """What `top_k` finds, and how many tail blocks it opened."""
+        check_search(k, self.n_items, len(hidden), exclude)
+        at_most = bound or _at_most_one
+        root = self.root(hidden)
+        return self._search(hidden, root, k, exclude, lambda tail: at_most(tail, hidden))
+
+    @torch.no_grad()
+    def early_stopping_search(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> Found:
+        """What `early_stopping_top_k` finds, and how many tail blocks it opened."""
+        check_search(k, self.n_items, len(hidden), exclude)
         root = self.root(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.head_size, root.shape[1], device=root.device)
         opened = (best.unsqueeze(2) == tokens).any(1)
-        bounds = torch.where(opened, torch.inf, -torch.inf)  # looked into in any case, or in none
-        return self._search(hidden, root, k, exclude, lambda tail, _: bounds[:, tail])
+        bounds = torch.where(opened, torch.inf, -torch.inf)  # opened in any case, or in none
+        return self._search(hidden, root, k, exclude, lambda tail: bounds[:, tail])
 
     def _search(
-        self, hidden: Tensor, root_logits: Tensor, k: int, exclude: Tensor | None, bound: Bound
-    ) -> tuple[Tensor, Tensor]:
-        """Best items of the head, then of each tail block where the bound says that it matters."""
-        root = root_logits.log_softmax(-1)
-        values, columns = best(without(root[:, : self.head_size], exclude, 0), k)
-        missing = (0, k - values.shape[1])
-        values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
-        for tail, (start, _) in enumerate(self.partition.bounds[1:]):
-            token = root[:, self.head_size + tail]
-            rows = rows_where(token + bound(tail, hidden) > values[:, -1])
-            if rows.numel() == 0:
-                continue
-            scores = self._tail_log_prob(tail, hidden[rows], token[rows])
-            some = None if exclude is None else exclude[rows]
-            found, columns = best(without(scores, some, start), k)
-            values[rows], items[rows] = merge(
-                (values[rows], items[rows]), (found, columns + start + 1), k
-            )
-        return values, items.masked_fill(values == -torch.inf, 0)
+        self,
+        hidden: Tensor,
+        root: Tensor,
+        k: int,
+        exclude: Tensor | None,
+        bound: Callable[[int], Tensor],
+    ) -> Found:
+        def inside(tail: int, rows: Tensor) -> Tensor:
+            return self.tail_logits(tail, hidden[rows]).log_softmax(-1)
+
+        ends = (*self.partition.cutoffs, self.n_items)
+        return search(root.log_softmax(-1), ends, inside, bound, k, exclude)
+
+
+def _no_block(*_: object) -> Tensor:
+    raise AssertionError("a flat softmax has no tail blocks")
 
 
 def _at_most_one(tail: int, hidden: Tensor) -> Tensor:
