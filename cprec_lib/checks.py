@@ -1,17 +1,70 @@
-"""Checks of arguments."""
+"""Checks of arguments that more than one module needs; each names the argument and a way out."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import fields
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `cprec doctor` imports this module where torch is broken
+    from torch import Tensor
 
 
-def whole_number(name: str, value: Any) -> int:
-    """`value` as an int. Raises ValueError, naming it, for a fraction, a bool or text."""
+def whole_number(name: str, value: Any, least: int | None = None) -> int:
+    """`value` as an int. Raises ValueError for a fraction, a bool or text, or below `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise ValueError(f"{name} {value!r} is no whole number; give an int")
+    if least is not None and value < least:
+        raise ValueError(
+            f"{name} {value} is below {least}; give a whole number of at least {least}"
+        )
     return int(value)
 
 
-def whole_numbers(name: str, values: Iterable[Any]) -> tuple[int, ...]:
-    """`values` as a tuple of ints. Raises ValueError if one is no whole number."""
-    return tuple(whole_number(name, value) for value in values)
+def whole_numbers(name: str, values: Iterable[Any], least: int | None = None) -> tuple[int, ...]:
+    """`values` as a tuple of ints. Raises ValueError as `whole_number` does."""
+    return tuple(whole_number(name, value, least) for value in values)
+
+
+def check_fields(config: Any) -> None:
+    """Check the fields of a frozen dataclass by their annotations, which must be text.
+
+    int is a whole number of at least 1, tuple[int, ...] a sequence of them, and bool a flag. They
+    become plain ints and tuples, as JSON and equality need them; None stays where it is allowed.
+    Raises ValueError, which names the field.
+    """
+    for field in fields(config):
+        name, value, kind = field.name, getattr(config, field.name), str(field.type)
+        if value is None and kind.endswith(" | None"):
+            continue
+        kind = kind.removesuffix(" | None")
+        if kind == "int":
+            object.__setattr__(config, name, whole_number(name, value, least=1))
+        elif kind == "tuple[int, ...]":
+            object.__setattr__(config, name, whole_numbers(name, value, least=1))
+        elif kind == "bool" and not isinstance(value, bool):
+            raise ValueError(f"{name} {value!r} is neither True nor False")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise ValueError unless 0 <= value < 1."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} {value} is not in [0, 1)")
+
+
+def check_choice(name: str, value: object, known: Collection[str]) -> None:
+    """Raise ValueError unless the value is one of the known names."""
+    if value not in tuple(known):
+        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+
+
+def outside(values: Tensor, low: int, high: int) -> int | None:
+    """A value outside low..high, if a tensor on the CPU has one.
+
+    Values on a GPU are not checked: reading them back would stall every training step.
+    """
+    if values.device.type != "cpu" or values.numel() == 0:
+        return None
+    least, most = (int(end) for end in values.aminmax())
+    return least if least < low else most if most > high else None

@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from cprec_lib import SHARING, BlockPartition, ModelConfig
-from cprec_lib.model.config import MIDDLES
+from cprec_lib.model.middle import MIDDLES
 
 
 @st.composite
@@ -22,24 +22,27 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     """Every kind of model: either side decomposed or not, tree or flat, each middle, each sharing
     scheme."""
     partition = draw(partitions())
-    middle = draw(st.sampled_from(MIDDLES))
+    middle = draw(st.sampled_from(tuple(MIDDLES)))
     heads = [n for n in range(1, partition.width + 1) if partition.width % n == 0]
+    options = {
+        "dilations": st.lists(st.integers(1, 4), max_size=5).map(tuple),
+        "kernel_size": st.integers(1, 4),
+        "sharing": st.sampled_from(SHARING),
+        "layers": st.integers(1, 3),
+        "heads": st.sampled_from(heads),
+        "max_positions": st.integers(8, 12),
+    }
     return ModelConfig(
         partition.n_items,
         partition.width,
-        dilations=tuple(draw(st.lists(st.integers(1, 4), max_size=5))),
-        kernel_size=draw(st.integers(1, 4)),
         cutoffs=partition.cutoffs,
         factor=draw(st.floats(1, 8)),
         widths=draw(st.sampled_from([None, partition.widths])),
         block_input=draw(st.booleans()),
         block_softmax=draw(st.booleans()),
         tree=draw(st.booleans()),
-        sharing=draw(st.sampled_from(SHARING)) if middle == "cnn" else "none",
         middle=middle,
-        layers=draw(st.integers(1, 3)),
-        heads=draw(st.sampled_from(heads)),
-        max_positions=draw(st.integers(8, 12)),
+        **{name: draw(options[name]) for name in MIDDLES[middle].options()},
     )
 
 

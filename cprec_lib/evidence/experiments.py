@@ -34,7 +34,7 @@ from cprec_lib.evidence.records import (
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
 from cprec_lib.model.bounds import compare_rules
-from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
+from cprec_lib.model.config import ModelConfig, config_from_json, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.sharing import SHARING
@@ -547,13 +547,9 @@ def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool
         return False
     found = read_result(path)
     # A field that the library got since then had its default.
-    defaults = {
-        "model_config": asdict(ModelConfig(n_items=1)),
-        "train_config": asdict(TrainConfig()),
-    }
-    for name, default in defaults.items():
-        if found[name]:
-            found[name] = {**default, **found[name]}
+    if found["model_config"]:
+        found["model_config"] = asdict(config_from_json(found["model_config"]))
+        found["train_config"] = {**asdict(TrainConfig()), **found["train_config"]}
     wanted = {**experiment.describe(), "data_sha256": data_sha256}
     for name, value in json.loads(json.dumps(wanted)).items():
         theirs = json.loads(json.dumps(found.get(name)))

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from cprec_lib.checks import whole_number, whole_numbers
-from cprec_lib.model.middle import check_heads
-from cprec_lib.model.partition import (
-    BlockPartition,
-    cutoffs_from_shares,
-    decaying_widths,
-)
-from cprec_lib.model.sharing import sharing_table
-
-MIDDLES = ("cnn", "gru", "attention")
-"""Names of the fillings: `DilatedCNN`, `GRU` and `SelfAttention`."""
+from cprec_lib.checks import check_choice, check_fields, check_share
+from cprec_lib.model.middle import MIDDLES, Middle
+from cprec_lib.model.partition import BlockPartition, cutoffs_from_shares, decaying_widths
 
 INITIAL_WEIGHTS = ("scaled", "authors")
 """How a model's weights are drawn before training: see `ModelConfig`."""
 
-_WHOLE = ("n_items", "width", "kernel_size", "layers", "heads", "max_positions")
+OPTIONS = tuple(dict.fromkeys(name for kind in MIDDLES.values() for name in kind.options()))
+"""Fields of `ModelConfig` that only some kinds of middle layers have."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that fixes a model's architecture; checks itself and says what is wrong.
 
-    `middle` is one of `MIDDLES`. Of a "cnn", `dilations` has one entry l a residual block, whose
-    two convolutions of `kernel_size` taps have the dilations l and 2 l, and `sharing` is one of
-    `SHARING`. The others have `layers`; "attention" has `heads`, and sees the last `max_positions`
-    items. What a filling does not have is not looked at. `dropout` is the share of units dropped
-    from what a block adds, or from what a layer puts out; `input_dropout` that of the components
-    dropped from each item's vector before the filling sees it (attention drops from it as well).
+    `middle` is one of `MIDDLES`, which each have options: "cnn" has `dilations`, `kernel_size` and
+    `sharing` (see `DilatedCNN`), "gru" has `layers`, "attention" has `layers`, `heads` and
+    `max_positions`, the number of items that it sees. An option left at None takes the kind's
+    default; those of other kinds stay None. `dropout` is the share of units dropped from what a
+    residual block adds, or from what a layer puts out; `input_dropout` that of the components
+    dropped from each item's vector before the middle layers (attention drops from it as well).
 
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
@@ -44,75 +37,53 @@ class ModelConfig:
     "authors" is the rule of the CpRec authors' code: see `draw_as_the_authors`.
 
     Raises ValueError for a number below its range or not whole, cutoffs or widths that make no
-    `BlockPartition`, decomposition without cutoffs, an unknown middle or sharing scheme, sharing in
-    a middle that has no convolutions, and heads that do not divide the width.
+    `BlockPartition`, decomposition without cutoffs, an unknown name, and an option that the middle
+    layers do not have or accept.
     """
 
     n_items: int
     width: int = 64
-    dilations: tuple[int, ...] = (1, 4, 1, 4)
-    kernel_size: int = 3
+    dilations: tuple[int, ...] | None = None
+    kernel_size: int | None = None
     cutoffs: tuple[int, ...] = ()
     factor: float = 4
     block_input: bool = False
     block_softmax: bool = False
-    sharing: str = "none"
+    sharing: str | None = None
     widths: tuple[int, ...] | None = None
     tree: bool = True
     dropout: float = 0.0
     middle: str = "cnn"
-    layers: int = 1
-    heads: int = 1
-    max_positions: int = 50
+    layers: int | None = None
+    heads: int | None = None
+    max_positions: int | None = None
     input_dropout: float = 0.0
     initial_weights: str = "scaled"
 
     def __post_init__(self) -> None:
-        self._normalise()
-        for name in _WHOLE:
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} {getattr(self, name)} is below 1; give a whole number of at least 1"
-                )
-        if any(dilation < 1 for dilation in self.dilations):
-            raise ValueError(f"dilations {self.dilations}: each must be at least 1")
-        for name in ("dropout", "input_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
+        check_fields(self)
+        check_share("input_dropout", self.input_dropout)
+        check_choice("middle", self.middle, MIDDLES)
+        check_choice("initial weights", self.initial_weights, INITIAL_WEIGHTS)
         if self.widths is not None and self.widths[:1] != (self.width,):
             raise ValueError(f"widths {self.widths} must start with the model's width {self.width}")
-        self._check_middle()
         if self.decomposed or self.cutoffs:
             self.partition  # noqa: B018 - building it checks cutoffs and widths
+        layers = self.middle_layers
+        for name in layers.options():
+            object.__setattr__(self, name, getattr(layers, name))
 
-        if self.initial_weights not in INITIAL_WEIGHTS:
+    @property
+    def middle_layers(self) -> Middle:
+        """The middle layers with their options. Raises ValueError for one that they do not have."""
+        kind = MIDDLES[self.middle]
+        given = {name: value for name in OPTIONS if (value := getattr(self, name)) is not None}
+        if others := [name for name in given if name not in kind.options()]:
             raise ValueError(
-                f"unknown initial weights {self.initial_weights!r}; choose one of "
-                f"{', '.join(INITIAL_WEIGHTS)}"
+                f"{', '.join(others)}: no option of the middle {self.middle!r}, which has "
+                f"{', '.join(kind.options())}; leave it out"
             )
-
-    def _check_middle(self) -> None:
-        if self.middle not in MIDDLES:
-            raise ValueError(f"unknown middle {self.middle!r}; choose one of {', '.join(MIDDLES)}")
-        sharing_table(self.sharing, len(self.dilations))
-        if self.middle != "cnn" and self.sharing != "none":
-            raise ValueError(
-                f"sharing {self.sharing!r} is for convolutions, and the middle {self.middle!r} has "
-                "none; leave sharing at 'none', or choose the middle 'cnn'"
-            )
-        if self.middle == "attention":
-            check_heads(self.width, self.heads)
-
-    def _normalise(self) -> None:
-        """Make the numbers plain ints and the sequences tuples, as JSON and equality need them."""
-        for name in _WHOLE:
-            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        for name in ("dilations", "cutoffs", "widths"):
-            if name != "widths" or self.widths is not None:
-                object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
-        for name in ("block_input", "block_softmax", "tree"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} {getattr(self, name)!r} is neither True nor False")
+        return kind(self.width, self.dropout, **given)
 
     @property
     def decomposed(self) -> bool:
@@ -157,7 +128,7 @@ def cprec(
 def gru4rec(
     n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
 ) -> ModelConfig:
-    """GRU4Rec: a recurrent filling; with `block_input` and `block_softmax` in CpRec's bread.
+    """GRU4Rec: recurrent middle layers; compressed by `block_input` and `block_softmax`.
 
     Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, who
     rank against a few sampled items; here every model has the same loss. `cutoffs` and `options` as
@@ -165,13 +136,13 @@ def gru4rec(
     unknown field.
     """
     counts = resolve_cutoffs(n_items, cutoffs)
-    return ModelConfig(n_items, width, cutoffs=counts, **{"middle": "gru", **options})
+    return ModelConfig(n_items, width, cutoffs=counts, middle="gru", **options)
 
 
 def sasrec(
     n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
 ) -> ModelConfig:
-    """SASRec: a filling of self-attention; with `block_input` and `block_softmax` in CpRec's bread.
+    """SASRec: two layers of self-attention; compressed by `block_input` and `block_softmax`.
 
     Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who train against one
     sampled item and score by the table of the input; here every model has the same loss and a
@@ -180,8 +151,7 @@ def sasrec(
     unknown field.
     """
     counts = resolve_cutoffs(n_items, cutoffs)
-    options = {"middle": "attention", "layers": 2, **options}
-    return ModelConfig(n_items, width, cutoffs=counts, **options)
+    return ModelConfig(n_items, width, cutoffs=counts, middle="attention", **options)
 
 
 def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
@@ -197,3 +167,22 @@ def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
             "such as 0.05, 0.2 or whole item counts such as 100, 400"
         )
     return tuple(int(cutoff) for cutoff in cutoffs)
+
+
+def config_from_json(values: Mapping[str, Any]) -> ModelConfig:
+    """The configuration that a file holds as `asdict` gave it, now or in an earlier version.
+
+    A field that is newer than the file had its default. Files used to hold every option of every
+    kind of middle layers; those that the model's own kind does not have meant nothing. Raises
+    ValueError if it is no description of a model.
+    """
+    try:
+        unknown = set(values) - {field.name for field in fields(ModelConfig)}
+        if unknown:
+            raise ValueError(f"unknown fields {sorted(unknown)}")
+        if all(values.get(name) is not None for name in OPTIONS):
+            own = MIDDLES[values["middle"]].options()
+            values = {k: v for k, v in values.items() if k in own or k not in OPTIONS}
+        return ModelConfig(**values)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"this describes no model: {error}") from error

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cprec_lib.model.config import ModelConfig
-from cprec_lib.model.sharing import distinct_convolutions
 
 
 @dataclass(frozen=True)
@@ -67,46 +66,14 @@ class Ledger:
 
 def count_parameters(config: ModelConfig) -> Ledger:
     """Ledger of the model that `config` describes, without building it."""
-    return Ledger((*_embedding(config), *_middle(config), *_softmax(config)))
+    middle = (Entry("middle", *cost) for cost in config.middle_layers.cost())
+    return Ledger((*_embedding(config), *middle, *_softmax(config)))
 
 
 def _embedding(config: ModelConfig) -> list[Entry]:
     if not config.block_input:
         return [Entry("embedding", "table", config.n_items * config.width, 0)]
     return _blocks("embedding", config)
-
-
-def _middle(config: ModelConfig) -> list[Entry]:
-    return {"cnn": _cnn, "gru": _gru, "attention": _attention}[config.middle](config)
-
-
-def _cnn(config: ModelConfig) -> list[Entry]:
-    blocks, width = len(config.dilations), config.width
-    convolution = config.kernel_size * width * width
-    distinct = distinct_convolutions(config.sharing, blocks)
-    return [
-        Entry("middle", "convolutions", distinct * (convolution + width), 2 * blocks * convolution),
-        Entry("middle", "layer norms", 2 * blocks * 2 * width, 2 * blocks * width),
-    ]
-
-
-def _gru(config: ModelConfig) -> list[Entry]:
-    """Three gates of two matrices each; three products of vectors mix them and the state."""
-    width, layers = config.width, config.layers
-    gates = 6 * width * width
-    return [Entry("middle", "gates", layers * gates, layers * (gates + 3 * width))]
-
-
-def _attention(config: ModelConfig) -> list[Entry]:
-    """Each layer: W_Q, W_K and W_V; one query with n keys, n weights with n values; W_1 and W_2."""
-    width, layers, n = config.width, config.layers, config.max_positions
-    matrix, norms = width * width, 2 * layers + 1
-    return [
-        Entry("middle", "positions", n * width, width),
-        Entry("middle", "attention", layers * 3 * matrix, layers * (3 * matrix + 2 * n * width)),
-        Entry("middle", "feed-forward", layers * 2 * (matrix + width), layers * 2 * matrix),
-        Entry("middle", "layer norms", norms * 2 * width, norms * width),
-    ]
 
 
 def _softmax(config: ModelConfig) -> list[Entry]:

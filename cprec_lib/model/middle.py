@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cprec_lib.model.sharing import sharing_table
+from cprec_lib.checks import check_fields, check_share
+from cprec_lib.model.sharing import distinct_convolutions, sharing_table
+
+Cost = tuple[str, int, int]
+"""A component, its parameters, and its multiply-adds for one position."""
+
+
+@dataclass(frozen=True)
+class Middle(ABC):
+    """Middle layers as data: their options, which check themselves, the layers, and their cost.
+
+    A subclass is a kind of middle layers and adds its own options, each a field of `ModelConfig`.
+    `MIDDLES` lists the kinds. Raises ValueError for a number below its range or not whole.
+    """
+
+    width: int
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_share("dropout", self.dropout)
+
+    @classmethod
+    def options(cls) -> tuple[str, ...]:
+        """Names of the options of this kind, beyond the width and the dropout that all have."""
+        return tuple(field.name for field in fields(cls))[2:]
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The layers, from hidden vectors [B, L, d] and a mask [B, L] to hidden vectors."""
+
+    @abstractmethod
+    def cost(self) -> Iterator[Cost]:
+        """The cost of each component."""
 
 
 class CausalConvolution(nn.Module):
@@ -65,11 +100,9 @@ class ResidualBlock(nn.Module):
 class DilatedCNN(nn.Module):
     """The middle of NextItNet: a stack of dilated residual blocks, some of them sharing layers.
 
-    `dilations` has one entry a block, whose two convolutions have that dilation and twice it; an
-    empty sequence makes a sandwich with no filling. `sharing` is one of `SHARING`. `dropout`
-    (not in the paper) falls on the output of each block before it is added to the block's input.
-
-    Raises ValueError if the width, the kernel size or a dilation is below 1, or the scheme unknown.
+    `dilations` has one entry a block, whose two convolutions have that dilation and twice it;
+    without any, the layers change nothing. `sharing` is one of `SHARING`. `dropout` (not in the
+    paper) falls on what each block adds to its input. Raises ValueError as `Convolutions` does.
     """
 
     def __init__(
@@ -81,9 +114,7 @@ class DilatedCNN(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_at_least_one(width=width, kernel_size=kernel_size)
-        for dilation in dilations:
-            _check_at_least_one(dilation=dilation)
+        Convolutions(width, dropout, tuple(dilations), kernel_size, sharing)  # checks them
         table = sharing_table(sharing, len(dilations))
         used = sorted({index for pair in table for index in pair})
         convolutions = {index: CausalConvolution(width, kernel_size) for index in used}
@@ -105,6 +136,30 @@ class DilatedCNN(nn.Module):
         return hidden
 
 
+@dataclass(frozen=True)
+class Convolutions(Middle):
+    """A `DilatedCNN`. Raises ValueError for an unknown scheme of sharing."""
+
+    dilations: tuple[int, ...] = (1, 4, 1, 4)
+    kernel_size: int = 3
+    sharing: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sharing_table(self.sharing, len(self.dilations))
+
+    def build(self) -> DilatedCNN:
+        """The layers of NextItNet."""
+        return DilatedCNN(self.width, self.dilations, self.kernel_size, self.sharing, self.dropout)
+
+    def cost(self) -> Iterator[Cost]:
+        """Shared convolutions are counted once as parameters, and at each use as multiply-adds."""
+        blocks, weights = len(self.dilations), self.kernel_size * self.width**2
+        distinct = distinct_convolutions(self.sharing, blocks)
+        yield "convolutions", distinct * (weights + self.width), 2 * blocks * weights
+        yield "layer norms", 2 * blocks * 2 * self.width, 2 * blocks * self.width
+
+
 class GRU(nn.Module):
     """The middle of GRU4Rec: gated recurrent layers, one on top of the other.
 
@@ -114,14 +169,13 @@ class GRU(nn.Module):
     Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016. These
     are `torch.nn.GRU`s without biases (the paper's formulas have none, its code does), so that a
     zero state stays zero on zero input: padding before a sequence changes nothing. torch applies r
-    after U_n, the paper before it. `dropout` falls on the output of each layer.
-
-    Raises ValueError if the width or the number of layers is below 1.
+    after U_n, the paper before it. `dropout` falls on the output of each layer. Raises ValueError
+    as `Recurrence` does.
     """
 
     def __init__(self, width: int, layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
-        _check_at_least_one(width=width, layers=layers)
+        Recurrence(width, dropout, layers)  # checks them
         self.layers = nn.ModuleList(
             nn.GRU(width, width, bias=False, batch_first=True) for _ in range(layers)
         )
@@ -137,6 +191,22 @@ class GRU(nn.Module):
         for layer in self.layers:
             hidden = self.dropout(layer(hidden)[0])
         return hidden * mask
+
+
+@dataclass(frozen=True)
+class Recurrence(Middle):
+    """A `GRU`."""
+
+    layers: int = 1
+
+    def build(self) -> GRU:
+        """The layers of GRU4Rec."""
+        return GRU(self.width, self.layers, self.dropout)
+
+    def cost(self) -> Iterator[Cost]:
+        """Three gates of two matrices each; three products of vectors mix them and the state."""
+        gates = 6 * self.width**2
+        yield "gates", self.layers * gates, self.layers * (gates + 3 * self.width)
 
 
 class AttentionBlock(nn.Module):
@@ -182,8 +252,8 @@ class SelfAttention(nn.Module):
 
     `heads` share the width. `dropout` falls on the input and on what each half of a block adds; in
     the authors' code it falls on attention weights and between W_1 and W_2 too, but not on what
-    attention adds. Longer histories than `max_len` are cut by the caller, as `last_hidden` does.
-    Raises ValueError if a number is below 1 or the heads do not divide the width.
+    attention adds. The caller cuts histories longer than `max_positions`, as `last_hidden` does.
+    Raises ValueError as `Attention` does.
     """
 
     def __init__(
@@ -191,14 +261,13 @@ class SelfAttention(nn.Module):
         width: int,
         layers: int = 2,
         heads: int = 1,
-        max_len: int = 50,
+        max_positions: int = 50,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_at_least_one(width=width, layers=layers, max_len=max_len)
-        check_heads(width, heads)
+        Attention(width, dropout, layers, heads, max_positions)  # checks them
         # Small beside the items, whose components sqrt(d) brings to variance 1.
-        self.positions = nn.Parameter(torch.empty(max_len, width).normal_(std=width**-0.5))
+        self.positions = nn.Parameter(torch.empty(max_positions, width).normal_(std=width**-0.5))
         self.blocks = nn.ModuleList(AttentionBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=1e-8)
         self.dropout = nn.Dropout(dropout)
@@ -207,13 +276,13 @@ class SelfAttention(nn.Module):
         """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
 
         `real` [B, L] is False at padding, wherever it lies: nobody looks at it, it is not counted,
-        and it is zero. Raises ValueError if L is above `max_len`: the caller cuts longer histories.
+        and it is zero. Raises ValueError if L is above `max_positions`.
         """
-        length, (max_len, width) = hidden.shape[1], self.positions.shape
-        if length > max_len:
+        length, (known, width) = hidden.shape[1], self.positions.shape
+        if length > known:
             raise ValueError(
-                f"a window of {length} positions, but this attention knows {max_len}; cut it to "
-                f"the last {max_len}, or build the model with max_positions={length}"
+                f"a window of {length} positions, but this attention knows {known}; cut it to the "
+                f"last {known}, or build the model with max_positions={length}"
             )
         hidden, mask = _masked(hidden, real)
         is_real = mask.squeeze(-1) > 0
@@ -224,6 +293,44 @@ class SelfAttention(nn.Module):
             hidden = block(hidden, seen)
         normed: Tensor = self.norm(hidden) * mask
         return normed
+
+
+@dataclass(frozen=True)
+class Attention(Middle):
+    """A `SelfAttention`. Raises ValueError unless the heads divide the width."""
+
+    layers: int = 2
+    heads: int = 1
+    max_positions: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise ValueError(
+                f"{self.heads} heads do not divide the width {self.width}; each head takes an "
+                "equal share of it"
+            )
+
+    def build(self) -> SelfAttention:
+        """The layers of SASRec."""
+        return SelfAttention(self.width, self.layers, self.heads, self.max_positions, self.dropout)
+
+    def cost(self) -> Iterator[Cost]:
+        """For the last of n positions: one query with n keys, n weights with n values."""
+        width, layers, n = self.width, self.layers, self.max_positions
+        matrix, norms = width * width, 2 * layers + 1
+        yield "positions", n * width, width
+        yield "attention", layers * 3 * matrix, layers * (3 * matrix + 2 * n * width)
+        yield "feed-forward", layers * 2 * (matrix + width), layers * 2 * matrix
+        yield "layer norms", norms * 2 * width, norms * width
+
+
+MIDDLES: dict[str, type[Middle]] = {
+    "cnn": Convolutions,
+    "gru": Recurrence,
+    "attention": Attention,
+}
+"""The kinds of middle layers by name."""
 
 
 def _seen(real: Tensor) -> Tensor:
@@ -248,20 +355,3 @@ def receptive_field(dilations: Sequence[int], kernel_size: int = 3) -> int:
     looks 3 (k - 1) l_b positions further back.
     """
     return 1 + (kernel_size - 1) * sum(3 * dilation for dilation in dilations)
-
-
-def check_heads(width: int, heads: int) -> None:
-    """Raise ValueError unless there are heads and they divide the width."""
-    _check_at_least_one(heads=heads)
-    if width % heads:
-        raise ValueError(
-            f"{heads} heads do not divide the width {width}; each head takes an equal share of it"
-        )
-
-
-def _check_at_least_one(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(
-                f"{name.replace('_', ' ')} {value} is below 1; give a whole number >= 1"
-            )

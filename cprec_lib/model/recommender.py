@@ -15,7 +15,6 @@ from torch.nn.utils.rnn import pad_sequence
 from cprec_lib.files import make_folder, save_tensors, write_text
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
-from cprec_lib.model.middle import GRU, DilatedCNN, SelfAttention
 from cprec_lib.model.softmax import BlockSoftmax, Bound, FullSoftmax, LowRankSoftmax, rows_where
 from cprec_lib.model.weights import copy_tensors, draw_as_the_authors, read_config, read_tensors
 
@@ -39,7 +38,7 @@ class SequentialRecommender(nn.Module):
             else FullEmbedding(config.n_items, config.width)
         )
         self.input_dropout = nn.Dropout(config.input_dropout)
-        self.middle = _build_middle(config)
+        self.middle = config.middle_layers.build()
         self.softmax = _build_softmax(config)
         if config.initial_weights == "authors":
             draw_as_the_authors(self)
@@ -90,7 +89,7 @@ class SequentialRecommender(nn.Module):
 
         Attention sees the last `max_positions` of them. Raises ValueError for ids as `forward`.
         """
-        if self.config.middle == "attention":
+        if self.config.max_positions is not None:
             contexts = contexts[:, -self.config.max_positions :]
         hidden: Tensor = self(contexts)[:, -1]
         return hidden
@@ -174,15 +173,6 @@ class SequentialRecommender(nn.Module):
         model = cls(read_config(folder / "config.json"))
         copy_tensors(read_tensors(folder / "model.safetensors"), model, folder)
         return model
-
-
-def _build_middle(config: ModelConfig) -> DilatedCNN | GRU | SelfAttention:
-    width, layers, dropout = config.width, config.layers, config.dropout
-    if config.middle == "gru":
-        return GRU(width, layers, dropout)
-    if config.middle == "attention":
-        return SelfAttention(width, layers, config.heads, config.max_positions, dropout)
-    return DilatedCNN(width, config.dilations, config.kernel_size, config.sharing, dropout)
 
 
 def _build_softmax(config: ModelConfig) -> FullSoftmax | BlockSoftmax | LowRankSoftmax:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cprec_lib.checks import check_choice
+
 # Residual block b -> the distinct convolutions that it uses as its first and as its second.
 _SCHEMES: dict[str, Callable[[int], tuple[int, int]]] = {
     "none": lambda b: (2 * b, 2 * b + 1),
@@ -23,8 +25,7 @@ def sharing_table(scheme: str, n_blocks: int) -> tuple[tuple[int, int], ...]:
     Equal indices mean one shared convolution (weight and bias). Layer normalisations are never
     shared. Raises ValueError for an unknown scheme.
     """
-    if scheme not in _SCHEMES:
-        raise ValueError(f"unknown sharing scheme {scheme!r}; choose one of {', '.join(SHARING)}")
+    check_choice("sharing scheme", scheme, SHARING)
     return tuple(_SCHEMES[scheme](b) for b in range(n_blocks))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.config import ModelConfig, config_from_json
 from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
@@ -42,12 +41,8 @@ def draw_as_the_authors(model: nn.Module) -> None:
 def read_config(path: Path) -> ModelConfig:
     _check_file(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        unknown = set(values) - {field.name for field in fields(ModelConfig)}
-        if unknown:
-            raise ValueError(f"unknown fields {sorted(unknown)}")
-        return ModelConfig(**values)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return config_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not describe a model of this library: {error}") from error
 
 

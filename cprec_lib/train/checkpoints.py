@@ -106,9 +106,10 @@ class Checkpoint:
         More epochs than before is how one goes on, unless the learning rate falls with them; every
         other setting must be the same.
         """
-        for part, values in json.loads(json.dumps(settings)).items():
+        ours, theirs = (json.loads(json.dumps(some)) for some in (settings, self.settings))
+        for part, values in ours.items():
             for name, value in values.items():
-                found = self.settings.get(part, {}).get(name)
+                found = theirs.get(part, {}).get(name)
                 free = name == "epochs" and values.get("schedule") == "constant"
                 if found != value and not free:
                     raise ValueError(

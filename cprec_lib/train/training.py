@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cprec_lib.checks import whole_number
 from cprec_lib.data.sequences import HeldOut, SequenceData
-from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.config import config_from_json
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.weights import check_tensors, copy_tensors
 from cprec_lib.train.batches import Batches
@@ -229,8 +229,8 @@ class _Run:
 
     def _go_on(self, found: Checkpoint, path: Path) -> None:
         # A setting that the library got since then had its default.
-        for part, defaults in (("model", ModelConfig(n_items=1)), ("training", TrainConfig())):
-            found.settings[part] = {**asdict(defaults), **found.settings.get(part, {})}
+        found.settings["model"] = asdict(config_from_json(found.settings.get("model", {})))
+        found.settings["training"] = {**asdict(TrainConfig()), **found.settings.get("training", {})}
         found.check(self.description, path)
         check_tensors(found.best, self.model, path)
         copy_tensors(found.model, self.model, path)

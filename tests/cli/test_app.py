@@ -205,10 +205,11 @@ def test_train_hands_every_option_on(
         "sharing": "cross-layer",
         "dropout": 0.1,
         "middle": "cnn",
-        "layers": 1,
-        "heads": 1,
-        "max_positions": 50,
+        "layers": None,
+        "heads": None,
+        "max_positions": None,
         "input_dropout": 0.2,
+        "initial_weights": "scaled",
     }
     assert metrics["train_config"] == {
         "epochs": 1,

@@ -12,8 +12,8 @@ from cprec_lib.model.middle import AttentionBlock, CausalConvolution, ResidualBl
 
 OTHERS = {
     "gru": lambda: GRU(4, layers=2),
-    "attention": lambda: SelfAttention(4, layers=2, max_len=20),
-    "two heads": lambda: SelfAttention(4, layers=2, heads=2, max_len=20),
+    "attention": lambda: SelfAttention(4, layers=2, max_positions=20),
+    "two heads": lambda: SelfAttention(4, layers=2, heads=2, max_positions=20),
 }
 
 
@@ -186,9 +186,9 @@ def test_dropout_falls_on_what_a_block_adds():
     [
         ({"width": 0}, "width 0 is below 1"),
         ({"width": -2}, "width -2 is below 1"),
-        ({"kernel_size": 0}, "kernel size 0 is below 1"),
-        ({"dilations": (1, 0)}, "dilation 0 is below 1"),
-        ({"dilations": (-4,)}, "dilation -4 is below 1"),
+        ({"kernel_size": 0}, "kernel_size 0 is below 1"),
+        ({"dilations": (1, 0)}, "dilations 0 is below 1"),
+        ({"dilations": (-4,)}, "dilations -4 is below 1"),
         ({"sharing": "all"}, "unknown sharing scheme 'all'"),
     ],
 )
@@ -232,7 +232,7 @@ def attention_loop(block: AttentionBlock, x: Tensor) -> Tensor:
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 7), st.integers(0, 1000))
 def test_attention_is_the_loop_of_its_formula(heads, part, length, seed):
-    middle = randomise(SelfAttention(heads * part, 2, heads, max_len=8), seed)
+    middle = randomise(SelfAttention(heads * part, 2, heads, max_positions=8), seed)
     x = torch.randn(2, length, heads * part, dtype=torch.float64)
     expected = x * (heads * part) ** 0.5 + middle.positions[:length]
     for block in middle.blocks:
@@ -317,7 +317,7 @@ def test_attention_tells_positions_apart():
 
 
 def test_windows_longer_than_the_attentions_positions_are_refused():
-    middle = SelfAttention(4, max_len=6)
+    middle = SelfAttention(4, max_positions=6)
     assert middle(torch.ones(1, 6, 4)).shape == (1, 6, 4)
     with pytest.raises(ValueError, match="window of 7 positions, but this attention knows 6; cut"):
         middle(torch.ones(1, 7, 4))
@@ -380,7 +380,7 @@ def test_dropout_falls_on_the_input_of_attention():
         (lambda: SelfAttention(4, layers=0), "layers 0 is below 1"),
         (lambda: SelfAttention(4, heads=0), "heads 0 is below 1"),
         (lambda: SelfAttention(4, heads=3), "3 heads do not divide the width 4"),
-        (lambda: SelfAttention(4, max_len=0), "max len 0 is below 1"),
+        (lambda: SelfAttention(4, max_positions=0), "max_positions 0 is below 1"),
     ],
 )
 def test_sizes_of_the_others_that_make_no_layer_are_refused(build, message):

@@ -30,7 +30,7 @@ from cprec_lib import (
     nextitnet,
     sasrec,
 )
-from cprec_lib.model.config import resolve_cutoffs
+from cprec_lib.model.config import OPTIONS, config_from_json, resolve_cutoffs
 from tests.strategies import configs
 
 SMALL = cprec(12, width=4, cutoffs=(3, 7), dilations=(1, 2))
@@ -111,11 +111,31 @@ def test_the_bread_of_cprec_fits_around_other_fillings(preset, cutoffs):
     assert isinstance(model.softmax, BlockSoftmax)
 
 
-def test_the_fields_of_other_fillings_do_not_change_a_cnn():
-    config = nextitnet(12, 4)
-    assert (config.middle, config.layers, config.heads, config.max_positions) == ("cnn", 1, 1, 50)
-    models = SequentialRecommender(config), SequentialRecommender(nextitnet(12, 4, heads=3))
-    assert all(map(torch.equal, *(model.parameters() for model in models)))
+@pytest.mark.parametrize("preset", [nextitnet, gru4rec, sasrec])
+def test_a_config_has_the_defaults_of_its_own_kind_of_middle_and_no_others(preset):
+    config = preset(12, 4)
+    own = {
+        "cnn": {"dilations": (1, 4, 1, 4), "kernel_size": 3, "sharing": "none"},
+        "gru": {"layers": 1},
+        "attention": {"layers": 2, "heads": 1, "max_positions": 50},
+    }[config.middle]
+    assert {name: getattr(config, name) for name in OPTIONS} == dict.fromkeys(OPTIONS) | own
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "message"),
+    [
+        (nextitnet, {"heads": 3}, "heads: no option of the middle 'cnn', which has dilations, k"),
+        (cprec, {"layers": 1}, "layers: no option of the middle 'cnn'"),
+        (gru4rec, {"sharing": "none"}, "sharing: no option of the middle 'gru', which has layers;"),
+        (gru4rec, {"max_positions": 50}, "max_positions: no option of the middle 'gru'"),
+        (sasrec, {"dilations": (1,)}, "dilations: no option of .*, which has layers, heads, max_p"),
+        (sasrec, {"dilations": (), "kernel_size": 3}, "dilations, kernel_size: no option of the"),
+    ],
+)
+def test_an_option_of_other_middle_layers_is_refused(preset, options, message):
+    with pytest.raises(ValueError, match=message):
+        preset(12, 4, **options)
 
 
 def test_options_reach_the_layers():
@@ -175,7 +195,7 @@ def test_cutoffs_that_mix_shares_and_counts_are_refused(cutoffs):
         ({"width": 2.5}, r"width 2\.5 is no whole number"),
         ({"width": "8"}, "width '8' is no whole number"),
         ({"kernel_size": 0}, "kernel_size 0 is below 1"),
-        ({"dilations": (1, 0)}, r"dilations \(1, 0\): each must be at least 1"),
+        ({"dilations": (1, 0)}, "dilations 0 is below 1"),
         ({"dilations": (1.5,)}, r"dilations 1\.5 is no whole number"),
         ({"dropout": 1.0}, r"dropout 1\.0 is not in \[0, 1\)"),
         ({"dropout": -0.1}, "dropout -0.1"),
@@ -190,20 +210,19 @@ def test_cutoffs_that_mix_shares_and_counts_are_refused(cutoffs):
         ({"widths": (8, 4)}, r"2 widths \(8, 4\) for 3 blocks"),
         ({"widths": (4, 2, 1)}, r"widths \(4, 2, 1\) must start with the model's width 8"),
         ({"widths": ()}, r"widths \(\) must start with"),
-        ({"widths": (8, 2, 0)}, "each must be at least 1"),
+        ({"widths": (8, 2, 0)}, "widths 0 is below 1"),
         ({"block_input": "no"}, "block_input 'no' is neither True nor False"),
         ({"tree": None}, "tree None is neither"),
         ({"middle": "lstm"}, "unknown middle 'lstm'; choose one of cnn, gru, attention"),
-        ({"layers": 0}, "layers 0 is below 1"),
-        ({"layers": 1.5}, r"layers 1\.5 is no whole number"),
-        ({"heads": 0}, "heads 0 is below 1"),
-        ({"max_positions": 0}, "max_positions 0 is below 1"),
+        ({"middle": "attention", "layers": 0}, "layers 0 is below 1"),
+        ({"middle": "gru", "layers": 1.5}, r"layers 1\.5 is no whole number"),
+        ({"middle": "attention", "heads": 0}, "heads 0 is below 1"),
+        ({"middle": "attention", "max_positions": 0}, "max_positions 0 is below 1"),
         ({"middle": "attention", "heads": 3}, "3 heads do not divide the width 8"),
         (
             {"middle": "gru", "sharing": "cross-block"},
-            "sharing 'cross-block' is for convolutions, and the middle 'gru' has none; leave",
+            "sharing: no option of the middle 'gru', which has layers; leave it out",
         ),
-        ({"middle": "attention", "sharing": "adjacent-layer"}, "and the middle 'attention' has"),
     ],
 )
 def test_a_config_says_what_is_wrong_with_it(options, message):
@@ -231,6 +250,38 @@ def test_a_config_is_frozen_hashable_and_survives_json():
     assert ModelConfig(**json.loads(json.dumps(asdict(config)))) == config
     with pytest.raises(AttributeError):
         config.width = 9
+
+
+EVERY_OPTION = {
+    "dilations": [1, 4, 1, 4],
+    "kernel_size": 3,
+    "sharing": "none",
+    "layers": 2,
+    "heads": 1,
+    "max_positions": 9,
+}
+
+
+@pytest.mark.parametrize("middle", ["cnn", "gru", "attention"])
+def test_a_file_from_when_every_model_had_every_option_is_read(middle):
+    old = {"n_items": 12, "width": 4, "middle": middle, "tree": True, **EVERY_OPTION}
+    preset, own = {
+        "cnn": (nextitnet, {}),
+        "gru": (gru4rec, {"layers": 2}),
+        "attention": (sasrec, {"max_positions": 9}),
+    }[middle]
+    assert config_from_json(old) == preset(12, 4, **own)
+
+
+def test_a_file_from_before_other_middle_layers_existed_is_read():
+    old = {"n_items": 12, "width": 4, "dilations": [2], "kernel_size": 2, "sharing": "cross-layer"}
+    expected = nextitnet(12, 4, dilations=(2,), kernel_size=2, sharing="cross-layer")
+    assert config_from_json(old) == expected
+
+
+@given(configs())
+def test_a_config_comes_back_from_json(config):
+    assert config_from_json(json.loads(json.dumps(asdict(config)))) == config
 
 
 # --- the model -----------------------------------------------------------------------------------
@@ -529,13 +580,12 @@ def test_weights_of_another_model_are_refused(saved):
         {"block_softmax": 1},
         {"tree": "yes"},
         {"sharing": ["none"]},
-        {"sharing": None},
         {"dropout": "0"},
         {"dropout": 2},
         {"dropout": float("nan")},
         {"middle": ["cnn"]},
         {"middle": None},
-        {"middle": "gru"},  # with the sharing that the file has
+        {"middle": "gru"},  # with the dilations that the file has
         {"layers": "1"},
         {"heads": True},
         {"max_positions": 1.5},

@@ -484,7 +484,7 @@ def _fits(got: Any, right: ModelConfig) -> str:
     for name in ("n_items", "width", "dilations", "kernel_size", "middle", "tree"):
         if getattr(got, name) != getattr(right, name):
             return f"`{name}` is {getattr(got, name)}; it should stay {getattr(right, name)}."
-    table = sharing_table(got.sharing, len(got.dilations))
+    table = sharing_table(got.sharing or "none", len(got.dilations or ()))
     if _distinct(table) < 6:
         return (
             f"with {got.sharing!r} the number of distinct convolutions is {_distinct(table)}; at "
