@@ -88,7 +88,7 @@ def _stepper(
     objective = Objective(model, config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     windows = data.train[: config.batch_size]
-    sizes = model.count_targets(windows).sum(0).tolist()
+    sizes = model.softmax.count_targets(windows).sum(0).tolist()
     windows = windows.to(next(model.parameters()).device)
 
     def step() -> float:

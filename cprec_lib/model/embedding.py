@@ -6,22 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cprec_lib.checks import outside
 from cprec_lib.model.partition import BlockPartition
 
 
 def check_ids(ids: Tensor, n_items: int) -> None:
-    """Raise ValueError if ids [B, L] are no 64-bit integers or one lies outside 0..n_items.
+    """Raise ValueError if ids [B, L] are no 64-bit integers or, on a CPU, outside 0..n_items.
 
-    Only ids on the CPU are checked against the range: reading a GPU's values back would stall
-    every training step. Narrower integers are refused because offsets of blocks overflow them.
+    Narrower integers are refused because offsets of blocks overflow them.
     """
     if ids.dtype != torch.long:
         raise ValueError(f"item ids have the type {ids.dtype}; convert them with ids.long()")
-    if ids.device.type != "cpu" or ids.numel() == 0:
-        return
-    low, high = ids.aminmax()
-    if low < 0 or high > n_items:
-        wrong = int(low) if low < 0 else int(high)
+    if (wrong := outside(ids, 0, n_items)) is not None:
         raise ValueError(
             f"item id {wrong} is outside 0..{n_items}; ids are 1..{n_items}, and 0 is padding"
         )

@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from cprec_lib.files import make_folder, save_tensors, write_text
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
-from cprec_lib.model.softmax import BlockSoftmax, Bound, FullSoftmax, LowRankSoftmax, rows_where
+from cprec_lib.model.search import Bound
+from cprec_lib.model.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax, Softmax, rows_where
 from cprec_lib.model.weights import copy_tensors, draw_as_the_authors, read_config, read_tensors
 
 
@@ -55,9 +56,9 @@ class SequentialRecommender(nn.Module):
     def loss(self, ids: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Mean negative log-likelihood (nats) of each next item in windows ids [B, L + 1].
 
-        Padding (0) is neither a target nor a context to predict from. `sizes`, the sums over the
-        windows of `count_targets`, spare a GPU from being asked for them. Raises ValueError as
-        `forward` does, and if no window holds two items in a row.
+        Padding (0) is neither a target nor a context to predict from. `sizes` are the sums over
+        the windows of `softmax.count_targets`; given them, nothing waits for a GPU to count. Raises
+        ValueError as `forward` does, and if no window holds two items in a row.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
         predicted = ((inputs > 0) & (targets > 0)).flatten()
@@ -70,19 +71,6 @@ class SequentialRecommender(nn.Module):
             )
         mean: Tensor = self.softmax.mean_nll(hidden, targets.flatten()[rows], sizes)
         return mean
-
-    def count_targets(self, windows: Tensor) -> Tensor:
-        """How many targets each window [W, L + 1] has in each block of the softmax: [W, n].
-
-        A softmax without a tree is one block, n = 1.
-        """
-        tails = self.config.cutoffs if isinstance(self.softmax, BlockSoftmax) else ()
-        counts = []
-        for some in windows.split(2**14):  # masks of all windows at once could fill the memory
-            targets = some[:, 1:].masked_fill(some[:, :-1] == 0, 0)
-            up_to = [(targets <= end).sum(1) for end in (0, *tails, self.config.n_items)]
-            counts.append(torch.stack(up_to, 1).diff(dim=1))
-        return torch.cat(counts)
 
     def last_hidden(self, contexts: Tensor) -> Tensor:
         """Hidden vectors [U, d] after the last item of left-padded contexts [U, L].
@@ -175,7 +163,7 @@ class SequentialRecommender(nn.Module):
         return model
 
 
-def _build_softmax(config: ModelConfig) -> FullSoftmax | BlockSoftmax | LowRankSoftmax:
+def _build_softmax(config: ModelConfig) -> Softmax:
     if not config.block_softmax:
         return FullSoftmax(config.width, config.n_items)
     return BlockSoftmax(config.partition) if config.tree else LowRankSoftmax(config.partition)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cprec_lib.model.embedding import check_ids
+
+Bound = Callable[[int, Tensor], Tensor]
+"""Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
 
 
 class Found(NamedTuple):
@@ -24,42 +27,49 @@ class Found(NamedTuple):
     opened: int
 
 
+class Tree(Protocol):
+    """Blocks of items, which end at the items `ends`: a head, and tails that have scores."""
+
+    ends: tuple[int, ...]
+
+    def tail_logits(self, tail: int, hidden: Tensor) -> Tensor:
+        """Scores [T, k_j] inside tail block number `tail` (0 is the first after the head)."""
+
+
+def at_most_one(tail: int, hidden: Tensor) -> Tensor:
+    """The bound that always holds: no probability is above 1."""
+    return hidden.new_zeros(())
+
+
 def search(
-    root: Tensor,
-    ends: Sequence[int],
-    inside: Callable[[int, Tensor], Tensor],
-    bound: Callable[[int], Tensor],
-    k: int,
-    exclude: Tensor | None,
+    tree: Tree, hidden: Tensor, root: Tensor, bound: Bound, k: int, exclude: Tensor | None
 ) -> Found:
     """The best items of the head, then of each tail block that the bound cannot rule out.
 
-    `root` [T, k_1 + n - 1] holds log-probabilities of the head's items and of the tokens, `ends`
-    the last item of each of the n blocks. For a tail block, `inside(tail, rows)` gives
-    log-probabilities [R, k_j] given its token, and `bound(tail)` upper bounds [T] of them. A row
-    skips the block if token plus bound are not above its k-th best value so far. Equal values go to
-    the lower item. Places that cannot be filled hold item 0 at -inf.
+    `root` [T, k_1 + n - 1] holds scores of the head's items and of the n - 1 tokens. A row skips a
+    tail block if token plus bound are not above its k-th best value so far. Equal values go to the
+    lower item. Places that cannot be filled hold item 0 at -inf.
     """
-    head_size = ends[0]
-    values, columns = _best(_without(root[:, :head_size], exclude, 0), k)
+    head_size, root = tree.ends[0], root.log_softmax(-1)
+    values, columns = best(without(root[:, :head_size], exclude, 0), k)
     missing, opened = (0, k - values.shape[1]), 0
     values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
-    for tail, (start, _) in enumerate(pairwise(ends)):
+    for tail, (start, _) in enumerate(pairwise(tree.ends)):
         token = root[:, head_size + tail]
-        rows = (token + bound(tail) > values[:, -1]).nonzero().squeeze(1)
+        rows = (token + bound(tail, hidden) > values[:, -1]).nonzero().squeeze(1)
         if len(rows) == 0:
             continue
         opened += len(rows)
-        scores = token[rows].unsqueeze(1) + inside(tail, rows)
+        scores = token[rows].unsqueeze(1) + tree.tail_logits(tail, hidden[rows]).log_softmax(-1)
         some = None if exclude is None else exclude[rows]
-        found, columns = _best(_without(scores, some, start), k)
+        found, columns = best(without(scores, some, start), k)
         values[rows], items[rows] = _merge(
             (values[rows], items[rows]), (found, columns + start + 1), k
         )
     return Found(values, items.masked_fill(values == -torch.inf, 0), opened)
 
 
-def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The min(k, C) largest of scores [T, C] and their columns; ties to the lower column."""
     k = min(k, scores.shape[1])
     values, columns = scores.topk(k)
@@ -81,7 +91,7 @@ def _merge(
     return values[:, :k], items[:, :k]
 
 
-def _without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
+def without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
     """Scores [T, C] of the items start + 1 .. start + C, with -inf at those to exclude."""
     if exclude is None:
         return scores

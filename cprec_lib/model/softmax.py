@@ -6,108 +6,145 @@ belongs to item i. Padding (id 0) has no column, so it is never predicted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cprec_lib.checks import outside
 from cprec_lib.model.cross_entropy import chunk_rows, summed_cross_entropy
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.model.search import Found, check_search, search
-
-Bound = Callable[[int, Tensor], Tensor]
-"""Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
+from cprec_lib.model.search import Bound, Found, at_most_one, best, check_search, search, without
 
 
-class _FlatSoftmax(nn.Module):
-    """One softmax over the logits of all items; subclasses say how the logits are computed."""
+class Softmax(nn.Module, ABC):
+    """A softmax over items 1..N, in blocks that end at the items `ends`; a flat one is one block.
 
-    def __init__(self, n_items: int) -> None:
+    `sizes` are the numbers of targets in each block, as `count_targets` gives them: a loss that is
+    given them need not wait for a GPU to count.
+    """
+
+    def __init__(self, ends: Sequence[int]) -> None:
         super().__init__()
-        self.n_items = n_items
+        self.ends = tuple(ends)
+        self.n_items = self.ends[-1]
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised scores [T, N] of hidden [T, d]."""
-        raise NotImplementedError
+    @abstractmethod
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities [T, N] of every item."""
 
+    @abstractmethod
     def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError).
+        """Negative log-likelihoods [T] of target items [T].
 
-        `sizes` are not needed: there are no blocks.
+        Raises ValueError if a target is outside 1..N (on a CPU), or the sizes count other targets.
         """
-        _check_targets(targets, self.n_items)
-        return F.cross_entropy(self.logits(hidden), targets - 1, reduction="none")
 
+    @abstractmethod
     def mean_nll(
         self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
     ) -> Tensor:
-        """The mean of `nll`, a scalar to train on, from a few rows of logits at a time."""
-        rows = chunk_rows(hidden.shape[1], self.n_items, hidden.device)
-        chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
-        return torch.cat([self.nll(h, t) for h, t in chunks]).mean()
+        """The mean of `nll`, a scalar to train on, without its matrix of logits."""
 
-    def log_prob(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities [T, N] of every item."""
-        return self.logits(hidden).log_softmax(-1)
+    @abstractmethod
+    def search(
+        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+    ) -> Found:
+        """What `top_k` finds, and how many tail blocks it opened."""
 
-    @torch.no_grad()
     def top_k(
         self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
     ) -> tuple[Tensor, Tensor]:
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
-        Equal values go to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none.
-        A `bound` is not needed: there are no blocks. Raises ValueError if fewer than k items remain
-        or `exclude` does not fit.
+        Exact; equal values go to the lower item. `exclude` [T, E] holds ids to leave out, 0 for
+        none. `bound`, a `TailBounds` of this softmax, saves time on a large catalogue. Raises
+        ValueError if fewer than k items remain, `exclude` does not fit, or the bounds are of
+        another softmax.
         """
+        values, items, _ = self.search(hidden, k, exclude, bound)
+        return values, items
+
+    def count_targets(self, windows: Tensor) -> Tensor:
+        """How many targets each window [W, L + 1] has in each block: [W, n].
+
+        A target is an item that follows another; padding (0) is neither.
+        """
+        counts = []
+        for some in windows.split(2**14):  # masks of all windows at once could fill the memory
+            targets = some[:, 1:].masked_fill(some[:, :-1] == 0, 0)
+            up_to = [(targets <= end).sum(1) for end in (0, *self.ends)]
+            counts.append(torch.stack(up_to, 1).diff(dim=1))
+        return torch.cat(counts)
+
+    def _check_targets(self, targets: Tensor, sizes: Sequence[int] | None) -> None:
+        if (wrong := outside(targets, 1, self.n_items)) is not None:
+            raise ValueError(
+                f"target {wrong} is outside 1..{self.n_items}; padding (0) is never a target, mask "
+                "it out"
+            )
+        if sizes is not None and (len(sizes), sum(sizes)) != (len(self.ends), len(targets)):
+            raise ValueError(
+                f"sizes {list(sizes)} do not count {len(targets)} targets in {len(self.ends)} "
+                "blocks; take those of count_targets"
+            )
+
+
+class _FlatSoftmax(Softmax):
+    """One softmax over the logits of all items; subclasses say how the logits are computed."""
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Unnormalised scores [T, N] of hidden [T, d]."""
+
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        return self.logits(hidden).log_softmax(-1)
+
+    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        self._check_targets(targets, sizes)
+        return F.cross_entropy(self.logits(hidden), targets - 1, reduction="none")
+
+    def mean_nll(
+        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
+    ) -> Tensor:
+        self._check_targets(targets, sizes)
+        rows = chunk_rows(hidden.shape[1], self.n_items, hidden.device)
+        chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
+        return torch.cat([self.nll(h, t) for h, t in chunks]).mean()
+
+    @torch.no_grad()
+    def search(
+        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+    ) -> Found:
         check_search(k, self.n_items, len(hidden), exclude)
-        root, ends = self.log_prob(hidden), (self.n_items,)
-        found = search(root, ends, _no_block, _no_block, k, exclude)
-        return found.values, found.items
+        if bound is not None:
+            raise ValueError("bounds are of tail blocks, and a flat softmax has none")
+        values, columns = best(without(self.log_prob(hidden), exclude, 0), k)
+        return Found(values, columns + 1, 0)
 
 
 class FullSoftmax(_FlatSoftmax):
     """The uncompressed softmax: logits = W h + b with W [N, d] and b [N]."""
 
     def __init__(self, width: int, n_items: int) -> None:
-        super().__init__(n_items)
+        super().__init__([n_items])
         self.output = nn.Linear(width, n_items)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised scores [T, N] of hidden [T, d]."""
         scores: Tensor = self.output(hidden)
         return scores
 
     def mean_nll(
         self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
     ) -> Tensor:
-        """The mean of `nll`, a scalar to train on, without its matrix: see `cross_entropy`."""
-        _check_targets(targets, self.n_items)
+        self._check_targets(targets, sizes)
         weight, bias = self.output.weight, self.output.bias
         return summed_cross_entropy(hidden, weight, targets - 1, bias) / len(targets)
 
 
-class _Tails(nn.Module):
-    """Low-rank logits of the tail blocks: block j maps d -> d_j -> k_j without biases."""
-
-    def __init__(self, partition: BlockPartition) -> None:
-        super().__init__()
-        sizes, widths = partition.sizes[1:], partition.widths[1:]
-        self.tail_projections = nn.ModuleList(
-            nn.Linear(partition.width, width, bias=False) for width in widths
-        )
-        self.tail_tables = nn.ModuleList(
-            nn.Linear(width, size, bias=False) for width, size in zip(widths, sizes, strict=True)
-        )
-
-    def tail_logits(self, tail: int, hidden: Tensor) -> Tensor:
-        """Scores [T, k_j] inside tail block number `tail` (0 is the first block after the head)."""
-        scores: Tensor = self.tail_tables[tail](self.tail_projections[tail](hidden))
-        return scores
-
-
-class LowRankSoftmax(_FlatSoftmax, _Tails):
+class LowRankSoftmax(_FlatSoftmax):
     """Block-wise low-rank logits under one flat softmax: the comparator without a tree (claim C7).
 
     logits = [W_1 h; E_2 P_2 h; ...; E_n P_n h]  with W_1 [k_1, d], P_j [d_j, d] and E_j [k_j, d_j]:
@@ -116,40 +153,48 @@ class LowRankSoftmax(_FlatSoftmax, _Tails):
     """
 
     def __init__(self, partition: BlockPartition) -> None:
-        _Tails.__init__(self, partition)
-        self.n_items = partition.n_items
+        super().__init__([partition.n_items])
+        self.tail_projections, self.tail_tables = _tail_layers(partition)
         self.head = nn.Linear(partition.width, partition.sizes[0], bias=False)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised scores [T, N] of hidden [T, d]."""
-        tails = [self.tail_logits(tail, hidden) for tail in range(len(self.tail_tables))]
-        return torch.cat([self.head(hidden), *tails], -1)
+        tails = zip(self.tail_projections, self.tail_tables, strict=True)
+        logits = [self.head(hidden), *(table(project(hidden)) for project, table in tails)]
+        return torch.cat(logits, -1)
 
 
-class BlockSoftmax(_Tails):
+class BlockSoftmax(Softmax):
     """CpRec's block-wise decomposed softmax, a tree of two levels (section 3.2).
 
     The root is a softmax over the k_1 head items and one token for each tail block. A tail item's
     probability is that of its block's token times its probability inside the block:
     p(x|h) = softmax_root(x) in the head, softmax_root(token_j) softmax_j(x) in tail block j.
-    Without biases: `torch.nn.AdaptiveLogSoftmaxWithLoss(..., head_bias=False)` is the same function
-    (Grave et al., 2017).
+    Tail block j maps d -> d_j -> k_j, without biases, as the root has none:
+    `torch.nn.AdaptiveLogSoftmaxWithLoss(..., head_bias=False)` is the same function (Grave et al.,
+    2017).
     """
 
     def __init__(self, partition: BlockPartition) -> None:
-        super().__init__(partition)
+        super().__init__([*partition.cutoffs, partition.n_items])
         self.partition = partition
-        self.n_items = partition.n_items
-        self.head_size = partition.sizes[0]
-        self.root = nn.Linear(partition.width, self.head_size + len(partition.cutoffs), bias=False)
+        self.tail_projections, self.tail_tables = _tail_layers(partition)
+        self.root = nn.Linear(
+            partition.width, partition.sizes[0] + len(partition.cutoffs), bias=False
+        )
+
+    def tail_logits(self, tail: int, hidden: Tensor) -> Tensor:
+        """Scores [T, k_j] inside tail block number `tail` (0 is the first block after the head)."""
+        scores: Tensor = self.tail_tables[tail](self.tail_projections[tail](hidden))
+        return scores
+
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        root, head_size = self.root(hidden).log_softmax(-1), self.ends[0]
+        parts = [root[:, :head_size]]
+        for tail, token in enumerate(root[:, head_size:].T):
+            parts.append(token.unsqueeze(1) + self.tail_logits(tail, hidden).log_softmax(-1))
+        return torch.cat(parts, -1)
 
     def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        """Negative log-likelihoods [T] of target items [T], each in 1..N (else ValueError).
-
-        A tail target costs the root's cross-entropy at its block's token plus the cross-entropy
-        inside its block; only the rows that need a block pass through it. `sizes`, if the caller
-        knows them, are the numbers of targets in each block; else a GPU is asked and waited for.
-        """
         precise = torch.promote_types(hidden.dtype, torch.float32)
         nll = hidden.new_zeros(len(targets), dtype=precise)
         for rows, some, table, wanted in self._levels(hidden, targets, sizes):
@@ -160,10 +205,6 @@ class BlockSoftmax(_Tails):
     def mean_nll(
         self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
     ) -> Tensor:
-        """The mean of `nll`, a scalar to train on, without its logits: see `cross_entropy`.
-
-        Arguments and errors as for `nll`.
-        """
         levels = self._levels(hidden, targets, sizes)
         sums = [summed_cross_entropy(some, table, wanted) for _, some, table, wanted in levels]
         return torch.stack(sums).sum() / len(targets)
@@ -175,40 +216,40 @@ class BlockSoftmax(_Tails):
 
         Each as (rows, their vectors, the table of classes, the class of each row from 0).
         """
-        _check_targets(targets, self.n_items)
+        self._check_targets(targets, sizes)
         # Not torch.bucketize: its tensor of cutoffs would have to be sent to a GPU in each step.
-        block = torch.stack([targets > cutoff for cutoff in self.partition.cutoffs]).sum(0)
-        classes = torch.where(block == 0, targets, self.head_size + block) - 1
+        block = torch.stack([targets > end for end in self.ends[:-1]]).sum(0)
+        classes = torch.where(block == 0, targets, self.ends[0] + block) - 1
         yield torch.arange(len(targets), device=targets.device), hidden, self.root.weight, classes
-        for tail, (start, _) in enumerate(self.partition.bounds[1:]):
+        for tail, start in enumerate(self.ends[:-1]):
             rows = rows_where(block == tail + 1, sizes[tail + 1] if sizes else None)
             narrow = self.tail_projections[tail](hidden[rows])
             table = self.tail_tables[tail].get_parameter("weight")
             yield rows, narrow, table, targets[rows] - start - 1
 
-    def log_prob(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities [T, N] of every item."""
-        root = self.root(hidden).log_softmax(-1)
-        parts = [root[:, : self.head_size]]
-        for tail in range(len(self.tail_tables)):
-            token = root[:, self.head_size + tail].unsqueeze(1)
-            parts.append(token + self.tail_logits(tail, hidden).log_softmax(-1))
-        return torch.cat(parts, -1)
+    @torch.no_grad()
+    def search(
+        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+    ) -> Found:
+        """What `top_k` finds, and how many tail blocks it opened.
+
+        A tail block is computed only for the rows where it can matter: no item of a block is more
+        probable than the block's token, so a token at or below the k-th best value so far rules its
+        block out. A `bound` rules out more.
+        """
+        check_search(k, self.n_items, len(hidden), exclude)
+        return search(self, hidden, self.root(hidden), bound or at_most_one, k, exclude)
 
     @torch.no_grad()
-    def top_k(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
-
-        Exact, yet a tail block is computed only for the rows where it can matter: no item of a
-        block is more probable than the block's token, so a token at or below the k-th best value
-        so far rules its block out. `bound`, a `bounds.TailBounds`, rules out more. Equal values go
-        to the lower item id. `exclude` [T, E] holds ids to leave out, 0 for none. Raises ValueError
-        if fewer than k items remain, `exclude` does not fit, or the bounds are of other weights.
-        """
-        values, items, _ = self.search(hidden, k, exclude, bound)
-        return values, items
+    def early_stopping_search(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> Found:
+        """What `early_stopping_top_k` finds, and how many tail blocks it opened."""
+        check_search(k, self.n_items, len(hidden), exclude)
+        root = self.root(hidden)
+        best = root.topk(min(k, root.shape[1])).indices
+        tokens = torch.arange(self.ends[0], root.shape[1], device=root.device)
+        opened = (best.unsqueeze(2) == tokens).any(1)
+        bounds = torch.where(opened, torch.inf, -torch.inf)  # opened in any case, or in none
+        return search(self, hidden, root, lambda tail, _: bounds[:, tail], k, exclude)
 
     def early_stopping_top_k(
         self, hidden: Tensor, k: int, exclude: Tensor | None = None
@@ -222,65 +263,15 @@ class BlockSoftmax(_Tails):
         values, items, _ = self.early_stopping_search(hidden, k, exclude)
         return values, items
 
-    @torch.no_grad()
-    def search(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
-    ) -> Found:
-        """What `top_k` finds, and how many tail blocks it opened."""
-        check_search(k, self.n_items, len(hidden), exclude)
-        at_most = bound or _at_most_one
-        root = self.root(hidden)
-        return self._search(hidden, root, k, exclude, lambda tail: at_most(tail, hidden))
 
-    @torch.no_grad()
-    def early_stopping_search(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> Found:
-        """What `early_stopping_top_k` finds, and how many tail blocks it opened."""
-        check_search(k, self.n_items, len(hidden), exclude)
-        root = self.root(hidden)
-        best = root.topk(min(k, root.shape[1])).indices
-        tokens = torch.arange(self.head_size, root.shape[1], device=root.device)
-        opened = (best.unsqueeze(2) == tokens).any(1)
-        bounds = torch.where(opened, torch.inf, -torch.inf)  # opened in any case, or in none
-        return self._search(hidden, root, k, exclude, lambda tail: bounds[:, tail])
-
-    def _search(
-        self,
-        hidden: Tensor,
-        root: Tensor,
-        k: int,
-        exclude: Tensor | None,
-        bound: Callable[[int], Tensor],
-    ) -> Found:
-        def inside(tail: int, rows: Tensor) -> Tensor:
-            return self.tail_logits(tail, hidden[rows]).log_softmax(-1)
-
-        ends = (*self.partition.cutoffs, self.n_items)
-        return search(root.log_softmax(-1), ends, inside, bound, k, exclude)
-
-
-def _no_block(*_: object) -> Tensor:
-    raise AssertionError("a flat softmax has no tail blocks")
-
-
-def _at_most_one(tail: int, hidden: Tensor) -> Tensor:
-    """The bound that always holds: no probability is above 1."""
-    return hidden.new_zeros(())
+def _tail_layers(partition: BlockPartition) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Projections and tables of the tail blocks: block j maps d -> d_j -> k_j without biases."""
+    shapes = [*zip(partition.widths[1:], partition.sizes[1:], strict=True)]
+    projections = [nn.Linear(partition.width, width, bias=False) for width, _ in shapes]
+    return nn.ModuleList(projections), nn.ModuleList(nn.Linear(*s, bias=False) for s in shapes)
 
 
 def rows_where(mask: Tensor, count: int | None = None) -> Tensor:
-    """Rows at which mask [T] is True: `count` of them, or, if that is not known, as many as a GPU
-    says when it has come so far."""
+    """Rows at which mask [T] is True; with their `count`, nothing waits for a GPU to count them."""
     found = mask.nonzero() if count is None else torch.nonzero_static(mask, size=count)
     return found.squeeze(1)
-
-
-def _check_targets(targets: Tensor, n_items: int) -> None:
-    """Raise ValueError for a target outside 1..N; CPU only, as a GPU would have to wait for it."""
-    if targets.device.type != "cpu" or targets.numel() == 0:
-        return
-    low, high = targets.aminmax()
-    if low < 1 or high > n_items:
-        wrong = int(low) if low < 1 else int(high)
-        raise ValueError(
-            f"target {wrong} is outside 1..{n_items}; padding (0) is never a target, mask it out"
-        )

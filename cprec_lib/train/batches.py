@@ -36,7 +36,7 @@ class Batches:
         self.device = next(model.parameters()).device
         # Counted once and on the CPU, so that no step waits for a GPU to say how much it holds,
         # and no process for another.
-        self.counts = model.count_targets(windows.cpu())
+        self.counts = model.softmax.count_targets(windows.cpu())
         self.positions = int(self.counts.sum())
         self.resident = fits(windows, self.device)
         self.windows = windows.to(self.device if self.resident else "cpu")

@@ -182,6 +182,18 @@ def test_a_target_outside_the_catalogue_is_refused(kind, target):
         module.nll(hidden, torch.tensor([3, target]))
 
 
+@KINDS
+@pytest.mark.parametrize("loss", ["nll", "mean_nll"])
+def test_sizes_that_count_other_targets_are_refused(kind, loss):
+    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
+    hidden, targets = torch.ones(2, 4, dtype=torch.float64), torch.tensor([3, 20])
+    right = [1, 0, 1] if kind == "block" else [2]
+    getattr(module, loss)(hidden, targets, right)
+    for sizes in ([*right, 0], [*right[:-1], 5]):
+        with pytest.raises(ValueError, match=r"do not count 2 targets in . blocks; take those of"):
+            getattr(module, loss)(hidden, targets, sizes)
+
+
 # --- top-k ---------------------------------------------------------------------------------------
 
 

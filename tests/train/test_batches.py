@@ -39,7 +39,7 @@ def test_the_parts_loss_is_the_mean_over_all_positions_of_the_batch(data, count)
         found = sum(model.loss(part.windows) * part.weight for part in those) / count
         torch.testing.assert_close(found, model.loss(windows[batch]))
         assert {part.positions for part in those} == {
-            int(model.count_targets(windows[batch]).sum())
+            int(model.softmax.count_targets(windows[batch]).sum())
         }
 
 
@@ -58,10 +58,10 @@ def test_sizes_spare_the_counting_and_change_nothing(data, config: ModelConfig):
 def test_targets_are_counted_by_block(data):
     model = SequentialRecommender(CONFIG)
     windows = torch.tensor([[0, 0, 3, 5, 6, 24, 25], [0, 1, 0, 25, 25, 0, 0]])
-    assert model.count_targets(windows).tolist() == [[1, 2, 1], [0, 0, 1]]
-    flat = SequentialRecommender(FLAT).count_targets(windows)
+    assert model.softmax.count_targets(windows).tolist() == [[1, 2, 1], [0, 0, 1]]
+    flat = SequentialRecommender(FLAT).softmax.count_targets(windows)
     assert flat.tolist() == [[4], [1]]
-    assert model.count_targets(data.train).sum() == sum(
+    assert model.softmax.count_targets(data.train).sum() == sum(
         int(((w[:-1] > 0) & (w[1:] > 0)).sum()) for w in data.train
     )
 
