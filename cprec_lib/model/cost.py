@@ -10,8 +10,8 @@ from cprec_lib.model.config import ModelConfig
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One component: its part of the model, its parameters, its multiply-adds for one position.
+class Component:
+    """A component: its part of the model, its parameters, its multiply-adds for one position.
 
     The multiply-adds are those of scoring the whole catalogue after one more item, what earlier
     ones left (a GRU's state, the keys and values of an attention) being kept. For attention that
@@ -29,7 +29,7 @@ class Entry:
 class Ledger:
     """The cost of a model, component by component."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Component, ...]
 
     @property
     def total(self) -> int:
@@ -66,37 +66,40 @@ class Ledger:
 
 def count_parameters(config: ModelConfig) -> Ledger:
     """Ledger of the model that `config` describes, without building it."""
-    middle = (Entry("middle", *cost) for cost in config.middle_layers.cost())
+    middle = (Component("middle", *cost) for cost in config.middle_layers.cost())
     return Ledger((*_embedding(config), *middle, *_softmax(config)))
 
 
-def _embedding(config: ModelConfig) -> list[Entry]:
+def _embedding(config: ModelConfig) -> list[Component]:
     if not config.block_input:
-        return [Entry("embedding", "table", config.n_items * config.width, 0)]
+        return [Component("embedding", "table", config.n_items * config.width, 0)]
     return _blocks("embedding", config)
 
 
-def _softmax(config: ModelConfig) -> list[Entry]:
+def _softmax(config: ModelConfig) -> list[Component]:
     n_items, width = config.n_items, config.width
     if not config.block_softmax:
         weights = n_items * width
-        return [Entry("softmax", "weights", weights, weights), Entry("softmax", "bias", n_items, 0)]
+        return [
+            Component("softmax", "weights", weights, weights),
+            Component("softmax", "bias", n_items, 0),
+        ]
     entries = _blocks("softmax", config)
     if config.tree:
         tokens = len(config.cutoffs) * width
-        entries.insert(1, Entry("softmax", "block tokens", tokens, tokens))
+        entries.insert(1, Component("softmax", "block tokens", tokens, tokens))
     return entries
 
 
-def _blocks(part: str, config: ModelConfig) -> list[Entry]:
+def _blocks(part: str, config: ModelConfig) -> list[Component]:
     """The head's table, then each tail block's narrow table and its projection."""
     head, *tails = zip(config.partition.sizes, config.partition.widths, strict=True)
     scored = part == "softmax"
-    entries = [Entry(part, "head", head[0] * config.width, scored * head[0] * config.width)]
+    entries = [Component(part, "head", head[0] * config.width, scored * head[0] * config.width)]
     for number, (size, width) in enumerate(tails, start=2):
         table, projection = size * width, width * config.width
         entries += [
-            Entry(part, f"block {number} table", table, scored * table),
-            Entry(part, f"block {number} projection", projection, projection),
+            Component(part, f"block {number} table", table, scored * table),
+            Component(part, f"block {number} projection", projection, projection),
         ]
     return entries
