@@ -120,7 +120,7 @@ def with_bounds(folder: str, n_items: int, at_once: int) -> Work:
     """Ours, which passes over tail blocks that cannot matter."""
     softmax, hidden = _saved(folder)
     bound = TailBounds(softmax)
-    return _work(lambda some: softmax.top_k(some, K, bound=bound), hidden, at_once)
+    return _work(lambda some: bound.top_k(some, K), hidden, at_once)
 
 
 def without_bounds(folder: str, n_items: int, at_once: int) -> Work:

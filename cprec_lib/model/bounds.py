@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from itertools import zip_longest
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cprec_lib.checks import whole_number
 from cprec_lib.model.search import Found
 from cprec_lib.model.softmax import BlockSoftmax
 
@@ -25,19 +28,25 @@ class TailBounds:
     The difference bounds log softmax_j(x) of every item x. The search then reads
     3 d_j / cell_size numbers for an item instead of d_j.
 
-    The bounds belong to the weights of the moment: made anew after training, on the device where
-    the model is. Raises ValueError for a `cell_size` below 1 and TypeError for another softmax.
+    The bounds keep a copy of the softmax of the moment. `softmax.top_k(..., bound=bounds)` compares
+    the tail blocks with the copy, bit for bit, and refuses bounds of other weights, however these
+    came about; at a million items this takes several times as long as the search for one row.
+    `bounds.top_k` searches the copy itself, which nothing can change: the fast way to serve a model
+    that is no longer trained.
+
+    Raises ValueError for a `cell_size` below 1 and for weights that are not finite, TypeError for
+    another kind of softmax.
     """
 
     def __init__(self, softmax: BlockSoftmax, cell_size: int = 256) -> None:
         if not isinstance(softmax, BlockSoftmax):
             raise TypeError(f"bounds are of the tail blocks of a BlockSoftmax, not of {softmax!r}")
-        if cell_size < 1:
-            raise ValueError(f"cell_size {cell_size} is below 1; a cell holds at least one row")
-        self._softmax = softmax
-        self._tables = [table.get_parameter("weight") for table in softmax.tail_tables]
-        self._made_from = [_state(table) for table in self._tables]
-        self._cells = [_Cells(table.detach(), cell_size) for table in self._tables]
+        cell_size = whole_number("cell_size", cell_size, least=1)
+        self._copy = copy.deepcopy(softmax).requires_grad_(False)
+        for tail in range(len(softmax.tail_tables)):
+            self._copy.check_tail(tail)
+        tables = [table.get_parameter("weight") for table in self._copy.tail_tables]
+        self._cells = [_Cells(table, cell_size) for table in tables]
 
     @property
     def n_bytes(self) -> int:
@@ -48,11 +57,24 @@ class TailBounds:
     def __call__(self, tail: int, hidden: Tensor) -> Tensor:
         """Upper bounds [T] of the log-probability that an item has inside tail block `tail`.
 
-        For hidden [T, d]. Raises ValueError if the block's table has changed since.
+        For hidden [T, d] and the copy of the softmax.
         """
-        if _state(self._tables[tail]) != self._made_from[tail]:
-            raise ValueError("the weights have changed since the bounds were made; make them anew")
-        return self._cells[tail].bound(self._softmax.tail_projections[tail](hidden))
+        return self._cells[tail].bound(self._copy.tail_projections[tail](hidden))
+
+    def check(self, softmax: nn.Module) -> None:
+        """Raise ValueError unless the tail blocks of a softmax are those of the copy."""
+        if softmax is not self._copy and not all(
+            _same(ours, theirs)
+            for ours, theirs in zip_longest(_tail_weights(self._copy), _tail_weights(softmax))
+        ):
+            raise ValueError(
+                "the bounds are of other weights: of another softmax, or the weights have changed "
+                "since the bounds were made; make them anew"
+            )
+
+    def top_k(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`BlockSoftmax.top_k` of the softmax as it was when the bounds were made."""
+        return self._copy.top_k(hidden, k, exclude, self)
 
 
 @torch.no_grad()
@@ -83,7 +105,7 @@ def _spared(
 ) -> tuple[Tensor, float]:
     """The items that a search finds, and the share of pairs with a tail block that it spares."""
     found = [search(some) for some in hidden.split(64)]
-    opened = sum(part.opened for part in found)
+    opened = sum(sum(part.opened) for part in found)
     return torch.cat([part.items for part in found]), 1 - opened / (
         len(hidden) * len(softmax.tail_tables)
     )
@@ -118,9 +140,21 @@ class _Cells:
         return at_most[:, :-1].amax(1) - total + slack
 
 
-def _state(table: Tensor) -> tuple[int, int]:
-    """What changes when a tensor is written to or moved."""
-    return table.data_ptr(), table._version
+def _tail_weights(softmax: nn.Module) -> list[Tensor]:
+    named = softmax.named_parameters(remove_duplicate=False)
+    return [weight.detach() for name, weight in named if name.startswith("tail_")]
+
+
+def _same(first: Tensor | None, second: Tensor | None) -> bool:
+    """Whether two tensors agree in type, place, shape and every bit."""
+    if first is None or second is None:
+        return False
+    if (first.dtype, first.device, first.shape) != (second.dtype, second.device, second.shape):
+        return False
+    flat = [tensor.contiguous().flatten() for tensor in (first, second)]
+    if all(tensor.storage_offset() == 0 and tensor.nbytes % 8 == 0 for tensor in flat):
+        flat = [tensor.view(torch.int64) for tensor in flat]  # compared three times as fast
+    return torch.equal(*flat)
 
 
 def _split(table: Tensor, cell_size: int) -> list[Tensor]:

@@ -7,24 +7,41 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cprec_lib.model.embedding import check_ids
 
-Bound = Callable[[int, Tensor], Tensor]
+UpperBound = Callable[[int, Tensor], Tensor]
 """Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
 
 
-class Found(NamedTuple):
-    """Log-probabilities [T, k] and items [T, k], and the number of tail blocks opened.
+class Bound(Protocol):
+    """An `UpperBound` that knows for which weights it holds, as `TailBounds` does."""
 
-    A tail block counts once for each of the T rows for which it was computed.
-    """
+    def __call__(self, tail: int, hidden: Tensor) -> Tensor:
+        """Upper bounds [T] for hidden [T, d]."""
+
+    def check(self, softmax: nn.Module) -> None:
+        """Raise ValueError unless the bounds hold for this softmax as it is now."""
+
+
+class Found(NamedTuple):
+    """Log-probabilities [T, k], items [T, k], and for how many rows each tail block was opened."""
 
     values: Tensor
     items: Tensor
-    opened: int
+    opened: tuple[int, ...] = ()
+
+
+def checked(found: Found) -> Found:
+    """`found`. Raises ValueError if it holds NaN, which scores that are not finite lead to."""
+    if (wrong := found.values.isnan().any(1)).any():
+        raise ValueError(
+            f"the scores of row {int(wrong.nonzero()[0])} are not numbers: its hidden vector or "
+            "the weights hold NaN or infinity"
+        )
+    return found
 
 
 class Tree(Protocol):
@@ -42,31 +59,31 @@ def at_most_one(tail: int, hidden: Tensor) -> Tensor:
 
 
 def search(
-    tree: Tree, hidden: Tensor, root: Tensor, bound: Bound, k: int, exclude: Tensor | None
+    tree: Tree, hidden: Tensor, root: Tensor, bound: UpperBound, k: int, exclude: Tensor | None
 ) -> Found:
     """The best items of the head, then of each tail block that the bound cannot rule out.
 
     `root` [T, k_1 + n - 1] holds scores of the head's items and of the n - 1 tokens. A row skips a
     tail block if token plus bound are not above its k-th best value so far. Equal values go to the
-    lower item. Places that cannot be filled hold item 0 at -inf.
+    lower item. Places that cannot be filled hold item 0 at -inf. Raises ValueError for NaN.
     """
     head_size, root = tree.ends[0], root.log_softmax(-1)
     values, columns = best(without(root[:, :head_size], exclude, 0), k)
-    missing, opened = (0, k - values.shape[1]), 0
+    missing, opened = (0, k - values.shape[1]), []
     values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
     for tail, (start, _) in enumerate(pairwise(tree.ends)):
         token = root[:, head_size + tail]
         rows = (token + bound(tail, hidden) > values[:, -1]).nonzero().squeeze(1)
+        opened.append(len(rows))
         if len(rows) == 0:
             continue
-        opened += len(rows)
         scores = token[rows].unsqueeze(1) + tree.tail_logits(tail, hidden[rows]).log_softmax(-1)
         some = None if exclude is None else exclude[rows]
         found, columns = best(without(scores, some, start), k)
         values[rows], items[rows] = _merge(
             (values[rows], items[rows]), (found, columns + start + 1), k
         )
-    return Found(values, items.masked_fill(values == -torch.inf, 0), opened)
+    return checked(Found(values, items.masked_fill(values == -torch.inf, 0), tuple(opened)))
 
 
 def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,16 @@ from torch.nn import functional as F
 from cprec_lib.checks import outside
 from cprec_lib.model.cross_entropy import chunk_rows, summed_cross_entropy
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.model.search import Bound, Found, at_most_one, best, check_search, search, without
+from cprec_lib.model.search import (
+    Bound,
+    Found,
+    at_most_one,
+    best,
+    check_search,
+    checked,
+    search,
+    without,
+)
 
 
 class Softmax(nn.Module, ABC):
@@ -52,7 +61,7 @@ class Softmax(nn.Module, ABC):
     def search(
         self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
     ) -> Found:
-        """What `top_k` finds, and how many tail blocks it opened."""
+        """What `top_k` finds, and which tail blocks it opened."""
 
     def top_k(
         self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
@@ -60,9 +69,9 @@ class Softmax(nn.Module, ABC):
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
         Exact; equal values go to the lower item. `exclude` [T, E] holds ids to leave out, 0 for
-        none. `bound`, a `TailBounds` of this softmax, saves time on a large catalogue. Raises
-        ValueError if fewer than k items remain, `exclude` does not fit, or the bounds are of
-        another softmax.
+        none. `bound`, the `TailBounds` of this softmax, saves time on a large catalogue. Raises
+        ValueError if fewer than k items remain, `exclude` does not fit, the bounds are of other
+        weights, or hidden vectors or weights are not finite.
         """
         values, items, _ = self.search(hidden, k, exclude, bound)
         return values, items
@@ -122,7 +131,7 @@ class _FlatSoftmax(Softmax):
         if bound is not None:
             raise ValueError("bounds are of tail blocks, and a flat softmax has none")
         values, columns = best(without(self.log_prob(hidden), exclude, 0), k)
-        return Found(values, columns + 1, 0)
+        return checked(Found(values, columns + 1))
 
 
 class FullSoftmax(_FlatSoftmax):
@@ -231,18 +240,32 @@ class BlockSoftmax(Softmax):
     def search(
         self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
     ) -> Found:
-        """What `top_k` finds, and how many tail blocks it opened.
+        """What `top_k` finds, and which tail blocks it opened.
 
         A tail block is computed only for the rows where it can matter: no item of a block is more
         probable than the block's token, so a token at or below the k-th best value so far rules its
         block out. A `bound` rules out more.
         """
         check_search(k, self.n_items, len(hidden), exclude)
-        return search(self, hidden, self.root(hidden), bound or at_most_one, k, exclude)
+        if bound is not None:
+            bound.check(self)
+        found = search(self, hidden, self.root(hidden), bound or at_most_one, k, exclude)
+        for tail, rows in enumerate(found.opened):
+            if rows == 0 and bound is None:  # bounds are of finite weights
+                self.check_tail(tail)
+        return found
+
+    def check_tail(self, tail: int) -> None:
+        """Raise ValueError if a tail block has weights that are not finite."""
+        for layer in (self.tail_projections[tail], self.tail_tables[tail]):
+            weight = layer.get_parameter("weight")
+            # A sum is finite only if all is, and takes a tenth of the time.
+            if not weight.sum().isfinite() and not weight.isfinite().all():
+                raise ValueError(f"the weights of tail block {tail + 1} hold NaN or infinity")
 
     @torch.no_grad()
     def early_stopping_search(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> Found:
-        """What `early_stopping_top_k` finds, and how many tail blocks it opened."""
+        """What `early_stopping_top_k` finds, and which tail blocks it opened."""
         check_search(k, self.n_items, len(hidden), exclude)
         root = self.root(hidden)
         best = root.topk(min(k, root.shape[1])).indices

@@ -471,3 +471,32 @@ def test_k_above_what_the_exclusions_leave_is_refused(top):
 def test_exclusions_that_do_not_fit_are_refused(top, exclude, message):
     with pytest.raises(ValueError, match=message):
         top(HIDDEN, 1, exclude)
+
+
+@KINDS
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_hidden_vectors_that_are_not_finite_are_refused(kind, value):
+    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
+    hidden = HIDDEN.clone()
+    hidden[1, 2] = value
+    with pytest.raises(ValueError, match="scores of row 1 are not numbers: its hidden vector or"):
+        module.top_k(hidden, 5)
+
+
+@KINDS
+def test_weights_of_nan_are_refused(kind):
+    partition = BlockPartition(20, (3, 9), (4, 2, 1))
+    for number, (name, _) in enumerate(build(kind, partition).named_parameters()):
+        module = build(kind, partition)
+        [*module.parameters()][number].data.view(-1)[-1] = torch.nan
+        with pytest.raises(ValueError, match="hold NaN or infinity"):
+            module.top_k(HIDDEN, 5)
+            pytest.fail(name)
+
+
+def test_weights_that_are_not_finite_are_refused_also_in_a_block_that_is_not_opened():
+    block, hidden = three_block_example()
+    assert block.search(hidden[:1], 3).opened == (0, 0)
+    block.tail_tables[1].weight.data[2, 1] = torch.nan
+    with pytest.raises(ValueError, match="weights of tail block 2 hold NaN or infinity"):
+        block.top_k(hidden[:1], 3)
