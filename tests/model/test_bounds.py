@@ -16,7 +16,8 @@ from cprec_lib import (
     nextitnet,
 )
 from cprec_lib.model.bounds import compare_rules
-from tests.model.test_softmax import assert_same_top, build, by_sorting, random_rows, seeds
+from tests.model.test_search import assert_same_top, by_sorting
+from tests.model.test_softmax import build, random_rows, seeds
 from tests.strategies import partitions
 
 
