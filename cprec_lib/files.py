@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import hashlib
 import os
+import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +20,30 @@ from torch import Tensor
 LOCK = "run.lock"
 SECONDS_OF_A_WRITE = 3600
 """No write takes this long: a temporary file untouched for so long has no writer any more."""
+
+
+def sha256(parts: Iterable[bytes | memoryview]) -> str:
+    """SHA-256, in hexadecimal digits, of the parts joined."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """A file's hash, in hexadecimal digits. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def named_path(text: str | Path) -> Path:
+    """A path that somebody named. Raises ValueError for an empty text.
+
+    `Path("")` is the current folder, where a shell variable that is not set would write.
+    """
+    if not str(text).strip():
+        raise ValueError("the path is empty; give a name, or . for the current folder")
+    return Path(text)
 
 
 def make_folder(path: Path, way_out: str = "choose another one") -> Path:
@@ -69,13 +96,18 @@ def held(folder: Path) -> Iterator[None]:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a crash, a kill or a full disk leaves the old one, if any, as it was.
 
-    A kill can leave a hidden temporary file beside it, which a write an hour later or more removes.
-    Raises OSError, which names the file and its folder, if it cannot be written.
+    A link is followed, and an old file keeps its mode. A kill can leave a hidden temporary file
+    beside it, which a write an hour later or more removes. Raises OSError, which names the file and
+    its folder, if it cannot be written or if something is there that is no regular file.
     """
+    mode = _mode(path)
+    path = path.resolve() if path.is_symlink() else path
     _remove_orphans(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            if mode is not None:
+                temporary.chmod(mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -89,6 +121,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+def _mode(path: Path) -> int | None:
+    """A file's permissions, None if there is no file. Raises OSError if it is no regular file."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(mode):  # the new file would replace a device, a pipe or a folder
+        raise OSError(errno.EINVAL, f"{path} is no regular file; choose another name")
+    return stat.S_IMODE(mode)
 
 
 def _remove_orphans(path: Path) -> None:

@@ -3,8 +3,11 @@
 import errno
 import os
 import re
+import stat
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +17,12 @@ from cprec_lib.files import (
     LOCK,
     SECONDS_OF_A_WRITE,
     check_writable,
+    file_hash,
     held,
     make_folder,
+    named_path,
     save_tensors,
+    sha256,
     write_bytes,
     write_text,
 )
@@ -98,6 +104,69 @@ def test_what_a_killed_writer_left_goes_with_a_later_write_and_nothing_else(tmp_
             os.utime(temporary, (old, old))
     write_bytes(tmp_path / "a[b]", b"new")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a[b]", young, others])
+
+
+def test_a_link_is_followed_and_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link, target = tmp_path / "link", tmp_path / "elsewhere" / "file"
+    link.symlink_to("elsewhere/file")
+    for content in (b"new", b"newer"):  # at first it points to nothing
+        write_bytes(link, content)
+        assert link.is_symlink() and target.read_bytes() == content
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_links_in_a_circle_are_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match=r"ymbolic links"):
+        write_bytes(tmp_path / "a", b"new")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes on Windows")
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o664])
+def test_an_old_file_keeps_its_mode_and_a_new_one_gets_the_usual(tmp_path, mode):
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.touch()
+    old.touch(mode)
+    old.chmod(mode)
+    write_bytes(old, b"content")
+    assert stat.S_IMODE(old.stat().st_mode) == mode
+    usual = new.stat().st_mode
+    new.unlink()
+    write_bytes(new, b"content")
+    assert new.stat().st_mode == usual
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders on Windows")
+def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
+    """As root, a new file would take the place of a device."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(os.devnull)
+    for path in (tmp_path / "pipe", tmp_path / "folder", tmp_path / "link", Path(os.devnull)):
+        kind = stat.S_IFMT(path.stat().st_mode)
+        message = re.escape(f"{path} is no regular file; choose another name")
+        with pytest.raises(OSError, match=message):
+            write_bytes(path, b"new")
+        assert stat.S_IFMT(path.stat().st_mode) == kind
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_hashes_are_those_of_the_joined_parts_and_of_the_file(tmp_path):
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
+    assert sha256([b"a", memoryview(b"bc")]) == known
+    (tmp_path / "file").write_bytes(b"abc")
+    assert file_hash(tmp_path / "file") == known
+    assert file_hash(tmp_path / "file", "md5") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_path_is_refused(text):
+    """`Path("")` would be the current folder."""
+    with pytest.raises(ValueError, match=r"the path is empty; give a name, or \. for the current"):
+        named_path(text)
+    assert named_path(".") == Path() and named_path("a b") == Path("a b")
 
 
 def test_a_missing_folder_is_named(tmp_path):
