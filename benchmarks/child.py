@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from cprec_lib.machine import peak_bytes
+from cprec_lib.machine import free_bytes, peak_bytes
 
 Work = Callable[[], Sequence[float]]
 
@@ -27,12 +27,7 @@ class Skipped(Exception):
 
 def require(n_bytes: float) -> None:
     """Raise Skipped unless that many bytes are free, with a tenth to spare."""
-    if torch.cuda.is_available():
-        free: float = torch.cuda.mem_get_info()[0]
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
+    free = free_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if n_bytes > 0.9 * free:
         raise Skipped(f"needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import cprec_lib
 
+if TYPE_CHECKING:  # `cprec doctor` asks for facts where torch does not load
+    import torch
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class MachineRecord(TypedDict):
+    """What a record says of the machine and of the versions of its software."""
+
+    device: str
+    hardware: str
+    threads: int
+    versions: dict[str, str]
 
 
 def choose_device(name: Device) -> torch.device:
@@ -22,6 +32,8 @@ def choose_device(name: Device) -> torch.device:
 
     Raises ValueError for another name, or if torch sees no such device.
     """
+    import torch
+
     present = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -39,8 +51,11 @@ def choose_device(name: Device) -> torch.device:
     return torch.device(name)
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What a run's record says of the machine and of the versions of its software."""
+def describe_machine(device: torch.device) -> MachineRecord:
+    """The facts of this machine for a record of work on `device`."""
+    import numpy as np
+    import torch
+
     cuda = device.type == "cuda"
     return {
         "device": device.type,
@@ -55,9 +70,31 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def cpu_cores() -> int:
+    """The cores that this process may use: a container may grant less than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free: a GPU's, else the machine's, for which psutil must be installed."""
+    if device.type == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    import psutil  # type: ignore[import-untyped]
+
+    available: int = psutil.virtual_memory().available
+    return available
+
+
 def peak_bytes(device: torch.device) -> int | None:
     """Peak memory: allocated on a GPU, else resident of this process; None where unknown."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():  # Linux, where a process would inherit `ru_maxrss` from its parent

@@ -12,7 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from cprec_lib.course import calibration
-from cprec_lib.course.doctor import cpu_cores
+from cprec_lib.machine import cpu_cores
 from tools.execution import Run
 
 OPENING, CLOSING = "<!-- measured -->", "<!-- /measured -->"

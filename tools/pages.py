@@ -14,7 +14,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from cprec_lib.course.doctor import cpu_cores
+from cprec_lib.machine import cpu_cores
 from tools import measured
 from tools.execution import Run
 from tools.formulas import to_mathml

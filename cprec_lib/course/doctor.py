@@ -22,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 
 import cprec_lib
 from cprec_lib.course.calibration import Measurement, read_measurement, step_seconds
+from cprec_lib.machine import cpu_cores
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DATASET = "ml-100k"
@@ -229,13 +230,6 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def cpu_cores() -> int:
-    """The cores that this process may use: a container may grant less than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> Finding:

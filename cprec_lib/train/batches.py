@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cprec_lib.machine import free_bytes
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.processes import Processes
 
@@ -66,8 +67,7 @@ def fits(windows: Tensor, device: torch.device) -> bool:
     """
     if device.type != "cuda":
         return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return windows.nbytes <= free // 4
+    return windows.nbytes <= free_bytes(device) // 4
 
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:

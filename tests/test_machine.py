@@ -1,0 +1,32 @@
+"""Facts of the machine, which are asked for also where torch does not load."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import torch
+
+from cprec_lib.machine import cpu_cores, free_bytes
+
+
+def test_facts_are_there_without_torch():
+    program = "import sys; sys.modules['torch'] = None; from cprec_lib.machine import cpu_cores"
+    command = [sys.executable, "-c", f"{program}; print(cpu_cores())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, str(cpu_cores())), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_cores_are_those_that_this_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert cpu_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_free_memory_is_in_bytes():
+    assert 10**6 < free_bytes(torch.device("cpu")) < psutil.virtual_memory().total
