@@ -26,11 +26,11 @@ from .model.softmax import LowRankSoftmax as LowRankSoftmax
 from .train.baselines import Bigram as Bigram
 from .train.baselines import Popularity as Popularity
 from .train.checkpoints import History as History
+from .train.config import TrainConfig as TrainConfig
 from .train.evaluation import Interval as Interval
 from .train.evaluation import Ranks as Ranks
 from .train.evaluation import compare as compare
 from .train.evaluation import evaluate as evaluate
-from .train.training import TrainConfig as TrainConfig
 from .train.training import fit as fit
 
 __version__: str

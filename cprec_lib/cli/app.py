@@ -195,8 +195,8 @@ def train(
         compile=compile_model,
     )
     from cprec_lib.train import run_folder
+    from cprec_lib.train.config import TrainConfig
     from cprec_lib.train.processes import Processes
-    from cprec_lib.train.training import TrainConfig
 
     try:
         metrics = run_folder.train(

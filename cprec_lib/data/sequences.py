@@ -69,7 +69,7 @@ class SequenceData:
     """Training windows and held-out predictions over one catalogue.
 
     `train` [W, L + 1] are left-padded windows that overlap by one item, so that each transition
-    of a user's training sequence is in exactly one of them.
+    of a user's training sequence is in exactly one of them. `split_seed` drew the split.
     """
 
     catalogue: Catalogue
@@ -79,6 +79,7 @@ class SequenceData:
     max_len: int
     split: Split
     dropped_users: int
+    split_seed: int = 0
 
     @property
     def n_items(self) -> int:
@@ -122,6 +123,7 @@ class SequenceData:
             max_len,
             split,
             dropped,
+            seed,
         )
 
 

@@ -40,9 +40,10 @@ from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.sharing import SHARING
 from cprec_lib.model.softmax import BlockSoftmax
 from cprec_lib.train.baselines import Bigram, Popularity
+from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.data_record import describe_data, fingerprint
 from cprec_lib.train.evaluation import Scorer, evaluate
-from cprec_lib.train.run_folder import describe_data, describe_training, fingerprint
-from cprec_lib.train.training import OutOfTime, TrainConfig, fit
+from cprec_lib.train.training import OutOfTime, fit
 
 BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
 COUNTING = {"popularity": Popularity, "bigram": Bigram}
@@ -631,7 +632,7 @@ def _trained(
         "parameters": ledger.total,
         "parameters_by_part": ledger.by_part(),
         "bytes": ledger.bytes,
-        **describe_training(history),
+        **history.describe(),
         "latency_ms": latency(model, data.test.contexts),
         **_rules(model, data),
     }

@@ -14,7 +14,8 @@ from torch import Tensor
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.softmax import BlockSoftmax
-from cprec_lib.train.training import Objective, TrainConfig
+from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.training import Objective
 
 Milliseconds = dict[str, dict[str, list[float]]]
 

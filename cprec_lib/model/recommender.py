@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,17 +53,23 @@ class SequentialRecommender(nn.Module):
         hidden: Tensor = self.middle(self.input_dropout(self.embedding(ids)), ids > 0)
         return hidden
 
-    def loss(self, ids: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+    def loss(
+        self,
+        ids: Tensor,
+        sizes: Sequence[int] | None = None,
+        forward: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Mean negative log-likelihood (nats) of each next item in windows ids [B, L + 1].
 
         Padding (0) is neither a target nor a context to predict from. `sizes` are the sums over
-        the windows of `softmax.count_targets`; given them, nothing waits for a GPU to count. Raises
-        ValueError as `forward` does, and if no window holds two items in a row.
+        the windows of `softmax.count_targets`; given them, nothing waits for a GPU to count.
+        `forward`, which may be compiled, takes the place of the model's own. Raises ValueError as
+        `forward` does, and if no window holds two items in a row.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
         predicted = ((inputs > 0) & (targets > 0)).flatten()
         rows = rows_where(predicted, None if sizes is None else sum(sizes))
-        hidden = self(inputs).flatten(0, 1)[rows]
+        hidden = (forward or self)(inputs).flatten(0, 1)[rows]
         if len(hidden) == 0:
             raise ValueError(
                 "no window holds two items in a row, so there is nothing to predict; give windows "

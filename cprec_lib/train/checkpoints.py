@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import statistics
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
+import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import save_tensors
+from cprec_lib.model.config import config_from_json
+from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.data_record import SequencesRecord
 
 CHECKPOINT = "checkpoint.safetensors"
+ADAMW = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter: its number of steps, and two tensors of its shape."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,19 @@ class Epoch:
     valid: dict[str, float]
 
 
+class TrainingRecord(TypedDict):
+    """A training: its seconds without validation, its epochs, and the loss of the best one."""
+
+    seconds: float
+    seconds_per_epoch: float
+    epochs: int
+    best_epoch: int
+    train_loss: float
+
+
 @dataclass
 class History:
-    """The epochs of a run so far. Without any, all but `epochs` raises ValueError."""
+    """The epochs of a training so far. Without any, all but `epochs` raises ValueError."""
 
     epochs: list[Epoch] = field(default_factory=list)
 
@@ -54,33 +70,54 @@ class History:
         rows = [{**asdict(e), **e.valid} for e in self._some()]
         return pd.DataFrame(rows).drop(columns="valid").set_index("epoch")
 
+    def describe(self) -> TrainingRecord:
+        """What the record of a run says of its training."""
+        return {
+            "seconds": sum(epoch.seconds for epoch in self.epochs),
+            "seconds_per_epoch": self.seconds_per_epoch,
+            "epochs": len(self.epochs),
+            "best_epoch": self.best.epoch,
+            "train_loss": self.best.loss,
+        }
+
     def _some(self) -> list[Epoch]:
         if not self.epochs:
             raise ValueError("this history has no epochs; take the one that fit returns")
         return self.epochs
 
 
+class Settings(TypedDict):
+    """What a checkpoint is of: fields of `ModelConfig` and `TrainConfig`, and the data."""
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    data: SequencesRecord
+
+
 @dataclass
 class Checkpoint:
-    """A run after some epochs: what it is of, weights now and at its best, AdamW's state.
+    """A training after some epochs: its settings, weights now and at their best, AdamW's state.
 
-    `settings` describe the model, the training and the data. `adamw` has a key for each entry of
-    each parameter's state, "number/entry".
+    `adamw` has a key for each entry of each parameter's state, "number/entry".
     """
 
-    settings: dict[str, Any]
+    settings: Settings
     history: History
     model: dict[str, Tensor]
     best: dict[str, Tensor]
     adamw: dict[str, Tensor]
 
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All tensors by "group/name"."""
+        for group in ("model", "best", "adamw"):
+            for name, tensor in getattr(self, group).items():
+                yield f"{group}/{name}", tensor
+
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all. Raises OSError if it cannot be written."""
-        groups = {"model": self.model, "best": self.best, "adamw": self.adamw}
-        tensors = {f"{group}/{name}": t for group, own in groups.items() for name, t in own.items()}
         history = [asdict(epoch) for epoch in self.history.epochs]
         metadata = json.dumps({**self.settings, "history": history})
-        save_tensors(path, tensors, {"run": metadata})
+        save_tensors(path, dict(self.tensors()), {"run": metadata})
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -88,42 +125,74 @@ class Checkpoint:
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adamw": {}}
         try:
             with safe_open(path, "pt") as file:
-                settings = dict(json.loads(file.metadata()["run"]))
-                epochs = [Epoch(**epoch) for epoch in settings.pop("history")]
+                settings, history = _parse(file.metadata()["run"])
                 for key in file.keys():  # noqa: SIM118 - the file is no dictionary
                     group, _, name = key.partition("/")
                     groups[group][name] = file.get_tensor(key)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path} is corrupt or no checkpoint of this library ({error}); delete it to start "
                 "over"
             ) from error
-        return cls(settings, History(epochs), **groups)
+        return cls(settings, history, **groups)
 
-    def check(self, settings: dict[str, Any], path: Path) -> None:
-        """Raise ValueError, which names the first difference, unless it is of these settings.
+    def check(self, settings: Settings, model: nn.Module, path: Path) -> None:
+        """Raise ValueError, which names what is wrong, unless the training can go on from here.
 
-        More epochs than before is how one goes on, unless the learning rate falls with them; every
-        other setting must be the same.
+        The settings must be the same; but more epochs than before is how one goes on, unless the
+        learning rate falls with them. The tensors must be those of the model and of its AdamW:
+        torch takes others without a look, and then reads and writes beyond their ends.
         """
-        ours, theirs = (json.loads(json.dumps(some)) for some in (settings, self.settings))
-        for part, values in ours.items():
-            for name, value in values.items():
-                found = theirs.get(part, {}).get(name)
-                free = name == "epochs" and values.get("schedule") == "constant"
-                if found != value and not free:
+        wanted = json.loads(json.dumps(settings))
+        for part, found in json.loads(json.dumps(self.settings)).items():
+            for name, value in found.items():
+                free = name == "epochs" and found.get("schedule") == "constant"
+                if value != (own := wanted[part].get(name)) and not free:
                     raise ValueError(
-                        f"{path} is of another run: its {name} is {found}, this run's is {value}; "
+                        f"{path} is of another run: its {name} is {value}, this run's is {own}; "
                         "use the same data and settings, or another folder"
                     )
+        _check_tensors(dict(self.tensors()), model, path)
 
 
-def describe_data(data: SequenceData) -> dict[str, Any]:
-    """What a run must find again to go on: how the table was cut, and a hash of what it reads.
+def _parse(metadata: str) -> tuple[Settings, History]:
+    """Settings and history of a checkpoint, whose older forms are brought to today's."""
+    run = json.loads(metadata)
+    data = dict(run["data"])
+    data["windows_sha256"] = data.pop("data's sha256", None) or data["windows_sha256"]
+    settings: Settings = {
+        # A field that is newer than the file had its default.
+        "model": asdict(config_from_json(run["model"])),
+        "training": asdict(TrainConfig.from_json(run["training"])),
+        "data": data,  # type: ignore[typeddict-item]  # an old one lacks what its hash implies
+    }
+    epochs = [Epoch(**epoch) for epoch in run["history"]]
+    if not epochs or [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
+        raise ValueError("its epochs are not 1, 2, 3, ...")
+    for epoch in epochs:
+        for number in (epoch.loss, epoch.seconds, epoch.valid["ndcg@10"]):
+            if not (isinstance(number, float) and math.isfinite(number)):
+                raise TypeError(f"{number!r} in its history is no finite number")
+    return settings, History(epochs)
 
-    That is the training windows, and the validation part, which chooses the best epoch.
-    """
-    digest = hashlib.sha256()
-    for part in (data.train, data.valid.contexts, data.valid.targets):
-        digest.update(part.cpu().numpy().tobytes())
-    return {"max_len": data.max_len, "split": data.split, "data's sha256": digest.hexdigest()}
+
+def _check_tensors(found: dict[str, Tensor], model: nn.Module, path: Path) -> None:
+    expected: dict[str, Tensor] = {}
+    for number, (name, parameter) in enumerate(model.named_parameters()):
+        expected |= {f"model/{name}": parameter, f"best/{name}": parameter}
+        state = [f"adamw/{number}/{entry}" for entry in ADAMW]
+        if found.keys() & {*state}:  # a parameter that no batch has used so far has no state
+            expected |= dict(zip(state, (torch.tensor(0.0), parameter, parameter), strict=True))
+    for name in sorted(found.keys() ^ expected.keys()):
+        lacking = "its weights lack" if name in expected else "the model lacks"
+        raise ValueError(f"{path} belongs to another model: {lacking} {name}")
+    for name, tensor in found.items():
+        own = expected[name]
+        if (tensor.shape, tensor.dtype) != (own.shape, own.dtype):
+            raise ValueError(
+                f"{path} belongs to another model: {name} is {tuple(tensor.shape)} of "
+                f"{tensor.dtype}, the model's is {tuple(own.shape)} of {own.dtype}"
+            )
+        least = {"step": 1, "exp_avg_sq": 0}.get(name.rpartition("/")[2], -torch.inf)
+        if not (tensor.isfinite() & (tensor >= least)).all():
+            raise ValueError(f"{path} is corrupt: {name} has numbers that no training makes")

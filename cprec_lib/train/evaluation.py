@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cprec_lib.data.sequences import SequenceData
+from cprec_lib.data.sequences import HeldOut, SequenceData
+from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.train.processes import Processes
 
 METRICS = ("hr", "mrr", "ndcg")
 CPU_CELLS, GPU_CELLS = 2**22, 2**26
@@ -90,6 +92,23 @@ def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] =
         return Ranks(_ranks(model, data.n_items, contexts, targets))
     finally:
         model.train(training)
+
+
+def evaluate_together(
+    processes: Processes,
+    model: SequentialRecommender,
+    data: SequenceData,
+    part: Literal["valid", "test"],
+) -> Ranks:
+    """`evaluate`, of whose users each process ranks a part. Raises ValueError as it does."""
+    if processes.count == 1:
+        return evaluate(model, data, part)
+    held_out = data.valid if part == "valid" else data.test
+    split = (t.tensor_split(processes.count) for t in (held_out.contexts, held_out.targets))
+    own = HeldOut(*(parts[processes.index] for parts in split))
+    mine = replace(data, valid=own) if part == "valid" else replace(data, test=own)
+    ranks = evaluate(model, mine, part).ranks
+    return Ranks(np.concatenate(processes.gather([ranks])))
 
 
 def _users_at_once(n_items: int, device: str) -> int:

@@ -82,10 +82,11 @@ class Processes:
         return found
 
     @contextmanager
-    def holding(self, folder: Path) -> Iterator[None]:
-        """`held`, by the main process for all."""
+    def holding(self, folder: Path | None) -> Iterator[None]:
+        """`held`, by the main process for all; without a folder, nothing."""
         with ExitStack() as stack:
-            self.on_main(lambda: stack.enter_context(held(folder)))
+            if folder is not None:
+                self.on_main(lambda: stack.enter_context(held(folder)))
             yield
 
     def on_main(self, function: Callable[[], T]) -> T:

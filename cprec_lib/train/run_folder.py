@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow
-import pyarrow.csv
 
 from cprec_lib.data.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.data.sequences import Catalogue, SequenceData
@@ -25,8 +22,11 @@ from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resol
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History
+from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.data_record import describe_data
+from cprec_lib.train.evaluation import evaluate_together
 from cprec_lib.train.processes import Processes
-from cprec_lib.train.training import TrainConfig, evaluate_together, fit
+from cprec_lib.train.training import fit
 
 Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
 
@@ -99,7 +99,7 @@ def train(
             "parameters": count_parameters(config).total,
             "valid": history.best.valid,
             "test": evaluate_together(processes, model, data, "test").metrics(),
-            **describe_training(history),
+            **history.describe(),
             **describe_data(table, data),
             **describe_machine(chosen),
             "processes": processes.count,
@@ -139,18 +139,6 @@ def build_config(preset: Preset, n_items: int, options: Mapping[str, Any]) -> Mo
 def _check_preset(preset: str) -> None:
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
-
-
-def fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of the table's rows as lines `user,item,timestamp` of CSV, in the table's order."""
-    digest = hashlib.sha256()
-    options = pyarrow.csv.WriteOptions(include_header=False)
-    rows = pyarrow.Table.from_pandas(table[["user", "item", "timestamp"]], preserve_index=False)
-    for batch in rows.to_batches(2**20):  # all rows as one text would fill the memory
-        text = pyarrow.BufferOutputStream()
-        pyarrow.csv.write_csv(batch, text, options)
-        digest.update(text.getvalue())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -286,27 +274,3 @@ def _read_recipe(path: Path) -> dict[str, Any]:
             f"{path} is no metrics file of this library: {error!r}; repeat its command with "
             "--resume"
         ) from error
-
-
-def describe_training(history: History) -> dict[str, Any]:
-    """What a run's record says of its training: seconds, epochs, loss of the best one."""
-    return {
-        "seconds": sum(epoch.seconds for epoch in history.epochs),
-        "seconds_per_epoch": history.seconds_per_epoch,
-        "epochs": len(history.epochs),
-        "best_epoch": history.best.epoch,
-        "train_loss": history.best.loss,
-    }
-
-
-def describe_data(table: pd.DataFrame, data: SequenceData) -> dict[str, Any]:
-    """What a run's record says of its data: sizes, hash of the table, how it was cut."""
-    return {
-        "n_items": data.n_items,
-        "n_users": table["user"].nunique() - data.dropped_users,
-        "dropped_users": data.dropped_users,
-        "n_interactions": len(table),
-        "data_sha256": fingerprint(table),
-        "max_len": data.max_len,
-        "split": data.split,
-    }

@@ -6,82 +6,26 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cprec_lib.checks import whole_number
-from cprec_lib.data.sequences import HeldOut, SequenceData
-from cprec_lib.model.config import config_from_json
+from cprec_lib.data.sequences import SequenceData
+from cprec_lib.files import named_path
 from cprec_lib.model.recommender import SequentialRecommender
-from cprec_lib.model.weights import check_tensors, copy_tensors
+from cprec_lib.model.weights import copy_tensors
 from cprec_lib.train.batches import Batches
-from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, describe_data
-from cprec_lib.train.evaluation import Ranks, evaluate
+from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, Settings
+from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.data_record import describe_sequences
+from cprec_lib.train.evaluation import evaluate_together
 from cprec_lib.train.processes import Processes
-
-PRECISIONS = ("float32", "bfloat16")
-SCHEDULES = ("constant", "linear")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
-
-    `batch_size` counts windows, over all processes. `weight_decay` is AdamW's, on every parameter.
-    `seed` orders the windows and drops units; a model's initial weights have their own seed.
-    `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
-    their updates, the loss and the evaluation stay float32. `compile` gives the embedding and the
-    middle to torch.compile. The `schedule` "linear" lets the learning rate fall evenly to zero over
-    all `epochs`, which cannot be raised later; "constant" keeps it. Raises ValueError for a number
-    that trains nothing and for an unknown precision or schedule.
-    """
-
-    epochs: int = 20
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    patience: int = 3
-    seed: int = 0
-    precision: str = "float32"
-    compile: bool = False
-    schedule: str = "constant"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "seed"):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        for name in ("learning_rate", "weight_decay"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                usual = getattr(TrainConfig, name)
-                raise ValueError(f"{name} {getattr(self, name)} is below 1; {usual} is usual")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(
-                f"learning_rate {self.learning_rate} is not a positive number; 0.003 is usual"
-            )
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(
-                f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
-            )
-        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}"
-                )
-        if not isinstance(self.compile, bool):
-            raise ValueError(f"compile {self.compile!r} is neither True nor False")
-
-    def rate(self, epochs_done: float) -> float:
-        """The learning rate when so many epochs, parts of one included, are over."""
-        left = 1 - epochs_done / self.epochs if self.schedule == "linear" else 1.0
-        return left * self.learning_rate
 
 
 class OutOfTime(Exception):
@@ -100,80 +44,95 @@ def fit(
 ) -> History:
     """Train `model` in place, on its own device, and leave it with its best epoch's weights.
 
-    It gets them also if the run is interrupted or fails. Every position of every window is
-    predicted, padding excepted. After each epoch `folder`, if given, receives a checkpoint, written
-    whole or not at all; `resume` goes on from it as if the run had never stopped. The same model,
-    data and config give the same numbers, bit for bit on a CPU with the same number of threads.
-    `progress` prints a bar to standard output: positions predicted so far and each second, the time
-    that all epochs still take, loss and validation NDCG@10 of the last one. `log` is called in
-    the main process with each epoch that is over and saved. `deadline`, in seconds of
-    `time.time()`, is not overrun by more than the first epoch: later ones start only if one like
-    the last still fits.
+    It gets them also if the training is interrupted or fails. Every position of every window is
+    predicted, padding excepted. The same model, data and config give the same numbers, bit for bit
+    on a CPU with the same number of threads.
+
+    After each epoch `folder`, if given, receives a checkpoint, written whole or not at all;
+    `resume` goes on from it as if the training had never stopped. `progress` prints a bar to
+    standard output. `log` is called in the main process with each epoch that is over and saved.
+    `deadline` is in seconds of `time.time()`: an epoch starts only if one like the last still fits.
 
     Several processes (see `Processes`) call it with the same arguments. Each moves the model to its
     device and takes its part of each batch and of the evaluation; the main one writes and prints.
     Their losses are those of one process up to rounding, but for dropout, which each process draws
-    for itself. A run may be resumed with another number of them.
+    for itself. A training may be resumed with another number of them.
 
-    Raises OutOfTime at the deadline, ValueError if the catalogues differ, if the launcher wants
+    Raises OutOfTime at the deadline; ValueError if the catalogues differ, if the launcher wants
     another precision than `config`, if another process uses the folder, or if that holds a
     checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
-    FloatingPointError if the loss is no longer finite; MemoryError if a step finds too little.
+    FloatingPointError if loss or weights are no longer finite; MemoryError if a step finds too
+    little.
     """
-    config = config or TrainConfig()
+    config, processes = config or TrainConfig(), Processes()
     _check_catalogue(model, data)
-    processes = Processes()
     _check_precision(config, processes)
     model.to(processes.device(next(model.parameters()).device))
-    run = _Run(model, data, config, Path(folder) if folder else None, processes)
-    with processes.holding(run.folder) if run.folder else nullcontext():
-        run.open(resume)
+    path = None if folder is None else named_path(folder) / CHECKPOINT
+    training = Training(model, data, config, path, processes)
+    with processes.holding(path and path.parent):
+        training.open(resume)
         try:
-            _train(run, data, progress, deadline, log)
+            _train(training, data, progress, deadline, log)
         finally:
-            run.restore_best()
-    return run.history
+            training.restore_best()
+    return training.history
 
 
 def _train(
-    run: _Run,
+    training: Training,
     data: SequenceData,
     progress: bool,
     deadline: float | None,
     log: Callable[[Epoch], None] | None,
 ) -> None:
-    model, config, processes = run.model, run.config, run.processes
+    """Train epoch after epoch, until the last one, early stopping or the deadline."""
+    model, config, optimizer = training.model, training.config, training.optimizer
+    processes, history = training.processes, training.history
     objective = processes.wrap(Objective(model, config))
     batches = Batches(data.train, model, config.batch_size, processes)
-    with (
-        _compiled(model, config.compile),
-        _bar(run, batches.positions, progress and processes.main) as bar,
-    ):
-        while not run.finished:
-            run.check_time(deadline)
-            epoch = _one_epoch(run, data, objective, batches, bar)
-            run.close_epoch(epoch)
-            _show(bar, run)
+    with _bar(training, batches.positions, progress and processes.main) as bar:
+        while not training.finished:
+            training.check_time(deadline)
+            started, number = time.perf_counter(), len(history.epochs) + 1
+            total = torch.zeros((), device=batches.device)
+            model.train()
+            with _drawing(training, number, batches) as order, _advice_on_memory(config):
+                for step, part in enumerate(batches.parts(order)):
+                    epochs_done = number - 1 + step * config.batch_size / max(1, len(order))
+                    optimizer.param_groups[0]["lr"] = config.rate(epochs_done)
+                    loss = objective(part.windows, part.sizes) * part.weight
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimizer.step()
+                    total += loss.detach()  # stays on the device: no step waits for a GPU
+                    bar.update(part.positions)
+            mean = float(processes.mean(total)) / (step + 1)
+            training.check_finite(mean, number)
+            seconds = time.perf_counter() - started
+            valid = evaluate_together(processes, model, data, "valid").metrics()
+            training.close(Epoch(number, mean, seconds, valid))
+            _show(bar, training)
             if log and processes.main:
-                log(epoch)
+                log(history.epochs[-1])
 
 
-class _Run:
-    """The state of a run: what a checkpoint holds."""
+class Training:
+    """The state of a training: what a checkpoint at `path`, if there is one, holds."""
 
     def __init__(
         self,
         model: SequentialRecommender,
         data: SequenceData,
         config: TrainConfig,
-        folder: Path | None,
+        path: Path | None,
         processes: Processes,
     ) -> None:
-        self.model, self.config, self.folder, self.processes = model, config, folder, processes
-        self.description = {
+        self.model, self.config, self.path, self.processes = model, config, path, processes
+        self.settings: Settings = {
             "model": asdict(model.config),
             "training": asdict(config),
-            "data": describe_data(data),
+            "data": describe_sequences(data),
         }
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
@@ -186,61 +145,67 @@ class _Run:
 
     @property
     def finished(self) -> bool:
+        """Whether the last epoch is over, or `patience` epochs without a better one."""
         done = len(self.history.epochs)
         return done >= self.config.epochs or (
             done > 0 and done - self.history.best.epoch >= self.config.patience
         )
 
     def check_time(self, deadline: float | None) -> None:
-        """Raise OutOfTime if no further epoch fits."""
-        if deadline is not None:
-            self.processes.on_main(lambda: self._check_time(deadline))
-
-    def _check_time(self, deadline: float) -> None:
+        """Raise OutOfTime, in all processes, if an epoch like the last no longer fits."""
         epochs = self.history.epochs
-        next_takes = epochs[-1].seconds if epochs else 0.0
-        if time.time() + next_takes > deadline:
+        takes = epochs[-1].seconds if epochs else 0.0
+        if deadline is not None and self.processes.on_main(lambda: time.time() + takes > deadline):
             raise OutOfTime(f"no time for epoch {len(epochs) + 1} of {self.config.epochs}")
 
-    def close_epoch(self, epoch: Epoch) -> None:
+    def check_finite(self, loss: float, number: int) -> None:
+        """Raise FloatingPointError if an epoch ends with a loss or a state that is not finite."""
+        moments = (tensor for own in self.optimizer.state.values() for tensor in own.values())
+        state = (*self.model.parameters(), *moments)
+        if not math.isfinite(loss):
+            what = f"the loss of epoch {number} is {loss}"
+        elif not all(tensor.isfinite().all() for tensor in state):
+            what = f"the weights after epoch {number} are not finite"
+        else:
+            return
+        raise FloatingPointError(
+            f"{what}; try a learning rate of {self.config.learning_rate / 3:.2g}. The last "
+            "checkpoint, if any, holds the epoch before"
+        )
+
+    def close(self, epoch: Epoch) -> None:
+        """Add an epoch that is over, keep its weights if they are the best, and save all."""
         self.history.epochs.append(epoch)
         if self.history.best is epoch:
             self.best = _copy(self.model)
-        if self.folder:
-            path = self.folder / CHECKPOINT
+        if path := self.path:
             self.processes.on_main(lambda: self._checkpoint().save(path))
 
     def restore_best(self) -> None:
+        """Give the model its best epoch's weights."""
         copy_tensors(self.best, self.model, Path(CHECKPOINT))
 
     def open(self, resume: bool) -> None:
-        """Go on from the folder's checkpoint if there is one."""
-        if self.folder is None:
+        """Go on from the checkpoint if there is one. Raises ValueError if that cannot be."""
+        if (path := self.path) is None:
             return
-        path = self.folder / CHECKPOINT
         found = self.processes.on_main(lambda: _find(path, resume))
-        if found:
-            self._go_on(found, path)
+        if found is None:
+            return
+        found.check(self.settings, self.model, path)
+        copy_tensors(found.model, self.model, path)
+        self.best, self.history = found.best, found.history
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in found.adamw.items():
+            number, _, entry = name.partition("/")
+            state.setdefault(int(number), {})[entry] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
     def _checkpoint(self) -> Checkpoint:
         state = self.optimizer.state_dict()["state"]
         adamw = {f"{i}/{name}": t for i, own in state.items() for name, t in own.items()}
-        return Checkpoint(self.description, self.history, _copy(self.model), self.best, adamw)
-
-    def _go_on(self, found: Checkpoint, path: Path) -> None:
-        # A setting that the library got since then had its default.
-        found.settings["model"] = asdict(config_from_json(found.settings.get("model", {})))
-        found.settings["training"] = {**asdict(TrainConfig()), **found.settings.get("training", {})}
-        found.check(self.description, path)
-        check_tensors(found.best, self.model, path)
-        copy_tensors(found.model, self.model, path)
-        self.best = {name: tensor.clone() for name, tensor in found.best.items()}
-        self.history = found.history
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in found.adamw.items():
-            index, _, key = name.partition("/")
-            state.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        now: dict[str, Tensor] = dict(self.model.named_parameters())
+        return Checkpoint(self.settings, self.history, now, self.best, adamw)
 
 
 def _find(path: Path, resume: bool) -> Checkpoint | None:
@@ -252,80 +217,51 @@ def _find(path: Path, resume: bool) -> Checkpoint | None:
 
 
 class Objective(nn.Module):
-    """The model's loss as a forward pass, which is all that several processes see of a module."""
+    """The model's loss as a forward pass, which is all that several processes see of a module.
+
+    `config` says whether the products are bfloat16, and whether embedding and middle are compiled.
+    The softmax is not: how many rows its blocks get differs from batch to batch.
+    """
 
     def __init__(self, model: SequentialRecommender, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.bf16 = model, config.precision == "bfloat16"
+        self.loss: Callable[..., Tensor] = model.loss
+        if config.compile:
+            self.loss = partial(model.loss, forward=torch.compile(model.forward))
 
     def forward(self, windows: Tensor, sizes: list[int]) -> Tensor:
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.bf16):
             if windows.device.type == "cuda":
-                return self.model.loss(windows, sizes)
-            return self.model.loss(windows)
-
-
-def _one_epoch(
-    run: _Run, data: SequenceData, objective: nn.Module, batches: Batches, bar: tqdm[Any]
-) -> Epoch:
-    number = len(run.history.epochs) + 1
-    started = time.perf_counter()
-    loss = _train_epoch(run, objective, batches, number, bar)
-    seconds = time.perf_counter() - started
-    valid = evaluate_together(run.processes, run.model, data, "valid").metrics()
-    return Epoch(number, loss, seconds, valid)
-
-
-def _train_epoch(
-    run: _Run, objective: nn.Module, batches: Batches, number: int, bar: tqdm[Any]
-) -> float:
-    """One pass over the windows in an order that the seed and the epoch's number fix."""
-    config, processes, device = run.config, run.processes, batches.device
-    run.model.train()
-    seed = config.seed * 1_000_003 + number
-    with _seeded(seed, device):
-        order = torch.randperm(len(batches.counts))
-        if processes.index > 0:
-            _seed(seed + (processes.index << 32), device)  # other units drop
-        with _advice_on_memory(config.batch_size):
-            total, steps = _steps(run, objective, batches, order, number, bar)
-    mean = float(processes.mean(total)) / steps
-    if not math.isfinite(mean):
-        raise FloatingPointError(
-            f"the loss of epoch {number} is {mean}; try a learning rate of "
-            f"{config.learning_rate / 3:.2g}. The last checkpoint, if any, holds the epoch before"
-        )
-    return mean
-
-
-def _steps(
-    run: _Run,
-    objective: nn.Module,
-    batches: Batches,
-    order: Tensor,
-    number: int,
-    bar: tqdm[Any],
-) -> tuple[Tensor, int]:
-    """A step for each batch; the sum of their losses, which stays on the device, and their number.
-
-    The program runs ahead of a GPU: no step reads anything back from it, or waits for it.
-    """
-    total, steps = torch.zeros((), device=batches.device), 0
-    for part in batches.parts(order):
-        done = number - 1 + steps * batches.size / max(1, len(order))
-        run.optimizer.param_groups[0]["lr"] = run.config.rate(done)
-        loss = objective(part.windows, part.sizes) * part.weight
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        run.optimizer.step()
-        total += loss.detach()
-        steps += 1
-        bar.update(part.positions)
-    return total, steps
+                return self.loss(windows, sizes)
+            return self.loss(windows)
 
 
 @contextmanager
-def _advice_on_memory(batch_size: int) -> Iterator[None]:
+def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tensor]:
+    """An epoch's order of the windows; inside, dropout too follows the seed and the number.
+
+    torch's generators get the caller's state back afterwards: the CPU's, and that of a CUDA device,
+    which drops units there. `torch.manual_seed` would reseed the other GPUs, for good.
+    """
+    device, index = batches.device, training.processes.index
+    seed = training.config.seed * 1_000_003 + number
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _seed(seed, device)
+        order = torch.randperm(len(batches.counts))
+        if index > 0:
+            _seed(seed + (index << 32), device)  # other units drop
+        yield order
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
+
+
+@contextmanager
+def _advice_on_memory(config: TrainConfig) -> Iterator[None]:
     """Raise MemoryError, which says what to try, where torch finds too little memory."""
     try:
         yield
@@ -333,62 +269,12 @@ def _advice_on_memory(batch_size: int) -> Iterator[None]:
         on_cpu = "DefaultCPUAllocator" in str(error)  # it has no class of its own
         if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
             raise
-        smaller = f"a batch size of {batch_size // 2}"
+        size = config.batch_size
+        advice = f"a batch size of {size // 2}" if size > 1 else "a narrower model or less max_len"
         raise MemoryError(
-            f"too little memory for a batch size of {batch_size}; try "
-            f"{smaller if batch_size > 1 else 'a narrower model or shorter windows'}. The last "
-            "checkpoint, if any, holds the epoch before"
+            f"too little memory for a batch size of {size}; try {advice}. The last checkpoint, if "
+            "any, holds the epoch before"
         ) from error
-
-
-def evaluate_together(
-    processes: Processes,
-    model: SequentialRecommender,
-    data: SequenceData,
-    part: Literal["valid", "test"],
-) -> Ranks:
-    """`evaluate`, of whose users each process ranks a part. Raises ValueError as it does."""
-    if processes.count == 1:
-        return evaluate(model, data, part)
-    held_out = data.valid if part == "valid" else data.test
-    split = (t.tensor_split(processes.count) for t in (held_out.contexts, held_out.targets))
-    own = HeldOut(*(parts[processes.index] for parts in split))
-    mine = replace(data, valid=own) if part == "valid" else replace(data, test=own)
-    ranks = evaluate(model, mine, part).ranks
-    return Ranks(np.concatenate(processes.gather([ranks])))
-
-
-@contextmanager
-def _compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Give the model's forward pass, embedding and middle, to torch.compile for a while.
-
-    The softmax stays as it is: how many rows its blocks get differs from batch to batch.
-    """
-    if wanted:
-        setattr(model, "forward", torch.compile(model.forward))  # noqa: B010 - mypy's wish
-    try:
-        yield
-    finally:
-        if wanted:
-            del model.forward
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators for one epoch and put the caller's state back afterwards.
-
-    Those of the CPU, which orders the windows, and of a CUDA device, which drops units there. No
-    other GPU is touched, as `torch.manual_seed` would do for good.
-    """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        _seed(seed, device)
-        yield
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
 def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
@@ -408,33 +294,33 @@ def _check_precision(config: TrainConfig, processes: Processes) -> None:
         )
 
 
-def _bar(run: _Run, positions: int, progress: bool) -> tqdm[Any]:
+def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
     """A bar over the positions that all epochs predict."""
     # With progress, `disable` stays out of it, so that the environment's TQDM_DISABLE counts.
     quiet: dict[str, Any] = {} if progress else {"disable": True}
     bar = tqdm(
-        desc=_epochs(run),
-        total=run.config.epochs * positions,
-        initial=len(run.history.epochs) * positions,
+        desc=_epochs(training),
+        total=training.config.epochs * positions,
+        initial=len(training.history.epochs) * positions,
         unit=" positions",
         unit_scale=True,
         file=sys.stdout,
         dynamic_ncols=True,
         **quiet,
     )
-    _show(bar, run)
+    _show(bar, training)
     return bar
 
 
-def _show(bar: tqdm[Any], run: _Run) -> None:
-    if run.history.epochs:
-        last = run.history.epochs[-1]
-        bar.set_description_str(_epochs(run), refresh=False)
+def _show(bar: tqdm[Any], training: Training) -> None:
+    if training.history.epochs:
+        last = training.history.epochs[-1]
+        bar.set_description_str(_epochs(training), refresh=False)
         bar.set_postfix_str(f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}")
 
 
-def _epochs(run: _Run) -> str:
-    return f"{len(run.history.epochs)}/{run.config.epochs} epochs"
+def _epochs(training: Training) -> str:
+    return f"{len(training.history.epochs)}/{training.config.epochs} epochs"
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from cprec_lib import (
 )
 from cprec_lib.cli.app import app
 from cprec_lib.data import datasets
-from cprec_lib.train import run_folder, training
+from cprec_lib.train import data_record, evaluation, run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 N_USERS, N_ITEMS = 30, 25
@@ -328,13 +328,13 @@ def test_train_tells_of_dropped_users(tmp_path: Path) -> None:
 
 def test_fingerprint_takes_text_too() -> None:
     rows = pd.DataFrame({"user": ["a,b"], "item": ["c"], "timestamp": [0.5]})
-    assert run_folder.fingerprint(rows) == hashlib.sha256(b'"a,b","c",0.5\n').hexdigest()
+    assert data_record.fingerprint(rows) == hashlib.sha256(b'"a,b","c",0.5\n').hexdigest()
 
 
 def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
     rows = b"".join(tiny.read_bytes().splitlines(keepends=True)[1:])
-    assert run_folder.fingerprint(table()) == hashlib.sha256(rows).hexdigest()
-    assert run_folder.fingerprint(table()[::-1]) != run_folder.fingerprint(table())
+    assert data_record.fingerprint(table()) == hashlib.sha256(rows).hexdigest()
+    assert data_record.fingerprint(table()[::-1]) != data_record.fingerprint(table())
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_train_refuses_a_folder_that_cannot_be_written(
         ("--width 16", "its width is 8"),
         ("--seed 1", "its seed is 0"),
         ("--max-len 4", "its max_len is 50"),
-        ("--dataset OTHER", "its data's sha256 is"),
+        ("--dataset OTHER", "its windows_sha256 is"),
     ],
 )
 def test_resume_refuses_another_run(
@@ -614,7 +614,7 @@ def test_ctrl_c_ends_with_130_and_names_resume(
 ) -> None:
     start = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr(training, "evaluate", interrupt_at_second_call(training.evaluate))
+        patch.setattr(evaluation, "evaluate", interrupt_at_second_call(evaluation.evaluate))
         result = cprec_command(*start)
     assert result.exit_code == 130
     assert "same command with --resume goes on" in result.stderr

@@ -13,7 +13,7 @@ from cprec_lib import (
     fit,
     nextitnet,
 )
-from cprec_lib.train import batches, training
+from cprec_lib.train import batches
 from cprec_lib.train.batches import Batches, fits
 from cprec_lib.train.processes import Processes
 
@@ -89,19 +89,19 @@ def test_windows_that_do_not_fit_are_streamed_with_the_same_result(data, monkeyp
 @CONFIGS
 def test_no_step_waits_for_the_gpu(data, monkeypatch, config, precision, resident):
     monkeypatch.setattr(batches, "fits", lambda windows, device: resident)
-    steps, model = training._steps, SequentialRecommender(config).cuda()
+    parts, model = Batches.parts, SequentialRecommender(config).cuda()
     expected = SequentialRecommender(config)
 
     def watched(*arguments):
         torch.cuda.set_sync_debug_mode("error")
         try:
-            return steps(*arguments)
+            yield from parts(*arguments)  # each step is taken while its part is out
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
     plan = TrainConfig(epochs=2, precision=precision)
     fit(model, data, plan, progress=False)  # the first use of a kernel may wait
-    monkeypatch.setattr(training, "_steps", watched)
+    monkeypatch.setattr(Batches, "parts", watched)
     model.load_state_dict(expected.state_dict())
     found = fit(model, data, plan, progress=False)
     on_cpu = fit(expected, data, TrainConfig(epochs=2), progress=False)

@@ -27,7 +27,7 @@ PROGRAM = """
     import pandas as pd
     from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, evaluate, fit
     from cprec_lib.train.processes import Processes
-    from cprec_lib.train.training import evaluate_together
+    from cprec_lib.train.evaluation import evaluate_together
 
     folder, rank = Path(sys.argv[1]), sys.argv[2]
     data = SequenceData.from_interactions(pd.read_pickle(folder / "table"), max_len=8)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import pickle
 import random
@@ -33,8 +34,8 @@ from cprec_lib import (
     sasrec,
 )
 from cprec_lib.files import LOCK
-from cprec_lib.train import training
-from cprec_lib.train.training import CHECKPOINT, Epoch
+from cprec_lib.train import evaluation
+from cprec_lib.train.checkpoints import CHECKPOINT, Epoch
 
 ROOT = Path(__file__).parents[2]
 CONFIG = cprec(25, 8, cutoffs=(5, 12), dilations=(1, 2), dropout=0.2)
@@ -284,7 +285,7 @@ class Script:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *ndcgs: float) -> None:
         self.ndcgs, self.weights = ndcgs, []
-        monkeypatch.setattr(training, "evaluate", self)
+        monkeypatch.setattr(evaluation, "evaluate", self)
 
     def __call__(self, model: SequentialRecommender, data: SequenceData, part: str) -> "Script":
         assert part == "valid"
@@ -572,6 +573,134 @@ def test_a_checkpoint_without_all_weights_is_refused(checkpoint, data, group):
     refuse(checkpoint, data, "belongs to another model: its weights lack")
 
 
+def change_tensor(path: Path, key: str, change) -> None:
+    """Write the checkpoint anew with one tensor changed, or, where that gives none, left out."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    changed = change(tensors.pop(key))
+    tensors |= {} if changed is None else {key: changed.contiguous()}
+    save_file(tensors, path, metadata)
+
+
+def with_number(value: float):
+    def change(tensor: Tensor) -> Tensor:
+        tensor = tensor.clone()
+        tensor.view(-1)[-1] = value
+        return tensor
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "key", ["model/softmax.root.weight", "best/softmax.root.weight", "adamw/0/exp_avg"]
+)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: None, "belongs to another model: its weights lack KEY"),
+        (lambda t: t[1:], r"belongs to another model: KEY is \("),
+        (lambda t: t.flatten(), r"belongs to another model: KEY is \("),
+        (lambda t: t[:0], r"belongs to another model: KEY is \(0, "),
+        (lambda t: t.double(), "KEY is .* of torch.float64, the model's is .* of torch.float32"),
+        (lambda t: t.to(torch.int8), "KEY is .* of torch.int8"),
+        (lambda t: t.view(torch.int32), "KEY is .* of torch.int32"),
+        (with_number(math.nan), "is corrupt: KEY has numbers that no training makes"),
+        (with_number(-math.inf), "is corrupt: KEY has numbers that no training makes"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_is_refused_before_torch_gets_it(
+    checkpoint, data, key, change, message
+):
+    """Torch takes any state of AdamW, and its fused step then writes beyond the end of it."""
+    change_tensor(checkpoint, key, change)
+    refuse(checkpoint, data, message.replace("KEY", key))
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        (
+            "adamw/0/step",
+            lambda t: t.view(1),
+            r"is \(1,\) of torch.float32, the model's is \(\) of",
+        ),
+        ("adamw/0/step", lambda t: t.long(), "of torch.int64, the model's is"),
+        ("adamw/0/step", with_number(0), "step has numbers that no training makes"),
+        ("adamw/0/exp_avg_sq", with_number(-1e-9), "exp_avg_sq has numbers that no training"),
+        ("adamw/0/step", lambda t: None, "its weights lack adamw/0/step"),
+    ],
+)
+def test_a_state_of_adamw_that_no_training_makes_is_refused(checkpoint, data, key, change, message):
+    change_tensor(checkpoint, key, change)
+    refuse(checkpoint, data, message)
+
+
+@pytest.mark.parametrize("key", ["adamw/99/step", "adamw/x/step", "adamw/0/more", "best/more"])
+def test_a_tensor_that_the_model_lacks_is_refused(checkpoint, data, key):
+    with safe_open(checkpoint, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    save_file({**tensors, key: torch.tensor(1.0)}, checkpoint, metadata)
+    refuse(checkpoint, data, f"belongs to another model: the model lacks {key}")
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [],
+        [{"epoch": 2, "loss": 1.0, "seconds": 1.0, "valid": {"ndcg@10": 0.5}}],
+        [{"epoch": 1, "loss": "1", "seconds": 1.0, "valid": {"ndcg@10": 0.5}}],
+        [{"epoch": 1, "loss": math.nan, "seconds": 1.0, "valid": {"ndcg@10": 0.5}}],
+        [{"epoch": 1, "loss": 1.0, "seconds": None, "valid": {"ndcg@10": 0.5}}],
+        [{"epoch": 1, "loss": 1.0, "seconds": 1.0, "valid": {"ndcg@10": []}}],
+        [{"epoch": 1, "loss": 1.0, "seconds": 1.0, "valid": {}}],
+        [{"epoch": 1, "loss": 1.0, "seconds": 1.0, "valid": 5}],
+        [5],
+        {"epoch": 1},
+    ],
+)
+def test_a_history_that_no_training_writes_is_refused(checkpoint, data, history):
+    with safe_open(checkpoint, "pt") as file:
+        run = json.loads(file.metadata()["run"])
+    rewrite(checkpoint, run=json.dumps({**run, "history": history}))
+    refuse(checkpoint, data, "is corrupt or no checkpoint of this library")
+
+
+def test_a_checkpoint_from_before_its_keys_were_renamed_goes_on(checkpoint, data, whole):
+    with safe_open(checkpoint, "pt") as file:
+        run = json.loads(file.metadata()["run"])
+    old = {"max_len": 8, "split": "leave_one_out", "data's sha256": run["data"]["windows_sha256"]}
+    rewrite(checkpoint, run=json.dumps({**run, "data": old}))
+    model = new_model(seed=5)
+    history = fit(model, data, SHORT, checkpoint.parent, resume=True, progress=False)
+    assert numbers(history) == numbers(whole[0])
+    assert_same(weights(model), whole[1])
+
+
+@pytest.mark.parametrize("part", ["model", "training", "data"])
+def test_a_checkpoint_of_a_newer_library_or_without_a_part_is_refused(checkpoint, data, part):
+    with safe_open(checkpoint, "pt") as file:
+        run = json.loads(file.metadata()["run"])
+    newer = {**run, part: {**run[part], "invention": 1}}
+    rewrite(checkpoint, run=json.dumps(newer))
+    refuse(checkpoint, data, "invention")
+    del newer[part]
+    rewrite(checkpoint, run=json.dumps(newer))
+    refuse(checkpoint, data, f"is corrupt or no checkpoint of this library .*{part}")
+
+
+def test_a_parameter_that_no_batch_has_used_has_no_state_and_goes_on(data, tmp_path):
+    """In blocks without targets the softmax may leave a table without a gradient."""
+    options = {"epochs": 1, "batch_size": 16}
+    fit(new_model(), data, TrainConfig(**options), tmp_path, progress=False)
+    path = tmp_path / CHECKPOINT
+    for entry in ("step", "exp_avg", "exp_avg_sq"):
+        change_tensor(path, f"adamw/0/{entry}", lambda tensor: None)
+    config = TrainConfig(**{**options, "epochs": 2})
+    assert len(fit(new_model(), data, config, tmp_path, True, progress=False).epochs) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -626,7 +755,7 @@ def test_a_checkpoint_of_another_model_or_other_data_is_refused(checkpoint, data
     with refuse_data:
         fit(new_model(), longer, SHORT, checkpoint.parent, resume=True, progress=False)
     fewer = replace(data, train=data.train[1:])
-    with pytest.raises(ValueError, match="of another run: its data's sha256"):
+    with pytest.raises(ValueError, match="of another run: its windows_sha256"):
         fit(new_model(), fewer, SHORT, checkpoint.parent, resume=True, progress=False)
 
 
@@ -636,7 +765,7 @@ def test_a_checkpoint_is_refused_if_the_validation_part_differs(checkpoint, data
     changed = getattr(data.valid, part).clone()
     changed.view(-1)[-1] = changed.view(-1)[-1] % 25 + 1
     other = replace(data, valid=replace(data.valid, **{part: changed}))
-    refuse(checkpoint, other, "of another run: its data's sha256")
+    refuse(checkpoint, other, "of another run: its windows_sha256")
 
 
 def test_a_checkpoint_goes_on_if_the_test_part_alone_differs(checkpoint, data):
@@ -669,6 +798,21 @@ def test_a_learning_rate_far_too_large_is_noticed(data):
     config = replace(SHORT, learning_rate=1e30)
     with pytest.raises(FloatingPointError, match=r"is nan; try a learning rate of 3\.3e\+29"):
         fit(new_model(), data, config, progress=False)
+
+
+def test_weights_that_overflow_in_the_last_step_are_noticed(data, tmp_path):
+    """The loss of that step, which came before, is finite, and no other follows."""
+    model, config = new_model(), TrainConfig(epochs=1, batch_size=10_000, learning_rate=1e39)
+    before = weights(model)
+    with pytest.raises(FloatingPointError, match=r"weights after epoch 1 are not finite; try a le"):
+        fit(model, data, config, tmp_path, progress=False)
+    assert_same(weights(model), before)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_an_empty_folder_name_is_refused(data):
+    with pytest.raises(ValueError, match="the path is empty; give a name"):
+        fit(new_model(), data, SHORT, "", progress=False)
 
 
 def out_of_memory_on_a_cpu() -> None:

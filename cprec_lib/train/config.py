@@ -1,0 +1,79 @@
+"""How to train: the settings of a training, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cprec_lib.checks import whole_number
+
+PRECISIONS = ("float32", "bfloat16")
+SCHEDULES = ("constant", "linear")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
+
+    `batch_size` counts windows, over all processes. `weight_decay` is AdamW's, on every parameter.
+    `seed` orders the windows and drops units; a model's initial weights have their own seed.
+    `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
+    their updates, the loss and the evaluation stay float32. `compile` gives the embedding and the
+    middle to torch.compile. With the `schedule` "linear" the learning rate falls evenly to zero
+    over all `epochs`, which cannot be raised later; "constant" keeps it. Raises ValueError for a
+    number that trains nothing and for an unknown precision or schedule.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    patience: int = 3
+    seed: int = 0
+    precision: str = "float32"
+    compile: bool = False
+    schedule: str = "constant"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience", "seed"):
+            value = whole_number(name, getattr(self, name))
+            object.__setattr__(self, name, value)
+            if value < 1 and name != "seed":
+                raise ValueError(
+                    f"{name} {value} is below 1; {getattr(TrainConfig, name)} is usual"
+                )
+        for name in ("learning_rate", "weight_decay"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate {self.learning_rate} is not a positive number; 0.003 is usual"
+            )
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(
+                f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
+            )
+        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}"
+                )
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"compile {self.compile!r} is neither True nor False")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The config that JSON describes; a field newer than the JSON had its default.
+
+        Raises ValueError for a field that this library does not know, and as the class does.
+        """
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"this is no TrainConfig of this library: {error}") from error
+
+    def rate(self, epochs_done: float) -> float:
+        """The learning rate after so many epochs, which need not be a whole number."""
+        left = 1 - epochs_done / self.epochs if self.schedule == "linear" else 1.0
+        return left * self.learning_rate
