@@ -12,10 +12,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from safetensors.torch import save
-from torch import Tensor
+
+if TYPE_CHECKING:  # the command line checks its paths without torch
+    from torch import Tensor
 
 LOCK = "run.lock"
 SECONDS_OF_A_WRITE = 3600
@@ -157,6 +159,8 @@ def save_tensors(
 
     `metadata` is text kept in the file's header. Raises OSError as `write_bytes` does.
     """
+    from safetensors.torch import save
+
     write_bytes(
         path, save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, metadata)
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from typer.core import TyperGroup
 
+from cprec_lib.files import named_path
 from cprec_lib.model.sharing import SHARING
 
 
@@ -45,7 +46,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RunFolder = Annotated[Path, typer.Option("--model", help="Folder that `cprec train` wrote.")]
+RunFolder = Annotated[
+    Path,
+    typer.Option(
+        "--model", help="Folder that `cprec train` wrote.", parser=named_path, metavar="PATH"
+    ),
+]
 Dataset = Annotated[
     str, typer.Option(help="Name in the registry (see `cprec data`) or path of a table.")
 ]
@@ -95,7 +101,10 @@ def train(
         Literal["nextitnet", "cprec", "gru4rec", "sasrec"],
         typer.Option(help="The baseline, the compressed model, or one with another filling."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder that receives the run.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder that receives the run.", parser=named_path, metavar="PATH"),
+    ],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that the folder holds.")
     ] = False,
@@ -142,8 +151,11 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**32 - 1, help="Of weights, order, dropout and split."),
+        typer.Option(min=0, max=2**32 - 1, help="Of weights, order and dropout."),
     ] = None,
+    split_seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the split by user.")
+    ] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto: a GPU if there is one.")
     ] = "auto",
@@ -205,6 +217,7 @@ def train(
             model,
             architecture=architecture,
             sequences=_given(max_len=max_len, split=split),
+            split_seed=split_seed,
             training=TrainConfig(**training),
             device=device,
             resume=resume,
@@ -512,7 +525,7 @@ def _share_or_count(text: str) -> float:
     return number
 
 
-def _summarise(metrics: dict[str, Any], out: Path) -> None:
+def _summarise(metrics: Mapping[str, Any], out: Path) -> None:
     valid, test = metrics["valid"], metrics["test"]
     typer.echo(
         f"{metrics['model']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,14 +17,14 @@ import pandas as pd
 
 from cprec_lib.data.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.data.sequences import Catalogue, SequenceData
-from cprec_lib.files import write_text
-from cprec_lib.machine import Device, choose_device, describe_machine
+from cprec_lib.files import file_hash, named_path, write_text
+from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
-from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History
+from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History, TrainingRecord
 from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.data_record import describe_data
+from cprec_lib.train.data_record import DataRecord, describe_data
 from cprec_lib.train.evaluation import evaluate_together
 from cprec_lib.train.processes import Processes
 from cprec_lib.train.training import fit
@@ -39,7 +40,25 @@ PRESETS: dict[str, Callable[..., ModelConfig]] = {
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
+FILES = (CONFIG, WEIGHTS, ITEMS, HISTORY, METRICS)
+MANIFEST = "manifest.json"
+"""Lists the SHA-256 of the other files, which belong together."""
 TENSORBOARD = "tensorboard"
+RESUME = "repeat the run's command with --resume (resume=True)"
+
+
+class RunRecord(DataRecord, TrainingRecord, MachineRecord):
+    """A run's metrics.json; `seed` is the training's, which also drew the initial weights."""
+
+    dataset: str
+    model: str
+    parameters: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    processes: int
+    seed: int
+    model_config: dict[str, Any]
+    train_config: dict[str, Any]
 
 
 def train(
@@ -49,32 +68,33 @@ def train(
     *,
     architecture: Mapping[str, Any] | None = None,
     sequences: Mapping[str, Any] | None = None,
+    split_seed: int = 0,
     training: TrainConfig | None = None,
     device: Device = "auto",
     resume: bool = False,
     progress: bool = True,
     tensorboard: bool = False,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
     `dataset` is a name of the registry, or the path of a table; metrics.json takes it as text.
     `architecture` holds options of the preset, whose cutoffs may be shares; `sequences` those of
-    `SequenceData.from_interactions`. Attention gets as many positions as the sequences have, unless
-    `architecture` says otherwise. The seed of `training` also draws the initial weights and the
-    split by user. The folder receives config.json and model.safetensors (the best epoch),
-    items.csv (item, original id, training count, title where there is one), history.jsonl (an epoch
-    a line) and, last of all, metrics.json. Its `seconds` are those of training, validation left
-    out, over all epochs of the run, resumed ones included; its `train_loss` is the best epoch's.
-    `tensorboard` also writes the curves of loss, seconds and validation metrics for TensorBoard
-    into the folder's subfolder tensorboard.
+    `SequenceData.from_interactions`, but for its seed, `split_seed`. Attention gets as many
+    positions as the sequences have, unless `architecture` says otherwise. The seed of `training`
+    also draws the initial weights.
 
-    Several processes (see `Processes`) train together; the main one writes, all get the metrics.
+    The folder receives config.json and model.safetensors (the best epoch), items.csv (item,
+    original id, training count, title where there is one), history.jsonl (an epoch a line),
+    metrics.json (`RunRecord`) and, last of all, manifest.json with the SHA-256 of the others.
+    `tensorboard` also writes curves of loss, seconds and validation metrics into its subfolder
+    tensorboard. Several processes (see `Processes`) train together; the main one writes, all get
+    the metrics.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched, the folder not be written or TensorBoard not be found, and
     FloatingPointError and MemoryError as `fit` does.
     """
-    folder, dataset, training = Path(folder), str(dataset), training or TrainConfig()
+    folder, dataset, training = named_path(folder), str(dataset), training or TrainConfig()
     processes = Processes()
     chosen = processes.device(choose_device(device))
     _check_preset(preset)
@@ -87,13 +107,13 @@ def train(
         processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
         with processes.main_first():
             table = load_interactions(dataset)
-        data = SequenceData.from_interactions(table, seed=training.seed, **(sequences or {}))
+        data = SequenceData.from_interactions(table, seed=split_seed, **(sequences or {}))
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
         model = SequentialRecommender(config, training.seed).to(chosen)
         history = fit(model, data, training, folder, resume, progress, log=log)
-        metrics = {
+        record: RunRecord = {
             "dataset": dataset,
             "model": preset,
             "parameters": count_parameters(config).total,
@@ -107,7 +127,7 @@ def train(
             "model_config": asdict(config),
             "train_config": asdict(training),
         }
-        return processes.on_main(lambda: _write(folder, model, items, history, metrics))
+        return processes.on_main(lambda: _write(folder, model, items, history, record))
 
 
 def _write(
@@ -115,14 +135,47 @@ def _write(
     model: SequentialRecommender,
     items: pd.DataFrame,
     history: History,
-    metrics: dict[str, Any],
-) -> dict[str, Any]:
+    record: RunRecord,
+) -> RunRecord:
+    if not (folder / MANIFEST).exists():
+        # Half of a run from before manifests and half of this one would pass for the older.
+        (folder / METRICS).unlink(missing_ok=True)
     model.save(folder)
-    _write_table(folder / ITEMS, items)
+    # Quoted, a title may hold any character, line ends included.
+    write_text(folder / ITEMS, items.to_csv(quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
     lines = [json.dumps(asdict(epoch)) + "\n" for epoch in history.epochs]
     write_text(folder / HISTORY, "".join(lines))
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    write_text(folder / METRICS, json.dumps(record, indent=2) + "\n")
+    manifest = {"sha256": {name: file_hash(folder / name) for name in FILES}}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    return record
+
+
+def _check_files(folder: Path) -> None:
+    """Raise unless the folder's files are there and belong together, as its manifest says."""
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no finished run: {name} is missing. Train one with "
+                f"`cprec train --out {folder}`; if it was interrupted, {RESUME}."
+            )
+    if not (folder / MANIFEST).exists():
+        warnings.warn(
+            f"{folder} has no {MANIFEST}: it was written by an older version, and whether its "
+            f"files belong together cannot be checked. To write one, {RESUME}",
+            stacklevel=3,
+        )
+        return
+    try:
+        hashes = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{folder / MANIFEST} is no manifest ({error!r}); {RESUME}") from error
+    for name in FILES:
+        if file_hash(folder / name) != hashes.get(name):
+            raise ValueError(
+                f"{folder / name} is not the file that {MANIFEST} lists: it was changed, or "
+                f"writing the run was interrupted; {RESUME}"
+            )
 
 
 def build_config(preset: Preset, n_items: int, options: Mapping[str, Any]) -> ModelConfig:
@@ -143,28 +196,29 @@ def _check_preset(preset: str) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with its catalogue: `items` is indexed by item 1..N, and has the columns
-    original (the id in the data set, as text), count and, if the data set has titles, title."""
+    """A trained model with its catalogue and its record, read from a folder.
 
-    folder: Path
+    `items` is indexed by item 1..N, and has the columns original (the id in the data set, as text),
+    count and, if the data set has titles, title.
+    """
+
     model: SequentialRecommender
     items: pd.DataFrame
+    record: RunRecord
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:
         """Read what `train` wrote.
 
-        Raises FileNotFoundError if it is not there and ValueError if it is corrupt.
+        A folder without manifest.json, from before there was one, is read with a warning. Raises
+        FileNotFoundError if a file is not there and ValueError if one is corrupt or does not belong
+        to the others.
         """
-        folder = Path(folder)
-        for name in (CONFIG, WEIGHTS, ITEMS):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder} holds no trained model: {name} is missing. Train one with "
-                    f"`cprec train --out {folder}`; an interrupted run goes on with --resume."
-                )
+        folder = named_path(folder)
+        _check_files(folder)
         model = SequentialRecommender.load(folder)
-        return cls(folder, model, _read_items(folder / ITEMS, model.config.n_items))
+        items = _read_items(folder / ITEMS, model.config.n_items)
+        return cls(model, items, _read_record(folder / METRICS))
 
     @property
     def names(self) -> pd.Series:
@@ -186,10 +240,13 @@ class Run:
 
         Raises ValueError if its catalogue is not the model's.
         """
-        recipe = _read_recipe(self.folder / METRICS)
-        dataset = dataset or recipe["dataset"]
+        record = self.record
+        dataset = dataset or record["dataset"]
         data = SequenceData.from_interactions(
-            load_interactions(dataset), recipe["max_len"], recipe["split"], recipe["seed"]
+            load_interactions(dataset),
+            record["max_len"],
+            record["split"],
+            record["split_seed"],
         )
         theirs = data.catalogue.items.astype(str)
         if not np.array_equal(theirs, self.items["original"].to_numpy(dtype=str)):
@@ -197,7 +254,7 @@ class Run:
                 f"the catalogue of {dataset!r} ({len(theirs):,} items) is not the model's "
                 f"({len(self.items):,} items): both must list the same items in the same order of "
                 f"popularity. Evaluate on the data that the model was trained on, "
-                f"{recipe['dataset']!r}, or train anew."
+                f"{record['dataset']!r}, or train anew."
             )
         return data
 
@@ -240,12 +297,6 @@ def _items(catalogue: Catalogue, dataset: str) -> pd.DataFrame:
     return items
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    # Quoted, a title may hold any character, line ends included.
-    text = table.to_csv(quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    write_text(path, text)
-
-
 def _read_items(path: Path, n_items: int) -> pd.DataFrame:
     text = {"original": str, "title": str}
     try:
@@ -260,17 +311,17 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
     return items
 
 
-def _read_recipe(path: Path) -> dict[str, Any]:
-    """The part of metrics.json that says which data the run used and how it was cut."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing, so the run is not finished. Repeat its command with --resume."
-        )
+def _read_record(path: Path) -> RunRecord:
+    """metrics.json, of which what `Run.data` needs is checked."""
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        return {name: metrics[name] for name in ("dataset", "max_len", "split", "seed")}
-    except (ValueError, KeyError, TypeError) as error:
+        record: RunRecord = json.loads(path.read_text(encoding="utf-8"))
+        # Before there was a seed of the split, the training's also drew the split.
+        record.setdefault("split_seed", record["seed"])
+        needed = (record["dataset"], record["max_len"], record["split"], record["split_seed"])
+        if [type(value) for value in needed] != [str, int, str, int]:
+            raise TypeError(f"the data are described by {needed}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path} is no metrics file of this library: {error!r}; repeat its command with "
-            "--resume"
+            f"{path} is no metrics file of this library: {error!r}; {RESUME}"
         ) from error
+    return record
