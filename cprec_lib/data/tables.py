@@ -1,43 +1,146 @@
-"""Read a user's table: a .csv, .tsv or .parquet file becomes checked columns, or a clear error."""
+"""Read a user's log: a file or a folder of parts becomes checked columns, or a clear error."""
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
+
+from cprec_lib.data import columns
+from cprec_lib.data.text import SEPARATORS, Text, joined, member, opened
 
 COLUMNS = ["user", "item", "timestamp"]
+# Of each role the first group that a file has names its column: a user goes before a session.
 ALIASES = {
-    "user": ["user", "user_id", "uid", "customer_id"],
-    "item": ["item", "item_id", "iid", "movie_id", "product_id", "asin"],
-    "timestamp": ["timestamp", "time", "ts", "date", "datetime", "unix_time"],
+    "user": (
+        "user user_id uid customer_id visitor_id reviewer_id member_id account_id u",
+        "session session_id",
+    ),
+    "item": (
+        "item item_id iid movie_id product_id asin article_id click_article_id track_id song_id "
+        "book_id isbn business_id location_id poi_id venue_id aid sku stock_code i",
+    ),
+    "timestamp": (
+        "timestamp event_timestamp click_timestamp ts unix_time unix_timestamp unix_review_time "
+        "datetime",
+        "time date event_time event_date invoice_date created_at t",
+    ),
 }
-DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
-INTEGER = r"0|-?[1-9][0-9]{0,17}"  # text that loses nothing as an integer: "007" is not "7"
+ENDINGS = (*SEPARATORS, "parquet", "jsonl", "json")
+ORDER = "order"
+OPTIONS = (
+    "name them by user_column, item_column and time_column (--user-column and so on): a name, a "
+    "number from 0 if there is no header, for times also date+clock, or order if the rows are in "
+    'order of time; item_column="1:" is a sequence a line; give the separator if these are one'
+)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The checked columns user, item and timestamp of a file, in the order of the file."""
-    ending = re.search(r"\.(csv|tsv|inter|parquet)(\.(gz|bz2|xz|zip))?$", path.name.lower())
-    if ending is None:
-        raise ValueError(
-            f"{path} has an unknown ending; known are .parquet, .csv, .tsv and .inter, the last "
-            "three also compressed as .gz, .bz2, .xz or .zip"
+@dataclass(frozen=True)
+class Layout:
+    """Where a log has its columns, as the options of `load_interactions` say; None: find out."""
+
+    user: str | int | None = None
+    item: str | int | None = None
+    timestamp: str | int | None = None
+    separator: str | None = None
+
+    def given(self, role: str) -> str | None:
+        """The option of a role as text."""
+        value = getattr(self, role)
+        return None if value is None else str(value)
+
+
+class Format(Protocol):
+    """A file of a kind: the names of its columns, and some of them as pyarrow arrays."""
+
+    header: list[str]
+
+    def read(self, positions: list[int], has_header: bool) -> list[Any]: ...
+
+
+class Parquet:
+    """A parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        from pyarrow import parquet
+
+        self.path, self.header = path, parquet.read_schema(path).names
+
+    def read(self, positions: list[int], has_header: bool) -> list[Any]:
+        """Columns by their position, as the file has them."""
+        from pyarrow import parquet
+
+        names = [self.header[i] for i in positions]
+        with parquet.ParquetFile(self.path) as file:
+            table = file.read(names)
+        return [table[name] for name in names]
+
+
+class JsonLines:
+    """A file with a JSON object a line; the first one tells names and types."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with opened(path) as file:
+            self.first = json.loads(file.readline())
+        self.header = [str(name) for name in self.first]
+
+    def read(self, positions: list[int], has_header: bool) -> list[Any]:
+        """Columns by their position, with the types of the first row."""
+        from pyarrow import json as reader
+
+        names = [self.header[i] for i in positions]
+        schema = pa.schema([(name, pa.array([self.first[name]]).type) for name in names])
+        options = reader.ParseOptions(schema, unexpected_field_behavior="ignore")
+        with opened(self.path) as file:
+            table = reader.read_json(file, reader.ReadOptions(block_size=2**24), options)
+        return [table[name] for name in names]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Positions of user, item and, unless the rows are in order of time, one or two of times.
+
+    `sequence` is the first column of items where a line holds a whole sequence.
+    """
+
+    positions: list[int]
+    has_header: bool = True
+    sequence: int | None = None
+
+
+def read_table(path: Path, layout: Layout | None = None) -> pd.DataFrame:
+    """Checked columns user, item and timestamp of a file or a folder of parts, in its order.
+
+    Times are numbers, or moments in UTC where the file has dates. Raises ValueError, naming the
+    file, for whatever is no such table.
+    """
+    layout = layout or Layout()
+    with _naming(path):
+        parts = [_read(part, layout) for part in _parts(path)]
+        user, item, *clocks = (joined(list(same)) for same in zip(*parts, strict=True))
+        del parts
+        if not len(user):
+            raise ValueError("it has no rows; at least one interaction is needed")
+        users, items = (
+            columns.ids(ids, role).to_pandas() for ids, role in ((user, "user"), (item, "item"))
         )
-    delimiter = DELIMITERS.get(ending[1])
-    table = _read_text(path, delimiter) if delimiter else _read_parquet(path)
-    if table.empty:
-        raise ValueError(f"{path} has no rows; at least one interaction is needed")
-    for role in ("user", "item"):
-        table[role] = _checked_ids(table[role], path)
-    return table.assign(timestamp=_checked_times(table["timestamp"], path))
+        del user, item
+        if len(clocks) > 1:
+            texts = [columns.decoded(clock).cast(pa.string()) for clock in clocks]
+            clocks = [compute.binary_join_element_wise(*texts, " ")]
+        times = columns.times(clocks[0]) if clocks else users.groupby(users).cumcount()
+        return pd.DataFrame({"user": users, "item": items, "timestamp": times}, copy=False)
 
 
 @contextmanager
@@ -45,170 +148,142 @@ def _naming(path: Path) -> Iterator[None]:
     """Name the file in whatever a reader raises on one that is no table: there are many kinds."""
     try:
         yield
-    except PermissionError:
+    except (PermissionError, MemoryError):
         raise
     except Exception as error:
+        if type(error) is ValueError:  # our own
+            raise ValueError(f"{path}: {error}") from error
         raise ValueError(f"{path} cannot be read as a table ({brief(error)})") from error
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    from pyarrow import parquet
-
-    with _naming(path):
-        header = parquet.read_schema(path).names
-    names = [header[i] for i in _match_columns(header, path)]
-    with _naming(path), parquet.ParquetFile(path) as file:
-        table = file.read(names).to_pandas(ignore_metadata=True)
-    return table[names].set_axis(COLUMNS, axis=1)
+def _ending(path: Path) -> str:
+    """The kind of file that its name tells, or nothing."""
+    ending = Path(member(path)).suffix.lower().removeprefix(".")
+    return ending if ending in ENDINGS else ""
 
 
-def _read_text(path: Path, delimiter: str) -> pd.DataFrame:
-    """Read all as text, then integers where nothing is lost by it."""
-    from pyarrow import ArrowException
-
-    # Whatever is wrong with a file, the general way is the one to say so.
-    with suppress(ArrowException, OSError, ValueError):
-        return _read_integers(path, delimiter)
-    with _naming(path):
-        table = pd.read_csv(path, sep=delimiter, header=None, dtype=str)
-    positions = _match_columns(table.iloc[0].fillna("").tolist(), path)
-    columns = table.iloc[1:, positions].set_axis(COLUMNS, axis=1).reset_index(drop=True)
-    for role, text in columns.items():
-        if text.str.fullmatch(INTEGER, na=False).all():
-            columns[role] = text.astype("int64")
-    return columns
+def _parts(path: Path) -> list[Path]:
+    """The files of a folder that are tables, by name; or the file."""
+    if not path.is_dir():
+        return [path]
+    shown = (file for file in sorted(path.rglob("*")) if not file.name.startswith((".", "_")))
+    parts = [file for file in shown if file.is_file() and _ending(file)]
+    if not parts:
+        raise ValueError(f"this folder holds no file that ends in .{', .'.join(ENDINGS)}")
+    return parts
 
 
-def _read_integers(path: Path, delimiter: str) -> pd.DataFrame:
-    """A plain file whose ids and times are all integers, in a sixth of the general way's time.
-
-    Raises ValueError, or what pyarrow does, for any other file.
-    """
-    from pyarrow import Table, csv, string
-
-    _refuse_quotes(path)
-    with path.open(encoding="ascii") as file:
-        header = file.readline().rstrip("\n").split(delimiter)
-    names = [header[i] for i in _match_columns(header, path)]
-    # Integers 4 MB at a time: the text of all rows would take gigabytes.
-    options = {
-        "read_options": csv.ReadOptions(block_size=2**22),
-        "parse_options": csv.ParseOptions(delimiter=delimiter),
-        "convert_options": csv.ConvertOptions(
-            include_columns=names, column_types=dict.fromkeys(names, string())
-        ),
-    }
-    with csv.open_csv(path, **options) as blocks:
-        integers = [_integers(block) for block in blocks]
-    return Table.from_batches(integers).to_pandas()
+def _read(path: Path, layout: Layout) -> list[Any]:
+    """The arrays of user, item and times of one file."""
+    file = _format(path, layout.separator)
+    found = _find_columns(file.header, layout)
+    if found.sequence is not None:
+        if not isinstance(file, Text):
+            raise ValueError("only text has a sequence a line")
+        return file.sequences(found.sequence)
+    read = file.read(found.positions, found.has_header)
+    return _flat(read) if pa.types.is_list(read[1].type) else read
 
 
-def _integers(block: Any) -> Any:
-    """A record batch of text as one of integers. Raises ValueError if something is lost by it."""
-    from pyarrow import RecordBatch, compute, int64
-
-    for text in block.columns:  # what INTEGER says, without the sign, in a fifth of its time
-        length = compute.binary_length(text)
-        padded = compute.and_(compute.starts_with(text, "0"), compute.greater(length, 1))
-        exact = compute.and_not(compute.ascii_is_decimal(text), padded)
-        if not compute.all(compute.and_(exact, compute.less(length, 19))).as_py():
-            raise ValueError("not all are integers")
-    return RecordBatch.from_arrays([text.cast(int64()) for text in block.columns], COLUMNS)
-
-
-def _refuse_quotes(path: Path) -> None:
-    """Raise ValueError unless a file is ASCII without quotes: all readers agree on its rows."""
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            if not block.isascii() or b'"' in block:
-                raise ValueError("quotes, or more than ASCII")
-
-
-def _match_columns(header: list[str], path: Path) -> list[int]:
-    """Positions of user, item and timestamp; RecBole's user_id:token counts as user_id."""
-
-    def plain(name: str) -> str:
-        return re.sub(r"[\s_-]", "", name.split(":")[0]).lower()
-
-    positions = []
-    for role, aliases in ALIASES.items():
-        accepted = [plain(alias) for alias in aliases]
-        matches = [i for i, name in enumerate(header) if plain(name) in accepted]
-        if len(matches) != 1:
-            raise ValueError(
-                f"{path} has {len(matches) or 'no'} columns for {role}. Its columns are "
-                f"{', '.join(repr(name[:40]) for name in header[:20])}; let exactly one be called "
-                f"{', '.join(aliases[:-1])} or {aliases[-1]}, in any case, with or without _"
-            )
-        positions += matches
-    return positions
-
-
-def _checked_ids(ids: pd.Series, path: Path) -> pd.Series:
-    if isinstance(ids.dtype, pd.CategoricalDtype):  # parquet keeps repeated text this way
-        ids = ids.astype(ids.cat.categories.dtype)
-    _refuse_rows(ids.isna(), ids, f"{path}: the {ids.name} is missing", "fill in or drop them")
-    rule = "ids are whole numbers or text"
-    if ids.dtype.kind == "f":
-        whole = np.isfinite(ids) & (ids == ids.round())
-        _refuse_rows(~whole, ids, f"{path}: the {ids.name} is not whole", rule)
-        return ids.astype("int64")
-    if pd.api.types.infer_dtype(ids) not in ("integer", "string"):
-        raise ValueError(f"{path}: the {ids.name} has the type {ids.dtype}; {rule}")
-    return ids
-
-
-def _checked_times(times: pd.Series, path: Path) -> pd.Series:
-    if isinstance(times.dtype, np.dtype) and times.dtype.kind in "iu":
-        return times  # nothing can be missing or infinite
-    if times.dtype.kind == "M":
-        seconds = unix_seconds(pd.to_datetime(times, utc=True))
-    else:
-        seconds = times if times.dtype.kind in "iuf" else _parsed_times(times.astype(str))
-    bad = ~np.isfinite(seconds.astype("float64"))
-    problem = f"{path}: the timestamp is missing, infinite or unparsable"
-    _refuse_rows(bad, times, problem, "give finite numbers or dates such as 2024-05-31 12:00")
-    return seconds
-
-
-def _refuse_rows(bad: pd.Series, values: pd.Series, problem: str, way_out: str) -> None:
-    if bad.any():
-        first = int(bad.to_numpy().argmax())
-        value = values.iloc[[first]].tolist()[0]
+def _format(path: Path, separator: str | None) -> Format:
+    ending = _ending(path)
+    if not ending:
         raise ValueError(
-            f"{problem} in {bad.sum():,} of {len(bad):,} rows, first in row {first + 1} below the "
-            f"header, where it is {value!r}; {way_out}"
+            f"its ending is unknown; known are .{', .'.join(ENDINGS)}, all but the first of "
+            "parquet also compressed as .gz, .bz2, .xz or .zip, and a folder of such files"
         )
+    if ending == "parquet":
+        return Parquet(path)
+    return JsonLines(path) if ending.startswith("json") else Text(path, ending, separator)
 
 
-def _parsed_times(text: pd.Series) -> pd.Series:
-    """Times from text: as what most of it is, numbers, ISO dates, or dates that pandas guesses."""
-    numbers = pd.to_numeric(text, errors="coerce")
-    if numbers.count() >= text.count() / 2:
-        return numbers
-    dates = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-    if dates.count() < text.count() / 2:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pandas warns when it has to guess row by row
-            dates = pd.to_datetime(text, errors="coerce", utc=True)
-    return unix_seconds(dates)
+def _find_columns(header: list[str], layout: Layout) -> _Found:
+    user, item, time = (layout.given(role) for role in COLUMNS)
+    sequence = re.fullmatch(r"(\d):", item or "")
+    if sequence and item not in header:
+        return _Found([], sequence=int(sequence[1]))
+    if not (user or item or time) and _is_pair(header):
+        return _Found([0, 1], has_header=False)
+    numbered = any(name.isdecimal() for name in (user, item, time) if name)
+    found = [*_columns_of("user", user, header), *_columns_of("item", item, header)]
+    if not (time == ORDER and ORDER not in header) and not (time is None and _is_pair(header)):
+        dates = (time or "").split("+") if time not in header else [time]
+        found += [i for name in dates for i in _columns_of("timestamp", name or None, header)]
+    return _Found(found, not numbered or header == [*map(str, range(len(header)))])
 
 
-def unix_seconds(moments: pd.Series) -> pd.Series:
-    """Unix seconds of UTC moments: integers, or floats if some moment lies within a second."""
-    microseconds = (moments - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
-    seconds = microseconds / 1e6
-    return seconds.astype("int64") if (seconds % 1 == 0).all() else seconds
+def _is_pair(header: list[str]) -> bool:
+    """Whether a first line holds two whole numbers: a user and an item, and no names."""
+    return len(header) == 2 and all(re.fullmatch(r"-?\d+", name) for name in header)
+
+
+def _columns_of(role: str, name: str | None, header: list[str]) -> list[int]:
+    """Position of the column `name`, or of the column that is known to have this role.
+
+    Two columns of times may be a date and a clock; the date comes first.
+    """
+    if name and name.isdecimal() and int(name) < len(header):
+        return [int(name)]
+    spellings = [[name, _plain(name)]] if name else [group.split() for group in ALIASES[role]]
+    for group in spellings:
+        known = {_plain(spelling) for spelling in group}
+        matches = [i for i, column in enumerate(header) if column == name]
+        matches = matches or [i for i, column in enumerate(header) if _plain(column) in known]
+        is_date = ["date" in _plain(header[i]) for i in matches]
+        if len(matches) == 2 and role == "timestamp" and not name and is_date[0] != is_date[1]:
+            return sorted(matches, key=lambda i: "date" not in _plain(header[i]))
+        if len(matches) == 1:
+            return matches
+        if matches:
+            break
+    listed = ", ".join(f"{i}: {column[:40]!r}" for i, column in enumerate(header[:20]))
+    wanted = f" {name!r}" if name else ""
+    raise ValueError(
+        f"it has {len(matches) or 'no'} columns{wanted} for {role}. Its columns are {listed}; "
+        f"{OPTIONS}"
+    )
+
+
+def _plain(name: str) -> str:
+    """A column's name without case and marks; RecBole's user_id:token is its user_id."""
+    return re.sub(r"[\s_.-]", "", name.split(":")[0]).lower()
+
+
+def _flat(read: list[Any]) -> list[Any]:
+    """Rows of a table whose items are lists: one for each item of a list."""
+    line = compute.list_parent_indices(read[1])
+    return [
+        compute.list_flatten(array) if pa.types.is_list(array.type) else array.take(line)
+        for array in read
+    ]
 
 
 def in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Stable sort by the columns `by`: for 32 million rows in 5 s, where pandas takes 30 s."""
-    import pyarrow as pa
-    from pyarrow import compute
-
     keys = pa.Table.from_pandas(table[by], preserve_index=False)
     order = compute.sort_indices(keys, [(column, "ascending") for column in by])
     return table.iloc[order.to_numpy()].reset_index(drop=True)
+
+
+def read_log(path: Path, layout: Layout | None = None) -> pd.DataFrame:
+    """The table of `read_table` by user and time, times as numbers, with warnings about doubts."""
+    table = in_order(read_table(path, layout), ["user", "timestamp"])
+    if table["timestamp"].dtype.kind == "M":
+        table["timestamp"] = columns.unix_seconds(table["timestamp"])  # sorted first: they round
+    mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
+    if mixed:
+        warnings.warn(
+            f"{path}: times span a factor of 1,000, so that seconds and milliseconds may be mixed; "
+            f"{mixed:,} of {len(table):,} are the smaller kind",
+            stacklevel=3,
+        )
+    if doubled:
+        warnings.warn(
+            f"{path}: {doubled:,} of {len(table):,} rows repeat user, item and time of another "
+            "one; they are kept",
+            stacklevel=3,
+        )
+    return table
 
 
 def brief(error: BaseException) -> str:

@@ -1,0 +1,226 @@
+"""What the columns of a log mean: each gets one reading for all its rows, or is refused.
+
+A column comes as a pyarrow array, whatever the file was, so that text and parquet obey one rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
+
+MISSING = pa.array(["NA", "N/A", "NaN", "nan", "NULL", "null", "None", r"\N", "-"])
+INTEGER_LIKE = r"^-?\d+(\.0)?$"
+FLOAT_LIKE = r"^-?(\d+\.0|\d(\.\d+)?[eE]\+?\d+)$"
+CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s?[aApP][mM])?"
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+DAYS = (
+    *(f"%d{mark}%m{mark}{year}" for mark in "./-" for year in ("%Y", "%y")),
+    *(f"%m{mark}%d{mark}{year}" for mark in "/-" for year in ("%Y", "%y")),
+    *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y", "%d-%b-%Y"),
+)
+DATES = (
+    *(day + clock for day, clock in product(DAYS, CLOCKS)),
+    *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z"),
+)
+SECONDS_1973 = 10**8  # smaller numbers count something, larger ones may be Unix times
+
+
+def ids(column: Any, role: str) -> Any:
+    """Ids as integers or text, without blanks around them, from a column of almost any type.
+
+    Floats become integers where they are exact, decimals where they are whole, else text. Bytes
+    become text, UUIDs their usual text. NA, null and the like are ids among text, and missing
+    among integers. Raises ValueError for anything else, naming the first row.
+    """
+    column = decoded(column)
+    kind = column.type
+    refuse(column.is_null(), column, f"the {role} is missing", "fill in or omit these rows")
+    if pa.types.is_integer(kind):
+        return column
+    if pa.types.is_floating(kind):
+        return _exact(column, column, role)
+    if pa.types.is_decimal(kind):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            return column.cast(pa.string())
+    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or "uuid" in str(kind):
+        return _from_bytes(column)
+    if not is_text(kind):
+        raise ValueError(f"the {role} has the type {kind}; ids are whole numbers or text")
+    return _text_ids(column, role)
+
+
+def decoded(column: Any) -> Any:
+    """The column without the dictionary in which parquet keeps repeated values."""
+    kind = column.type
+    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a type is one of pyarrow's kinds of text."""
+    return any(
+        check(kind)
+        for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _exact(floats: Any, given: Any, role: str) -> Any:
+    """Floats as integers; refused where a float may stand for several whole numbers."""
+    values = floats.to_numpy()
+    limit = 2 ** (np.finfo(values.dtype).nmant + 1)
+    whole = np.isfinite(values) & (values == np.round(values))
+    refuse(~whole, given, f"the {role} is not whole", "ids are whole numbers or text")
+    refuse(
+        np.abs(values) >= limit,
+        given,
+        f"the {role} is a {values.dtype}, which is exact only below {limit:,},",
+        "two ids may have become one; export them as integers or text",
+    )
+    return pa.array(values.astype(np.int64))
+
+
+def _from_bytes(column: Any) -> Any:
+    if isinstance(column.type, pa.BaseExtensionType):
+        storage = [chunk.storage for chunk in column.chunks]
+        return pa.array([str(UUID(bytes=value.as_py())) for part in storage for value in part])
+    try:
+        return column.cast(pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([value.as_py().hex() for value in column], pa.string())
+
+
+def _text_ids(column: Any, role: str) -> Any:
+    column = compute.ascii_trim_whitespace(column)
+    empty = compute.equal(compute.binary_length(column), 0)
+    refuse(empty, column, f"the {role} is missing", "fill in or omit these rows")
+    if matches_all(column, FLOAT_LIKE):
+        return _exact(column.cast(pa.float64()), column, role)
+    word = compute.is_in(column, value_set=MISSING.cast(column.type))
+    if compute.any(word).as_py():
+        others = column.filter(compute.invert(word))
+        if len(others) and matches_all(others, INTEGER_LIKE):
+            refuse(word, column, f"the {role} is missing", "the others are whole numbers")
+    return column
+
+
+def matches_all(column: Any, pattern: str) -> bool:
+    """Whether each text of a column matches; the first one is looked at alone, to be fast."""
+    return all(
+        compute.all(compute.match_substring_regex(part, pattern)).as_py()
+        for part in (column[:1], column)
+    )
+
+
+def times(column: Any) -> pd.Series:
+    """Times as numbers, or as moments in UTC, from numbers, dates or text.
+
+    Raises ValueError, naming the first row, where a time is missing, infinite or not of the kind
+    of the others, and where dates could be day first as well as month first.
+    """
+    column = decoded(column)
+    kind = column.type
+    if pa.types.is_integer(kind) and not column.null_count:
+        return column.to_pandas()
+    if pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("ms"))
+    if pa.types.is_timestamp(column.type):
+        found = pd.to_datetime(column.to_pandas(), utc=True)
+    elif pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        found = column.cast(pa.float64(), safe=False).to_pandas()
+    elif is_text(kind):
+        found = _text_times(compute.ascii_trim_whitespace(column.fill_null("")).to_pandas())
+    else:
+        raise ValueError(f"the timestamp has the type {kind}; times are numbers, dates or text")
+    bad = found.isna() | found.isin([np.inf, -np.inf])
+    problem = "the timestamp is missing, infinite or unparsable"
+    way_out = "give finite numbers or dates such as 2024-05-31 12:00"
+    if is_text(kind) and compute.any(compute.match_substring_regex(column, f"^{CLOCK}$")).as_py():
+        way_out = 'a time of day needs its date: join two columns by time_column="date+time"'
+    elif bad.any() and not bad.all():
+        good = int((~bad).to_numpy().argmax())
+        way_out += f". Row {good + 1} has {column[good].as_py()!r}"
+    refuse(bad, column, problem, way_out)
+    return found
+
+
+def _text_times(text: pd.Series) -> pd.Series:
+    """The reading that most of the rows have: numbers, ISO dates, or one of `DATES`."""
+    readings: list[Callable[[], pd.Series]] = [
+        lambda: pd.to_numeric(text, errors="coerce"),
+        lambda: _dates(text, "ISO8601"),
+    ]
+    for reading in readings:
+        found = reading()
+        if found.count() >= len(text) / 2:
+            return found
+    sample = text.iloc[:100]
+    formats = [form for form in DATES if _dates(sample, form).count() >= len(sample) / 2]
+    dates = sorted((_dates(text, form) for form in formats), key=pd.Series.count, reverse=True)
+    if not dates:
+        return found
+    for other in dates[1:]:
+        differs = (other != dates[0]) & other.notna()
+        if other.count() == len(text) and differs.any():
+            row = int(differs.to_numpy().argmax())
+            raise ValueError(
+                f"the timestamp may be day first or month first, as {text.iloc[row]!r} in row "
+                f"{row + 1}; write dates such as 2024-05-31"
+            )
+    return dates[0]
+
+
+def _dates(text: pd.Series, form: str) -> pd.Series:
+    text = text.where(text.str.contains(r"\d", regex=True))  # pandas knows "today" and "now"
+    return pd.to_datetime(text, errors="coerce", utc=True, format=form)
+
+
+def refuse(bad: Any, values: Any, problem: str, way_out: str) -> None:
+    """Raise ValueError with the number of bad rows and the first of them, if there is one."""
+    bad = np.asarray(bad)
+    if bad.any():
+        first = int(bad.argmax())
+        raise ValueError(
+            f"{problem} in {bad.sum():,} of {len(bad):,} rows, first in row {first + 1} (without "
+            f"the header), where it is {values[first].as_py()!r}; {way_out}"
+        )
+
+
+def unix_seconds(moments: pd.Series) -> pd.Series:
+    """Unix seconds of UTC moments: integers, or floats if some moment lies within a second."""
+    microseconds = moments.dt.as_unit("us").astype("int64")
+    whole = (microseconds % 10**6 == 0).all()
+    return microseconds // 10**6 if whole else microseconds / 1e6
+
+
+def mixed_units(times: pd.Series) -> int:
+    """Number of times that look like seconds in a column whose others look like milliseconds.
+
+    More generally: how many lie below a gap of a factor of 100 or more between Unix times.
+    """
+    low, high = float(times.min()), float(times.max())
+    if low < SECONDS_1973 or high < 100 * low:
+        return 0
+    return int((times < np.sqrt(low * high)).sum())
+
+
+def duplicates(table: pd.DataFrame) -> int:
+    """Number of rows that repeat user, item and timestamp of one before, in an ordered table."""
+    same = np.ones(len(table), dtype=bool)
+    for name in ("user", "timestamp"):
+        values = table[name].array
+        same[1:] &= np.asarray(values[1:] == values[:-1], dtype=bool)
+    same[:1] = False
+    tied = same.copy()
+    tied[:-1] |= same[1:]
+    items, known = pd.factorize(table["item"].array[tied])
+    # A number for each pair of a moment and an item, so that equal pairs meet when sorted.
+    keys = np.sort((~same)[tied].cumsum() * len(known) + items)
+    return int((keys[1:] == keys[:-1]).sum())
