@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cprec_lib.checks import whole_number
+
 Split = Literal["leave_one_out", "by_user"]
 SPLITS: tuple[Split, ...] = ("leave_one_out", "by_user")
 
@@ -86,6 +88,14 @@ class SequenceData:
         """Number of items N in the catalogue."""
         return self.catalogue.n_items
 
+    def check_trainable(self) -> None:
+        """Raise ValueError if no training history has the two items of a transition."""
+        if not len(self.train):
+            raise ValueError(
+                "nothing to train on: leave-one-out holds out 2 interactions of each user and "
+                "needs a user with 4, or split by user (split='by_user', --split by_user)"
+            )
+
     @classmethod
     def from_interactions(
         cls,
@@ -103,6 +113,7 @@ class SequenceData:
         positions that the model sees. Users with under 3 interactions (2 for "by_user") are
         dropped with a warning. Raises ValueError for a table that cannot be used.
         """
+        max_len = whole_number("max_len", max_len)
         if max_len < 1:
             raise ValueError(f"max_len {max_len} is below 1; a window needs at least one position")
         if split not in SPLITS:

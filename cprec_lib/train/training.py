@@ -66,6 +66,7 @@ def fit(
     """
     config, processes = config or TrainConfig(), Processes()
     _check_catalogue(model, data)
+    data.check_trainable()
     _check_precision(config, processes)
     model.to(processes.device(next(model.parameters()).device))
     path = None if folder is None else named_path(folder) / CHECKPOINT

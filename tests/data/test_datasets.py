@@ -20,13 +20,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cprec_lib.data import datasets
+from cprec_lib.data import datasets, formats
 from cprec_lib.data.datasets import (
     data_folder,
     find_item,
     is_present,
     load_interactions,
     load_titles,
+    title_of,
 )
 
 COLUMNS = ["user", "item", "timestamp"]
@@ -53,6 +54,12 @@ MEMBERS = {
         "movies.csv": CSV_TITLES,
     },
 }
+# Items 1 and 2 share a second in another order than that of ids; item 9 has too few ratings.
+ML_1M = [(user, item, 4, 50) for user in (7, 3, 4, 5, 6) for item in (2, 1)]
+ML_1M += [(3, 9, 5, 10), (3, 4, 1, 40), *((user, 4, 1, 60) for user in (4, 5, 6, 7))]
+MEMBERS["ml-1m"]["ratings.dat"] = "".join("::".join(map(str, row)) + "\n" for row in ML_1M)
+SORTED_1M = [(3, 4, 0), (3, 2, 1), (3, 1, 2)]
+SORTED_1M += [(u, i, n) for u in (4, 5, 6, 7) for n, i in enumerate((2, 1, 4))]
 MEMBERS["ml-25m"] = MEMBERS["ml-32m"] = MEMBERS["ml-20m"]
 RECBOLE = {
     "ml-100k.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
@@ -205,11 +212,11 @@ def rows(table: pd.DataFrame) -> list[tuple[object, ...]]:
 
 def test_ratings_of_one_second_are_in_no_order_of_ids(tmp_path: Path) -> None:
     table = pd.DataFrame({"user": 1, "item": range(200), "rating": 5, "timestamp": 7})
-    forward, backward = tmp_path / "forward", tmp_path / "backward"
+    forward, backward = tmp_path / "forward.inter", tmp_path / "backward.inter"
     table.to_csv(forward, sep="\t", index=False)
     table[::-1].to_csv(backward, sep="\t", index=False)
-    items = datasets._read_recbole_ratings(forward)["item"]
-    assert items.tolist() == datasets._read_recbole_ratings(backward)["item"].tolist()
+    items = formats.read_recbole(forward)["item"]
+    assert items.tolist() == formats.read_recbole(backward)["item"].tolist()
     assert sorted(items) == list(range(200))
     assert abs(np.corrcoef(items, np.arange(200))[0, 1]) < 0.2
 
@@ -222,8 +229,8 @@ def test_movielens_archives(
     table = load_interactions(name, tmp_path)
     assert list(table.columns) == COLUMNS
     assert [str(kind) for kind in table.dtypes] == ["int32", "int32", "int64"]
-    assert rows(table) == SORTED
-    assert table.index.equals(pd.RangeIndex(5))
+    assert rows(table) == (SORTED_1M if name == "ml-1m" else SORTED)
+    assert table.index.equals(pd.RangeIndex(len(table)))
     titles = load_titles(name, tmp_path)
     assert (titles.index.name, titles.name) == ("item", "title")
     assert titles.to_dict() == TITLES
@@ -310,7 +317,7 @@ def workbook(table: list[tuple[object, ...]]) -> bytes:
 @pytest.fixture
 def retail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> Path:
     (tmp_path / "online-retail.zip").write_bytes(zipped({"Online Retail.xlsx": workbook(RETAIL)}))
-    monkeypatch.setattr(datasets, "RETAIL_COUNTS", (4, 2, 2))
+    monkeypatch.setattr(formats, "RETAIL_COUNTS", (4, 2, 2))
     return tmp_path
 
 
@@ -334,7 +341,7 @@ def test_online_retail_with_other_counts_is_refused(
     retail: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("python_calamine")
-    monkeypatch.setattr(datasets, "RETAIL_COUNTS", (5, 2, 2))
+    monkeypatch.setattr(formats, "RETAIL_COUNTS", (5, 2, 2))
     with pytest.raises(ValueError, match=r"has \(4, 2, 2\) rows, users and items instead of \(5,"):
         load_interactions("online-retail", retail)
 
@@ -351,7 +358,78 @@ def test_online_retail_names_the_package_that_reads_it_before_the_download(
             load("online-retail", retail)
 
 
+@pytest.mark.parametrize("damage", ["half", "no sheet", "no workbook"])
+def test_a_damaged_online_retail_is_a_sentence(damage: str, retail: Path) -> None:
+    pytest.importorskip("python_calamine")
+    path = retail / "online-retail.zip"
+    content = path.read_bytes()
+    middle = len(content) // 3
+    path.write_bytes(
+        {
+            "half": content[:middle] + bytes(200) + content[middle + 200 :],
+            "no sheet": zipped({"another.txt": b""}),
+            "no workbook": zipped({"Online Retail.xlsx": b"no workbook"}),
+        }[damage]
+    )
+    for load in (load_interactions, load_titles):
+        with pytest.raises(ValueError, match=r"online-retail\.zip is damaged or another edition"):
+            load("online-retail", retail)
+
+
+def test_amazon_beauty_is_pairs_in_order_of_time(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content = b"1 9\n1 7\n3 9\n2 8\n1 9\n"
+    expect(monkeypatch, "amazon-beauty", 0, [server.content], address_of(server))
+    expected = [(1, 9, 0), (1, 7, 1), (1, 9, 2), (2, 8, 0), (3, 9, 0)]
+    assert rows(load_interactions("amazon-beauty", tmp_path)) == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["beauty.txt"]
+    assert load_titles("amazon-beauty", tmp_path).empty
+
+
+def test_globo_says_where_to_get_it_and_reads_its_clicks(tmp_path: Path, no_network: None) -> None:
+    assert not is_present("globo", tmp_path)
+    with pytest.raises(OSError, match=r"globo cannot be fetched by a command.*Kaggle") as caught:
+        load_interactions("globo", tmp_path)
+    assert str(tmp_path / "globo") in str(caught.value)
+    (tmp_path / "globo").mkdir()
+    header = "user_id,session_id,session_start,session_size,click_article_id,click_timestamp,x\n"
+    for hour, row in enumerate(("0,1,5,2,119,1506826828020,4", "0,1,5,2,96,1506826800026,4")):
+        (tmp_path / "globo" / f"clicks_hour_00{hour}.csv").write_text(header + row + "\n")
+    assert is_present("globo", tmp_path)
+    expected = [(0, 96, 1506826800026), (0, 119, 1506826828020)]
+    assert rows(load_interactions("globo", tmp_path)) == expected
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "amazon-beauty", "globo"])
+def test_a_prepared_table_is_the_data_set(name: str, tmp_path: Path, no_network: None) -> None:
+    table = pd.DataFrame({"user": [2, 1, 1], "item": [5, 6, 6], "timestamp": [0, 1, 1]})
+    table.to_parquet(tmp_path / f"{name}.parquet")
+    assert is_present(name, tmp_path)
+    assert rows(load_interactions(name, tmp_path)) == [(1, 6, 1), (1, 6, 1), (2, 5, 0)]
+    assert load_titles(name, tmp_path).empty
+    (tmp_path / f"{name}.titles.csv").write_text('item,title,genres\n5,"Heat, The ",x\n6,,y\n')
+    assert load_titles(name, tmp_path).to_dict() == {5: "Heat, The"}
+
+
+def test_titles_for_figures() -> None:
+    assert title_of("ml-1m") == "MovieLens-1M"
+    assert title_of("logs/mine.csv") == "logs/mine.csv"
+    assert all(dataset.name == name for name, dataset in datasets.DATASETS.items())
+    assert len({title_of(name) for name in datasets.DATASETS}) == len(datasets.DATASETS)
+
+
 # ---- Fetching ----
+
+
+def test_a_download_longer_than_registered_is_broken_off(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content = bytes(20 * 2**20)
+    expect(monkeypatch, "ml-1m", 0, [server.content], address_of(server))
+    with pytest.raises(OSError, match="the answer is longer than the 6 MB that are expected"):
+        load_interactions("ml-1m", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_download_then_no_network(
@@ -365,7 +443,7 @@ def test_download_then_no_network(
     expect(monkeypatch, "ml-1m", 0, [server.content], address_of(server))
     folder = tmp_path / "new" / "data"
     assert not is_present("ml-1m", folder)
-    assert rows(load_interactions("ml-1m", folder)) == SORTED
+    assert rows(load_interactions("ml-1m", folder)) == SORTED_1M
     first = capfd.readouterr()
     assert first.out.count("Licence: ") == first.out.count("doi 10.1145/2827872") == 1
     assert first.err == ""
@@ -375,7 +453,7 @@ def test_download_then_no_network(
         assert (folder / "ml-1m.zip").stat().st_mode & 0o777 == 0o644
 
     request.getfixturevalue("no_network")
-    assert rows(load_interactions("ml-1m", folder)) == SORTED
+    assert rows(load_interactions("ml-1m", folder)) == SORTED_1M
     assert load_titles("ml-1m", folder).to_dict() == TITLES
     assert capfd.readouterr() == ("", "")
     assert server.requests == 1
@@ -559,7 +637,7 @@ def test_unknown_name_lists_the_registry() -> None:
     assert all(name in str(caught.value) for name in datasets.DATASETS)
     with pytest.raises(ValueError, match=r"titles come only with these"):
         load_titles("log.csv")
-    with pytest.raises(ValueError, match="ml-32m, online-retail"):
+    with pytest.raises(ValueError, match="globo, online-retail"):
         is_present("ml-10m")
 
 

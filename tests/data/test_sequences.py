@@ -219,6 +219,9 @@ def test_users_with_one_training_item_train_nothing_but_are_tested():
     assert data.train.shape == (0, 5)
     assert data.valid.targets.tolist() == [3, 3]
     assert data.valid.contexts.tolist() == [[0, 0, 0, 1], [0, 0, 0, 2]]
+    with pytest.raises(ValueError, match="needs a user with 4, or split by user"):
+        data.check_trainable()
+    SequenceData.from_interactions(frame([1, 2, 3], [3, 2, 1, 4])).check_trainable()
 
 
 def test_ids_and_windows_are_64_bit_integers(data):
@@ -344,6 +347,7 @@ def test_times_that_may_not_sort_by_time_are_refused(times):
     [
         ({"max_len": 0}, "max_len 0 is below 1"),
         ({"max_len": -5}, "max_len -5 is below 1"),
+        ({"max_len": 2.5}, "max_len 2.5 is no whole number"),
         ({"split": "random"}, "unknown split 'random'; choose one of leave_one_out, by_user"),
         ({"split": None}, "unknown split None"),
     ],
