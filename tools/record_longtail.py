@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cprec_lib import load_interactions
-from cprec_lib.data.popularity import fit_zipf, gini, log_spaced_ranks, sorted_counts, top_share
+from cprec_lib.course.popularity import fit_zipf, gini, log_spaced_ranks, sorted_counts, top_share
 from cprec_lib.files import make_folder, write_text
 
 ROOT = Path(__file__).resolve().parent.parent

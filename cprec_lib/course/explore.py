@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 
 from cprec_lib.course.figures import pictures
 from cprec_lib.course.figures.plots import show
+from cprec_lib.course.popularity import block_table
 from cprec_lib.data.datasets import find_item
-from cprec_lib.data.popularity import block_table
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.records import Result, values
 from cprec_lib.model.config import ModelConfig

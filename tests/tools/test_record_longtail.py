@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cprec_lib.data.popularity import fit_zipf, gini
+from cprec_lib.course.popularity import fit_zipf, gini
 from tools import record_longtail
 from tools.record_longtail import DESCRIPTIONS, POINTS, main, parse_source, record, summarise
 

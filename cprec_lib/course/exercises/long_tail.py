@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cprec_lib.course.exercises.problem import Problem, Slip
-from cprec_lib.data.popularity import block_table
+from cprec_lib.course.popularity import block_table
 from cprec_lib.model.partition import BlockPartition
 
 Events = list[tuple[str, str, int]]

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from cprec_lib.data.popularity import ZipfFit
+from cprec_lib.course.popularity import ZipfFit
 from cprec_lib.model.cost import Ledger
 from cprec_lib.model.partition import BlockPartition
 from cprec_lib.train.checkpoints import History

@@ -23,7 +23,7 @@ from cprec_lib import (
     nextitnet,
 )
 from cprec_lib.course.figures import plots
-from cprec_lib.data.popularity import ZipfFit, fit_zipf, lorenz_curve
+from cprec_lib.course.popularity import ZipfFit, fit_zipf, lorenz_curve
 from cprec_lib.model.sharing import sharing_table
 from cprec_lib.train.evaluation import Interval
 from cprec_lib.train.training import Epoch, History

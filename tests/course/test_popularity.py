@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cprec_lib import BlockPartition, count_parameters, cprec
-from cprec_lib.data.popularity import (
+from cprec_lib.course.popularity import (
     block_table,
     fit_zipf,
     gini,
