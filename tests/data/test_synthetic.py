@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cprec_lib import SequenceData, evaluate, load_interactions
-from cprec_lib.course.exercises.convolution import best_ndcg
+from cprec_lib.course.exercises.honest_evaluation import best_ndcg
 from cprec_lib.data.synthetic import Synthetic
 from cprec_lib.evidence.experiments import short_name
 

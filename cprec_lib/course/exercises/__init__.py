@@ -7,21 +7,21 @@ from importlib import import_module
 
 from cprec_lib.course.exercises.problem import Outcome, Problem, Slip
 
-NOTEBOOKS = {
-    "00_start_here": "start",
-    "01_long_tail": "long_tail",
-    "02_block_decomposition": "decomposition",
-    "03_dilated_cnn": "convolution",
-    "04_sharing_schemes": "sharing",
-    "05_cprec": "compression",
-    "06_full_training": "scale",
-}
-"""Notebook to the module of its problems."""
+NOTEBOOKS = (
+    "00_start_here",
+    "01_long_tail",
+    "02_block_decomposition",
+    "03_dilated_cnn",
+    "04_sharing_schemes",
+    "05_cprec",
+    "06_full_training",
+)
+"""The notebooks that have exercises; a module is named after its notebook, without the number."""
 
 __all__ = ["NOTEBOOKS", "Outcome", "Problem", "Slip", "problems"]
 
 
 def problems(notebook: str) -> dict[str, Problem]:
     """The problems of a notebook, such as "01_long_tail", by name and in the notebook's order."""
-    module = import_module(f"{__name__}.{NOTEBOOKS[notebook]}")
+    module = import_module(f"{__name__}.{notebook.partition('_')[2]}")
     return {name: value for name, value in vars(module).items() if isinstance(value, Problem)}

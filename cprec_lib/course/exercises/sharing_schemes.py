@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: who shares weights, what it saves, and how to do it properly."""
+"""Exercises of notebook 05: who shares weights, what it saves, and how to do it properly."""
 
 from __future__ import annotations
 
@@ -562,5 +562,5 @@ budget = Problem(
         "block 32, one of the third 8. Lower the first cutoff, then the second, until it fits.",
     ),
     why="Many cutoffs do it. The price of a smaller head is that more items get narrow vectors; "
-    "whether accuracy pays for that is a question for an experiment, as in notebook 05.",
+    "whether accuracy pays for that is a question for an experiment, as in notebook 06.",
 )

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: several processes, memory, and a softmax over several machines."""
+"""Exercises of notebook 07: several processes, memory, and a softmax over several machines."""
 
 from __future__ import annotations
 

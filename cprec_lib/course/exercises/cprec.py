@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: cutoffs for a budget, and fair comparisons."""
+"""Exercises of notebook 06: cutoffs for a budget, and fair comparisons."""
 
 from __future__ import annotations
 

@@ -1,0 +1,398 @@
+"""Exercises of notebook 03: causal convolution, receptive field, residual block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.model.middle import CausalConvolution
+
+# Causal padding
+
+
+def keep_the_past(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Causal output [B, L, d] of a convolution that pads both sides with (k - 1) dilation."""
+    outputs: Tensor = conv(x.transpose(1, 2))
+    return outputs[:, :, : x.shape[1]].transpose(1, 2)
+
+
+def _convolve(answer: Any, x: Tensor, taps: Tensor, dilation: int) -> Any:
+    width, _, kernel_size = taps.shape
+    padding = (kernel_size - 1) * dilation
+    with torch.random.fork_rng(devices=[]):
+        conv = nn.Conv1d(width, width, kernel_size, 1, padding, dilation, bias=False)
+    conv.load_state_dict({"weight": taps})
+    with torch.no_grad():
+        return answer(x, conv)
+
+
+def _both_sides(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    outputs: Tensor = conv(x.transpose(1, 2))
+    return outputs.transpose(1, 2)
+
+
+def _reach(conv: nn.Conv1d) -> int:
+    return conv.dilation[0] * (conv.kernel_size[0] - 1)
+
+
+causal_padding = Problem(
+    title="Keep only the past",
+    task="Make the output of a convolution that pads both sides causal.",
+    minutes=6,
+    difficulty="easy",
+    purpose="For making any framework's convolution causal, and for knowing where each of its "
+    "outputs stands in time.",
+    answer=keep_the_past,
+    use=_convolve,
+    cases=(
+        (torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[[100.0, 10.0, 1.0]]]), 1),
+        (torch.arange(1.0, 11.0).reshape(1, 5, 2), torch.eye(2).reshape(2, 2, 1), 1),
+        (
+            torch.arange(20.0).reshape(2, 5, 2).sin(),
+            torch.arange(12.0).reshape(2, 2, 3).cos(),
+            2,
+        ),
+    ),
+    slips=(
+        Slip(
+            _both_sides,
+            "The output is longer than the input: every position that touches the padding is still "
+            "there. Which of them may predict, and which have the sequence behind them?",
+        ),
+        Slip(
+            lambda x, conv: _both_sides(x, conv)[:, -x.shape[1] :],
+            "These are the last outputs, and each of them reads items that come after its own. "
+            "Work out by hand which items the convolution's first output reads, and which its "
+            "last.",
+        ),
+        Slip(
+            lambda x, conv: _both_sides(x, conv)[:, _reach(conv) // 2 :][:, : x.shape[1]],
+            "This is the middle of the output, as image models take it. Each position sees as far "
+            "ahead as back.",
+        ),
+        Slip(
+            lambda x, conv: _both_sides(x, conv)[:, : -_reach(conv)],
+            "`[:-n]` drops the last n, but nothing is left when n is 0, as with one tap. Count "
+            "from the other end.",
+        ),
+        Slip(
+            lambda x, conv: _both_sides(x, conv)[:, :-2],
+            "Two outputs are dropped, whatever the kernel and the dilation. How many must stay "
+            "does not depend on either.",
+        ),
+        Slip(
+            lambda x, conv: conv(x.transpose(1, 2))[:, :, : x.shape[1]].reshape(x.shape),
+            "`reshape` keeps the order of the numbers in memory, so time and width are mixed up. "
+            "To exchange two dimensions takes another method.",
+        ),
+        Slip(
+            lambda x, conv: _both_sides(x, conv)[
+                :, : x.shape[1] + _reach(conv) - conv.kernel_size[0] + 1
+            ],
+            "The number of outputs to drop depends on the dilation too: each gap between two taps "
+            "adds to it.",
+        ),
+        Slip(
+            lambda x, conv: _both_sides(F.pad(x, (0, 0, _reach(conv), 0)), conv)[:, : x.shape[1]],
+            "Zeros were added on the left, and the convolution adds its own on top. So every "
+            "output comes too late.",
+        ),
+    ),
+    hints=(
+        "`nn.Conv1d` wants [B, d, L]. Exchange the last two dimensions before it and after it.",
+        "Output 0 of the convolution has its newest tap on item 0 and all others on padding. So "
+        "output t has its newest tap on item t. Which outputs belong to the items 0 to L - 1?",
+        "The first L outputs are the right ones, for any kernel size and any dilation.",
+    ),
+    why="Padding on both sides and then cutting the end is the same as padding on the left. Which "
+    "end is cut decides whether the model sees the past or the future; the shape is right either "
+    "way.",
+)
+
+# Receptive field
+
+
+def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
+    """How many steps back the items lie that reach the newest output, in rising order."""
+    seen = {0}
+    for dilation in dilations:
+        for gap in (dilation, 2 * dilation):
+            seen = {back + tap * gap for back in seen for tap in range(kernel_size)}
+    return sorted(seen)
+
+
+def _parallel(dilations: Sequence[int], kernel_size: int) -> list[int]:
+    gaps = [gap for dilation in dilations for gap in (dilation, 2 * dilation)]
+    return sorted({tap * gap for gap in gaps for tap in range(kernel_size)})
+
+
+def _with_repeats(dilations: Sequence[int], kernel_size: int) -> list[int]:
+    seen = [0]
+    for dilation in dilations:
+        for gap in (dilation, 2 * dilation):
+            seen = [back + tap * gap for back in seen for tap in range(kernel_size)]
+    return sorted(seen)
+
+
+def _single(dilations: Sequence[int], kernel_size: int) -> list[int]:
+    seen = {0}
+    for gap in dilations:
+        seen = {back + tap * gap for back in seen for tap in range(kernel_size)}
+    return sorted(seen)
+
+
+items_seen = Problem(
+    title="Which items does it see?",
+    task="List the items that reach a stack's newest output.",
+    minutes=8,
+    difficulty="medium",
+    purpose="For choosing dilations that leave no hole in the history.",
+    answer=steps_back,
+    cases=(((4,), 2), ((1,), 3), ((2, 3), 2), ((4, 4), 3), ((1, 4), 1)),
+    slips=(
+        Slip(
+            lambda dilations, k: [*range(1 + 3 * (k - 1) * sum(dilations))],
+            "This is every item up to the end of the receptive field. With dilation the taps have "
+            "gaps between them: are all of these items really read?",
+        ),
+        Slip(
+            _parallel,
+            "These are the items that each layer would see if it stood directly on the items. A "
+            "layer of a stack reads outputs of the layer below, and each of those looks back too.",
+        ),
+        Slip(
+            _single,
+            "A residual block holds two convolutions. What is the dilation of the second?",
+        ),
+        Slip(
+            lambda dilations, k: _single([d for d in dilations for _ in (1, 2)], k),
+            "Both convolutions of a block got the same dilation here. The block's second one has "
+            "another; look at the block's formula.",
+        ),
+        Slip(
+            lambda dilations, k: steps_back(dilations, k + 1),
+            "The reach is one tap too long in each layer. A kernel of k taps has one of them on "
+            "the current position.",
+        ),
+        Slip(
+            _with_repeats,
+            "Some items are listed more than once. Two ways through the stack can lead to the same "
+            "item.",
+        ),
+        Slip(
+            lambda dilations, k: steps_back(dilations, k)[1:],
+            "The newest item is missing. The last tap of every layer lies on the position itself.",
+        ),
+    ),
+    hints=(
+        "Start at the newest output, 0 steps back, and go down layer by layer. Which positions of "
+        "the layer below does one position read?",
+        "Keep a set of positions, at first {0}. For each convolution replace it by every position "
+        "of the set plus every tap's distance: 0, l, 2 l, ... for dilation l.",
+        "Two loops: over the blocks, and inside over the gaps `(l, 2 * l)`. The new set comes from "
+        "a comprehension over the old set and `range(kernel_size)`.",
+    ),
+    why="The formula of the receptive field tells how far the stack reaches. It tells how many "
+    "items are seen only if no holes are left. With three taps, blocks of dilations 1 and 4 leave "
+    "none; two blocks of dilation 4 reach back 48 steps and see only every fourth item.",
+)
+
+# Residual block
+
+
+class ReZeroBlock(nn.Module):
+    """x + alpha ReLU(LN2(Conv_2l(ReLU(LN1(Conv_l(x)))))), where alpha is learned."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = CausalConvolution(width, 3), CausalConvolution(width, 3)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.alpha = nn.Parameter(torch.zeros(1))
+        self.dilation = dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
+        inner = F.relu(self.norm2(self.conv2(inner, 2 * self.dilation)))
+        return x + self.alpha * inner
+
+
+class _Buffer(ReZeroBlock):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__(width, dilation)
+        del self.alpha
+        self.alpha = torch.zeros(1)  # type: ignore[assignment]
+
+
+class _StartsAtOne(ReZeroBlock):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__(width, dilation)
+        nn.init.ones_(self.alpha)
+
+
+class _ScalesInput(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        alpha = self.alpha.detach().clone()
+        nn.init.ones_(self.alpha)
+        inner = super().forward(x) - x
+        self.alpha.data.copy_(alpha)
+        return alpha * x + inner
+
+
+class _ReluAfterSum(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x))
+
+
+class _NoSum(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) - x
+
+
+class _OneNorm(ReZeroBlock):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__(width, dilation)
+        self.norm2 = self.norm1
+
+
+class _OneDilation(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
+        return x + self.alpha * F.relu(self.norm2(self.conv2(inner, self.dilation)))
+
+
+class _NormFirst(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.conv1(F.relu(self.norm1(x)), self.dilation)
+        outer: Tensor = self.conv2(F.relu(self.norm2(inner)), 2 * self.dilation)
+        return x + self.alpha * outer
+
+
+class _AlphaInside(ReZeroBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
+        return x + F.relu(self.alpha * self.norm2(self.conv2(inner, 2 * self.dilation)))
+
+
+class _OneAlphaEach(ReZeroBlock):
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__(width, dilation)
+        self.alpha = nn.Parameter(torch.zeros(width))
+
+
+def _run_block(
+    block_class: Any, x: Tensor, dilation: int, alpha: float | None, kernels: str
+) -> dict[str, Any] | None:
+    """Build a block, give it known weights unless `alpha` is None, and run it on x [B, L, d]."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        block = block_class(x.shape[-1], dilation)
+        if block(x) is None:
+            return None
+        if alpha is not None:
+            _set_weights(block, alpha, kernels)
+        names = ("conv1", "norm1", "conv2", "norm2", "alpha")
+        trained = {name.split(".")[0] for name, _ in block.named_parameters(remove_duplicate=False)}
+        return {
+            "the output": block(x),
+            "what is trained": [name for name in names if name in trained],
+            "the number of parameters": sum(p.numel() for p in block.parameters()),
+        }
+
+
+def _set_weights(block: Any, alpha: float, kernels: str) -> None:
+    for conv in (block.conv1, block.conv2):
+        conv.weight.zero_()
+        tap = 0 if "oldest" in kernels else -1
+        conv.weight[:, :, tap] = torch.eye(conv.bias.numel())
+        if kernels == "random":
+            conv.weight.normal_()
+            conv.bias.normal_()
+    for norm in (block.norm1, block.norm2) if kernels == "random" else ():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    if isinstance(block.alpha, Tensor):
+        block.alpha.fill_(alpha)
+    else:
+        block.alpha = alpha
+
+
+rezero_block = Problem(
+    title="A block that starts as nothing",
+    task="Write a residual block whose addition is scaled by a learned number that starts at 0.",
+    minutes=12,
+    difficulty="medium",
+    purpose="For stacking many blocks: each begins as a plain wire and learns how much to add.",
+    answer=ReZeroBlock,
+    use=_run_block,
+    cases=(
+        (torch.tensor([[[-1.0, 3.0]]]), 1, 0.5, "each copies its newest item"),
+        (torch.tensor([[[-1.0, 3.0]]]), 1, None, "as built"),
+        (F.pad(torch.tensor([[[-1.0, 3.0]]]), (0, 0, 0, 6)), 1, 0.5, "each copies its oldest item"),
+        (torch.linspace(-2, 3, 36).reshape(1, 9, 4).sin(), 2, -0.7, "random"),
+    ),
+    slips=(
+        Slip(
+            _Buffer,
+            "`alpha` is not among the block's parameters, so no optimizer will ever move it from "
+            "0. What turns a tensor into something that a module trains?",
+        ),
+        Slip(
+            _StartsAtOne,
+            "`alpha` starts at 1, so the new block is NextItNet's block and already changes its "
+            "input. At the start nothing should be added.",
+        ),
+        Slip(
+            _ScalesInput,
+            "`alpha` scales the input here. At 0 the block would forget its input, and the road "
+            "around the convolutions would be closed.",
+        ),
+        Slip(
+            _ReluAfterSum,
+            "The last ReLU stands after the sum here: it cuts off what was negative in the input. "
+            "Read the formula from the inside out.",
+        ),
+        Slip(
+            _NoSum,
+            "The sum is missing: the block returns only what should be added to its input.",
+        ),
+        Slip(
+            _OneNorm,
+            "One LayerNorm serves both places. Each of the two has a scale and a shift of its own.",
+        ),
+        Slip(
+            _OneDilation,
+            "Both convolutions run with the same dilation. What does the formula say under the "
+            "second one?",
+        ),
+        Slip(
+            _NormFirst,
+            "Norm and ReLU stand before the convolutions here. In the formula the convolution is "
+            "innermost, so it comes first.",
+        ),
+        Slip(
+            _AlphaInside,
+            "`alpha` stands inside the last ReLU here. When `alpha` is negative, that lets other "
+            "numbers through: the ReLU comes first, then the factor.",
+        ),
+        Slip(
+            _OneAlphaEach,
+            "`alpha` is one number for the whole block, not one for each component.",
+        ),
+    ),
+    hints=(
+        "Start from the notebook's `residual_block`. The five attributes are made in `__init__`, "
+        "the formula is computed in `forward`. `CausalConvolution` gets its dilation at each call.",
+        "`nn.Parameter(tensor)` as an attribute makes a number that is trained. `nn.LayerNorm` "
+        "brings its own scale and shift.",
+        "`forward` has three lines: convolution, norm, ReLU with dilation l; the same again with "
+        "the other two and 2 l; then the sum, where `alpha` multiplies what is added.",
+    ),
+    why="With alpha at 0 the block is a plain wire: a stack of any depth begins as the identity. "
+    "The gradient of alpha itself is not zero, so the first step opens the block. Bachlechner and "
+    "others proposed it as ReZero (UAI 2021).",
+)
