@@ -1,34 +1,162 @@
-"""Run a learner's code for a limited time, and undo what it does to the notebook's settings."""
+"""Run a learner's code with limits on time and memory, and leave the notebook as it was.
+
+On Linux the code runs in a copy of the notebook's process (`fork`). The copy has the very objects
+of the notebook, is there within milliseconds, and can be killed whatever it does. Elsewhere the
+code runs in a thread: Windows cannot fork, and on macOS a copy may not use the system's libraries.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
+import gc
+import io
+import os
 import random
+import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Lock, Thread
+from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 Value = TypeVar("Value")
+MEMORY = 2**30
+"""Bytes that the code may use beside what the notebook has."""
 
 
 class TookTooLong(Exception):
     """The time was spent before the call ended."""
 
 
+class Died(Exception):
+    """The process in which the call ran ended before the call did."""
+
+
 class _Stop(BaseException):
     """Ends the call from outside; not an Exception, so that `except Exception` lets it through."""
 
 
-def within(seconds: float, call: Callable[[], Value]) -> Value:
+def limited(seconds: float, call: Callable[[], Value]) -> Value:
+    """The value of `call()`, which has to be picklable; what it prints is printed.
+
+    Raises TookTooLong if it has not ended after so many seconds, Died if its process has ended, and
+    RuntimeError if the call raises. In a thread, one that hangs inside a C function is left behind,
+    and one that ends its process ends the notebook's.
+    """
+    if not _forks():
+        with undisturbed():
+            return within(seconds, call)
+    reader, writer = Pipe(duplex=False)
+    child = get_context("fork").Process(
+        target=_run_in_copy, args=(call, writer, random.getstate(), int(seconds) + 1), daemon=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are not copied
+        child.start()
+    writer.close()  # so that the end of the child ends the pipe
+    try:
+        value: Value = _received(reader, child, seconds)
+        return value
+    finally:
+        child.kill()
+        child.join()
+        reader.close()
+
+
+def _forks() -> bool:
+    """Whether code may run in a copy. torch's autograd, where it knows of a GPU, refuses to."""
+    return sys.platform == "linux" and torch.cuda.device_count() == 0
+
+
+def _received(reader: Connection, child: BaseProcess, seconds: float) -> Any:
+    """What the copy sends at its end; what it prints is printed meanwhile."""
+    end = monotonic() + seconds
+    try:
+        while (left := end - monotonic()) > 0 and reader.poll(left):
+            kind, value = reader.recv()
+            if kind == "value":
+                return value
+            if kind == "error":
+                raise RuntimeError(value)
+            getattr(sys, kind).write(value)
+    except (EOFError, ConnectionError):
+        child.join(1)
+        code = child.exitcode or 0
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise Died(how) from None
+    raise TookTooLong
+
+
+class _Printer(io.TextIOBase):
+    """Sends what is printed to the notebook's process."""
+
+    def __init__(self, send: Callable[[Any], None], kind: str) -> None:
+        self._send, self._kind = send, kind
+
+    def write(self, text: str) -> int:
+        self._send((self._kind, str(text)))
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+def _run_in_copy(call: Callable[[], Any], writer: Connection, state: Any, seconds: int) -> None:
+    """Run the call in the forked process and send its value. Never returns."""
+    lock = Lock()
+
+    def send(message: Any) -> None:
+        with lock:
+            writer.send(message)
+
+    try:
+        sys.stdout, sys.stderr = _Printer(send, "stdout"), _Printer(send, "stderr")
+        random.setstate(state)  # a fork seeds it anew
+        _settle(seconds)
+        try:
+            send(("value", within(None, call)))
+        except Exception as error:
+            send(("error", str(error)))
+    finally:
+        os._exit(0)  # without what the notebook's process does at its end
+
+
+def _settle(seconds: int) -> None:
+    """Make a forked process fit to run the code, and limit it."""
+    import resource  # not on Windows
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the notebook's process is interrupted, and kills
+    faulthandler.disable()  # a crash is told in a sentence
+    gc.freeze()  # what the notebook's process has is not this one's to close
+    torch.set_num_threads(1)  # OpenMP's threads are not copied; waiting for them would hang
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = {
+        resource.RLIMIT_AS: pages * resource.getpagesize() + MEMORY,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, limit in limits.items():
+        soft, hard = resource.getrlimit(kind)
+        lower = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
+        resource.setrlimit(kind, (min([limit, *lower]), hard))
+
+
+def within(seconds: float | None, call: Callable[[], Value]) -> Value:
     """The value of `call()`.
 
-    Raises TookTooLong if it has not ended after so many seconds, and whatever it raises; what would
-    end the program (`exit()`) becomes a RuntimeError. The call runs in a thread of its own, which
-    works on every system. One that hangs inside a C function is left behind.
+    Raises TookTooLong if it has not ended after so many seconds (None: no limit), and whatever it
+    raises; what would end the program (`exit()`) becomes a RuntimeError. The call runs in a thread
+    of its own, which works on every system. One that hangs inside a C function is left behind.
     """
     value: list[Value] = []
     error: list[BaseException] = []

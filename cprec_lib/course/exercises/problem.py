@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Any, Literal
 
-from cprec_lib.course.exercises.guard import TookTooLong, undisturbed, within
+from cprec_lib.course.exercises.guard import Died, TookTooLong, limited
 from cprec_lib.course.exercises.source import source
 from cprec_lib.course.exercises.values import cut, describe, difference
 
@@ -86,18 +86,23 @@ class Problem:
         Random numbers and torch's default settings are afterwards what they were.
         """
         try:
-            with undisturbed():
-                return within(SECONDS, lambda: self._judge(answer))
+            return limited(SECONDS, lambda: self._outcome(answer))
         except TookTooLong:
             return Outcome(
                 "cannot tell",
                 f"The answer and its check had not ended after {SECONDS:.0f} seconds. "
                 "Does a loop run for ever?",
             )
+        except Died as how:
+            return Outcome(
+                "cannot tell",
+                f"The answer ended the process that ran it ({how}). Does it call itself without "
+                "end, or leave with `os._exit`?",
+            )
         except KeyboardInterrupt:
             return Outcome("cannot tell", "The check was interrupted.")
         except Exception as error:
-            return Outcome("cannot tell", f"The check itself failed: {_said(error)}")
+            return _failed(error)
 
     def hint(self) -> Text:
         """The next hint; after the last one, the first again."""
@@ -113,6 +118,12 @@ class Problem:
     def answer_text(self) -> str:
         """The source of the solution, or its value."""
         return source(self.answer)
+
+    def _outcome(self, answer: Any) -> Outcome:
+        try:
+            return self._judge(answer)
+        except Exception as error:
+            return _failed(error)
 
     def _judge(self, answer: Any) -> Outcome:
         if answer is None or answer is ...:
@@ -131,7 +142,7 @@ class Problem:
             try:
                 results.append(self._run(answer, *deepcopy(case)))
             except (Exception, SystemExit) as error:
-                results.append(_Failure(error, _own_line(error)))
+                results.append(_Failure(error))
                 break
         return results
 
@@ -183,20 +194,28 @@ _UNTOUCHED = Outcome(
 
 
 class _Failure:
-    """An error that an answer raised."""
+    """An error that an answer raised, without the values that its traceback would keep alive."""
 
-    def __init__(self, error: BaseException, line: str):
-        self.error, self.line = error, line
+    def __init__(self, error: BaseException):
+        self.line = _own_line(error)
+        self.error = error.with_traceback(None)
+        error.__context__ = None
 
     def __str__(self) -> str:
         where = f" in the line\n\n    {self.line}\n\n" if self.line else ", "
         return f"The answer stopped{where}with {_said(self.error)}"
 
 
+def _failed(error: Exception) -> Outcome:
+    return Outcome("cannot tell", f"The check itself failed: {_said(error)}")
+
+
 def _said(error: BaseException) -> str:
     """The type and message of an error; that of a learner's own class may raise."""
     try:
         message = cut(str(error))
+        if isinstance(error, MemoryError) and not message:
+            message = "it needs more memory than there is"
     except Exception:
         message = "its message cannot be shown"
     return f"`{type(error).__name__}`: {message}"

@@ -1,6 +1,7 @@
 """Every exercise of the course: its solution, its stub and the wrong answers that it knows."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -34,9 +35,16 @@ def test_there_are_enough():
     assert all(count >= 3 for count in counts[1:])
 
 
+def seconds_of_cpu() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 @each
-def test_the_solution_is_correct(problem: Problem):
+def test_the_solution_is_correct_and_quickly_so(problem: Problem):
+    start = seconds_of_cpu()
     outcome = problem.check(problem.answer)
+    assert seconds_of_cpu() - start < 1
     assert (outcome.status, outcome.message) == ("correct", problem.why)
     assert problem.answer_text() in str(problem.solution())
 
