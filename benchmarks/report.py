@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.__main__ import RESULTS
-from cprec_lib.course.figures import plots
+from cprec_lib.course.figures.comparison import estimates
 from cprec_lib.evidence.records import comparisons, read_result
 from cprec_lib.train.evaluation import Interval
 
@@ -77,7 +77,7 @@ def _number(ratio: float) -> str:
 
 def picture(table: pd.DataFrame) -> Any:
     """One dot with its lowest and highest round a comparison, on a log scale."""
-    figure = plots.estimates(
+    figure = estimates(
         {
             f"{line.case}\n{line.rival}": Interval(line.faster, line.lowest, line.highest)
             for line in table.itertuples()

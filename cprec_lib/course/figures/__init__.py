@@ -1,1 +1,25 @@
-"""The figures of the course."""
+"""The figures of the course: `figures.show` displays what the other functions here draw.
+
+Each draws from plain arguments and returns a figure.
+"""
+
+import lazy_loader
+
+# Loaded when first asked for, as matplotlib and seaborn take their time.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        module: names.split()
+        for module, names in {
+            "comparison": "bootstrap estimates front grouped_bars learning_curves protocols "
+            "scaling tie_orders trade_off",
+            "convolution": "impulse_responses influence reach sharing_panels signal_by_depth "
+            "wiring",
+            "cost": "compression_bars growth middle_share parameter_bars sandwich",
+            "decomposition": "block_areas by_block decomposed_table item_plane probability_tree "
+            "search_by_blocks token_bounds",
+            "popularity": "cut_curves id_grid lorenz_curves rank_frequency share_bars tails",
+            "style": "show",
+        }.items()
+    },
+)

@@ -1,11 +1,11 @@
-"""The pictures of notebook 02 show what they are given."""
+"""Blocks: the figures show what they are given."""
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
 from cprec_lib import BlockPartition
-from cprec_lib.course.figures import plots
+from cprec_lib.course.figures import decomposition
 from cprec_lib.train.evaluation import Interval
 
 PARTITION = BlockPartition(6, (2, 4), (8, 4, 1))
@@ -21,9 +21,20 @@ def texts(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
+def test_block_areas_are_the_parameters_of_the_tables():
+    partition = BlockPartition(100, (10, 40), (8, 4, 1))
+    [axes] = decomposition.block_areas(partition, [0.5, 0.3, 0.2]).axes
+    whole, *blocks = [area.get_paths()[0].get_extents() for area in axes.collections]
+    assert whole.width * whole.height == 100 * 8
+    areas = [block.width * block.height for block in blocks]
+    assert areas == [10 * 8, 30 * 4, 60 * 1]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[3] == "block 3: 60 items, 1 number each, 20% of the interactions"
+
+
 def test_item_plane_draws_all_items_and_a_line_through_zero():
     head, tail = np.array([[1.0, 0.0], [0.0, 3.0]]), np.array([[2.0, 1.0]])
-    axes = plots.item_plane(head, tail, direction=(2, 1)).axes[0]
+    axes = decomposition.item_plane(head, tail, direction=(2, 1)).axes[0]
     line, squares, dots = axes.lines
     np.testing.assert_allclose(line.get_xydata(), [[-3.45, -1.725], [3.45, 1.725]])
     np.testing.assert_array_equal(squares.get_xydata(), head)
@@ -32,7 +43,7 @@ def test_item_plane_draws_all_items_and_a_line_through_zero():
 
 
 def test_decomposition_draws_parameters_to_scale():
-    axes = plots.decomposition(PARTITION).axes[0]
+    axes = decomposition.decomposed_table(PARTITION).axes[0]
     areas = [width * height for _, _, width, height in boxes(axes)]
     full, head, middle, tail = 2 * 8, 2 * 8, 2 * 4, 2 * 1
     assert areas == [full, head, full, middle, 8 * 4, full, tail, 8 * 1]
@@ -47,7 +58,7 @@ def test_decomposition_draws_parameters_to_scale():
 
 
 def test_decomposition_boxes_do_not_overlap():
-    drawn = boxes(plots.decomposition(BlockPartition(9, (3,), (4, 4))).axes[0])
+    drawn = boxes(decomposition.decomposed_table(BlockPartition(9, (3,), (4, 4))).axes[0])
     for number, (left, bottom, width, height) in enumerate(drawn):
         for other_left, other_bottom, other_width, other_height in drawn[number + 1 :]:
             apart = left + width <= other_left or other_left + other_width <= left
@@ -57,7 +68,9 @@ def test_decomposition_boxes_do_not_overlap():
 
 def test_probability_tree_hangs_the_items_of_a_block_below_its_token():
     probabilities = np.array([0.1, 0.3, 0.2, 0.25, 0.05, 0.1])
-    axes = plots.probability_tree(probabilities, PARTITION, {4: "four", 2: "two"}, "All").axes[0]
+    axes = decomposition.probability_tree(
+        probabilities, PARTITION, {4: "four", 2: "two"}, "All"
+    ).axes[0]
     drawn = [box for box in boxes(axes) if box[2] > 0]
     root = [box for box in drawn if box[1] > 0.5]
     inside = [box for box in drawn if box[1] < 0.5]
@@ -72,7 +85,7 @@ def test_probability_tree_hangs_the_items_of_a_block_below_its_token():
 def test_probability_tree_draws_what_is_too_thin_to_see_as_one_piece():
     probabilities = np.array([0.5, 0.02, 0.03, 0.4, 0.03, 0.02])
     partition = BlockPartition(6, (3,), (2, 1))
-    axes = plots.probability_tree(probabilities, partition, {}, "All", smallest=0.1).axes[0]
+    axes = decomposition.probability_tree(probabilities, partition, {}, "All", smallest=0.1).axes[0]
     widths = [width for _, _, width, _ in boxes(axes)]
     assert widths == pytest.approx([0.5, 0.05, 0.45, 0.4, 0.05])
 
@@ -81,14 +94,14 @@ def test_probability_tree_turns_and_shortens_a_name_in_a_narrow_piece():
     probabilities = np.array([0.9, 0.04, 0.03, 0.03])
     title = "A Very Long Title of a Film (1998)"
     partition = BlockPartition(4, (2,), (2, 1))
-    axes = plots.probability_tree(probabilities, partition, {2: title}, "All").axes[0]
+    axes = decomposition.probability_tree(probabilities, partition, {2: title}, "All").axes[0]
     assert texts(axes)[0] == "A Very Long Title …  0.040"
     assert axes.texts[0].get_rotation() == 90
 
 
 def test_probability_tree_leaves_out_a_name_that_does_not_fit():
     probabilities = np.array([0.9, 0.01, 0.09])
-    axes = plots.probability_tree(
+    axes = decomposition.probability_tree(
         probabilities, BlockPartition(3, (2,), (2, 1)), {1: "one", 2: "two", 3: "three"}, "All"
     ).axes[0]
     assert texts(axes) == ["one\n0.900", "token of block 2  0.090", "three  0.090"]
@@ -97,7 +110,7 @@ def test_probability_tree_leaves_out_a_name_that_does_not_fit():
 def test_by_block_draws_each_model_in_each_panel():
     low, high = Interval(1.0, 0.5, 2.0), Interval(3.0, 2.5, 4.0)
     panels = {"loss": {"a": [low, high], "b": [high, low]}, "gain": {"a": [low, low]}}
-    figure = plots.by_block(panels, ["head", "tail"])
+    figure = decomposition.by_block(panels, ["head", "tail"])
     left, right = figure.axes
     assert (left.get_title(), right.get_title()) == ("loss", "gain")
     heights = [list(container[0].get_ydata()) for container in left.containers]
@@ -111,7 +124,7 @@ def test_by_block_draws_each_model_in_each_panel():
 
 def test_token_bounds_greys_where_the_rival_is_ahead():
     rivals, tokens = np.array([0.01, 0.02]), np.array([0.5, 0.001])
-    axes = plots.token_bounds(rivals, {"block 2": tokens}, k=10).axes[0]
+    axes = decomposition.token_bounds(rivals, {"block 2": tokens}, k=10).axes[0]
     dots, grey = axes.collections
     np.testing.assert_array_equal(dots.get_offsets(), np.stack([rivals, tokens], 1))
     (outline,) = grey.get_paths()
@@ -123,7 +136,14 @@ def test_token_bounds_greys_where_the_rival_is_ahead():
 def test_search_by_blocks_has_a_panel_for_the_work_and_one_for_the_misses():
     computed = {"bound": [1.0, 0.8], "rule": [1.0, 0.2]}
     missed = {"bound": [0.0, 0.0], "rule": [0.0, 0.1]}
-    figure = plots.search_by_blocks([1, 10], computed, missed)
+    figure = decomposition.search_by_blocks([1, 10], computed, missed)
     for axes, lines in zip(figure.axes, (computed, missed), strict=True):
         assert {line.get_label(): list(line.get_ydata()) for line in axes.lines} == lines
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10"]
+
+
+def test_the_most_probable_items_of_a_block_fall_and_the_others_are_summed():
+    probabilities = np.array([0.5, 0.02, 0.2, 0.08, 0.2])
+    ids, others = decomposition.most_probable(probabilities, 1, 5, smallest=0.1)
+    assert ids.tolist() == [3, 5]
+    assert others == pytest.approx(0.1)

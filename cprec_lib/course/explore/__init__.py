@@ -1,0 +1,14 @@
+"""Interactive explorables: pictures of a few presets, then controls to choose for yourself.
+
+Each function returns an `Explorable`; as the last line of a notebook's cell it shows itself.
+"""
+
+from cprec_lib.course.explore.budget import budget
+from cprec_lib.course.explore.partition import partition
+from cprec_lib.course.explore.reach import reach
+from cprec_lib.course.explore.recommendations import recommendations
+from cprec_lib.course.explore.sharing import sharing
+from cprec_lib.course.explore.tail import tail
+from cprec_lib.course.explore.tree import tree
+
+__all__ = ["budget", "partition", "reach", "recommendations", "sharing", "tail", "tree"]

@@ -1,0 +1,84 @@
+"""Which recorded model wins within a budget of parameters."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cprec_lib.course.explore.explorable import Control, Explorable, join, named, percent
+from cprec_lib.course.figures.comparison import Budget
+from cprec_lib.course.figures.comparison import budget as draw
+from cprec_lib.evidence.records import Result, values
+from cprec_lib.train.evaluation import Interval, interval
+
+BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
+WHICH = "Which recorded runs are compared."
+HOW_LARGE = "How large a model may be, as a share of the uncompressed one."
+
+
+class Candidate(NamedTuple):
+    """A model's parameters, validation NDCG@10, and test NDCG@10 minus that of the base."""
+
+    size: int
+    valid: float
+    gap: Interval
+
+
+def candidates(models: dict[str, list[Result]], base: str) -> dict[str, Candidate]:
+    """The models that have parameters, and no more than `base`, from their runs, one a seed."""
+    own, whole = values(models[base]), models[base][0]["parameters"]
+    return {
+        name: Candidate(
+            runs[0]["parameters"],
+            float(np.mean([run["valid"]["ndcg@10"] for run in runs])),
+            interval(values(runs) - own),
+        )
+        for name, runs in models.items()
+        if 0 < runs[0]["parameters"] <= whole
+    }
+
+
+def choose(models: dict[str, Candidate], base: str, data_set: str, share: float) -> Budget:
+    """The model that is best on the validation items within a share of the size of `base`."""
+    limit = int(share * models[base].size)
+    within = [name for name, model in models.items() if model.size <= limit]
+    winner = max(within, key=lambda name: models[name].valid, default=None)
+    sizes = {name: model.size for name, model in models.items()}
+    gaps = {name: model.gap for name, model in models.items()}
+    if winner is None:
+        result = "no recorded model is so small"
+    elif winner == base:
+        result = f"{base} itself wins"
+    else:
+        gap = models[winner].gap
+        told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "not told apart"
+        result = f"{winner} wins\n{gap}: {told}"
+    title = f"{data_set}, {share:.0%} of {base}, {limit:,} parameters: {result}"
+    return Budget(title, sizes, gaps, limit, winner)
+
+
+def budget(recorded: dict[str, dict[str, list[Result]]], base: str = "NextItNet") -> Explorable:
+    """Which recorded model wins within a budget of parameters: {data set: {model: its runs}}.
+
+    The validation items choose the winner; its test NDCG@10 is compared with that of `base`,
+    users paired and seeds averaged. Models larger than `base` are left out. Raises ValueError if a
+    data set has no run of `base`, or if there is no data set.
+    """
+    lacking = [data_set for data_set, models in recorded.items() if not models.get(base)]
+    if lacking or not recorded:
+        raise ValueError(f"no recorded runs of {base} on {join(lacking) or 'any data set'}")
+    fitting = {name: candidates(models, base) for name, models in recorded.items()}
+    first, last = next(iter(recorded)), next(reversed(recorded))
+    return Explorable(
+        "budget",
+        (
+            Control("Data set", WHICH, named(recorded), first, "list"),
+            Control("Budget", HOW_LARGE, percent(BUDGETS), 0.35),
+        ),
+        lambda data_set, share: choose(fitting[data_set], base, data_set, share),
+        draw,
+        lambda state: state.title.replace("\n", ", ") + ".",
+        ((first, BUDGETS[0]), (first, 0.35), (last, 0.35), (last, BUDGETS[-1])),
+        f"Test NDCG@10 of recorded models minus {base}'s, with 95 % paired intervals over users, "
+        "by size. Of the models left of the dashed line, the one with the best validation NDCG@10 "
+        "wins.",
+    )

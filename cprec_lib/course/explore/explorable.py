@@ -1,0 +1,163 @@
+"""What all explorables share: controls, presets, and the box that shows them.
+
+All tables are made before; a control looks up and draws.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import ipywidgets
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cprec_lib.course.figures.style import show
+
+DPI = 100
+LIVE = "The controls appear here when the cell runs in JupyterLab."
+FACTORS = (2, 4, 8, 16)
+SMALLEST = 100
+"""Items of which every cut offered leaves some on both sides."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """One choice: a label, a sentence on what it does, and its values with their names.
+
+    `kind` is "slider" for values in an order, "list" for names, "search" for text of which the
+    options are suggestions. `start` is the value that it opens with.
+    """
+
+    label: str
+    says: str
+    options: Mapping[str, Any]
+    start: Any
+    kind: str = "slider"
+
+    def widget(self) -> ipywidgets.Widget:
+        """The control as a widget that works with the keyboard alone."""
+        common: dict[str, Any] = {
+            "description": self.label,
+            "tooltip": self.says,
+            "value": self.start,
+            "style": {"description_width": "initial"},
+            "layout": {"width": "320px"},
+        }
+        if self.kind == "search":
+            # Half a title is no title: wait for Enter.
+            names = tuple(self.options)
+            return ipywidgets.Combobox(options=names, continuous_update=False, **common)
+        options = tuple(self.options.items())
+        if self.kind == "list":
+            return ipywidgets.Dropdown(options=options, **common)
+        # While a frame is drawn the browser keeps only the newest place of the handle.
+        return ipywidgets.SelectionSlider(options=options, continuous_update=True, **common)
+
+
+@dataclass(frozen=True)
+class Explorable:
+    """A picture with controls; `name` is unique in a notebook.
+
+    `look_up` turns the controls' values into a state, and raises ValueError, with a sentence for
+    the reader, for values that make none. `draw` draws one state or several, `say` puts one into
+    words. Each preset has one value for each control.
+    """
+
+    name: str
+    controls: tuple[Control, ...]
+    look_up: Callable[..., Any]
+    draw: Callable[[Sequence[Any]], Figure]
+    say: Callable[[Any], str]
+    presets: tuple[tuple[Any, ...], ...]
+    caption: str
+
+    def show_presets(self) -> None:
+        """The presets as one figure, for pages without a kernel."""
+        states = [self.look_up(*values) for values in self.presets]
+        alt = " ".join(self.say(state) for state in states)
+        show(self.draw(states), f"explore-{self.name}", alt=alt, caption=self.caption)
+
+    def image(self, *values: Any) -> str:
+        """The picture for these values of the controls, as an HTML image."""
+        return self._image(self.look_up(*values))
+
+    def _image(self, state: Any) -> str:
+        picture = io.BytesIO()
+        figure = self.draw([state])
+        figure.set_dpi(DPI)
+        page: Any = FigureCanvasAgg(figure)
+        page.print_png(picture)  # the figure's own savefig would draw twice
+        data = base64.b64encode(picture.getvalue()).decode()
+        alt, width = escape(self.say(state)), round(DPI * figure.get_figwidth())
+        source = f"data:image/png;base64,{data}"
+        return f'<img alt="{alt}" src="{source}" width="{width}" style="max-width: 100%">'
+
+    def box(self) -> ipywidgets.Widget:
+        """The controls with the picture; it follows every change of a control.
+
+        What is wrong with a choice stands in the picture's place. Any other error stands there
+        too, and is raised.
+        """
+        widgets = [control.widget() for control in self.controls]
+        picture = ipywidgets.HTML(self.image(*(widget.value for widget in widgets)))
+
+        def update(_: object) -> None:
+            try:
+                picture.value = self._image_or_advice(*(widget.value for widget in widgets))
+            except Exception as error:
+                picture.value = _message(f"{type(error).__name__}: {error}")
+                raise
+
+        rows = []
+        for widget, control in zip(widgets, self.controls, strict=True):
+            widget.observe(update, names="value")
+            sentence = ipywidgets.HTML(f"<small>{escape(control.says)}</small>")
+            rows += [widget, sentence.add_class("explore-sentence")]
+        left = ipywidgets.VBox(rows, layout={"max_width": "340px"})
+        layout = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
+        box = ipywidgets.Box([left, picture], layout=layout)
+        return box.add_class("explore").add_class(f"explore-{self.name}")
+
+    def _image_or_advice(self, *values: Any) -> str:
+        try:
+            state = self.look_up(*values)
+        except ValueError as error:
+            return _message(str(error))
+        return self._image(state)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        self.show_presets()
+        # A page without widgets shows the plain text, so that must be a sentence.
+        display({**self.box()._repr_mimebundle_(), "text/plain": LIVE}, raw=True)
+
+
+def _message(text: str) -> str:
+    return f'<p role="alert">{escape(text)}</p>'
+
+
+def percent(shares: Iterable[float]) -> dict[str, float]:
+    """Options of a control: shares under their names, such as "20%"."""
+    return {f"{share:.0%}": share for share in shares}
+
+
+def named(values: Iterable[Any]) -> dict[str, Any]:
+    """Options of a control: values under their own names."""
+    return {str(value): value for value in values}
+
+
+def join(names: Sequence[str]) -> str:
+    """Names as in a sentence: "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def check_cuts(n_items: int) -> None:
+    """Raises ValueError unless every cut that the controls offer leaves items on both sides."""
+    if n_items < SMALLEST:
+        raise ValueError(
+            f"{n_items} items cannot be cut as the controls offer: take {SMALLEST} or more"
+        )

@@ -1,0 +1,108 @@
+"""The lists after films picked by title, and what one more changes."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from cprec_lib.course.explore.explorable import Control, Explorable, join, named
+from cprec_lib.course.figures.popularity import Listing, listings
+from cprec_lib.data.datasets import find_item
+from cprec_lib.data.sequences import Catalogue, SequenceData
+from cprec_lib.model.recommender import SequentialRecommender
+
+OLDEST = "The oldest film of the history; a part of its title will do, then press Enter."
+NEXT = "The next film; leave it empty for a shorter history."
+NEWEST = "The newest film. Diamonds mark what it brings into the list; empty it to compare."
+
+
+class Titles:
+    """Titles [N] of a catalogue's items, and the item that a title means.
+
+    `titles` are by original id. Raises ValueError if an item has none.
+    """
+
+    def __init__(self, catalogue: Catalogue, titles: pd.Series) -> None:
+        if untitled := set(catalogue.items) - set(titles.dropna().index):
+            raise ValueError(f"{len(untitled)} items have no title, such as {min(untitled)}")
+        self.known = titles.loc[catalogue.items]
+        self.by_id = dict(enumerate(self.known, start=1))
+        self._ids = {title: item for item, title in reversed(self.by_id.items())}
+        self._catalogue = catalogue
+
+    def find(self, chosen: Sequence[str]) -> list[int]:
+        """Ids by whole title or a part of it; empty ones are left out.
+
+        Of items with one title the most popular is meant. Raises ValueError, with the nearest
+        titles, where none is meant.
+        """
+        return [self._id(title) for title in chosen if title.strip()]
+
+    def _id(self, title: str) -> int:
+        if title in self._ids:  # the search below takes its time
+            return self._ids[title]
+        [item] = self._catalogue.ids([find_item(self.known, title)])
+        return int(item)
+
+
+def say(state: Sequence[Listing]) -> str:
+    """The state in words."""
+    titles = [listing.title.removesuffix(" (◆)") for listing in state]
+    return " ".join(f"{t}. {'; '.join(s.items)}." for t, s in zip(titles, state, strict=True))
+
+
+def film_controls(titles: Titles, opens: Sequence[str]) -> tuple[Control, ...]:
+    """A search for each film that the history opens with, the newest last."""
+    options = named(sorted(titles.known.unique()))
+    labels = [*(f"Film {number}" for number in range(1, len(opens))), "One more film"]
+    says = [OLDEST, *[NEXT] * (len(opens) - 2), NEWEST]
+    return tuple(
+        Control(label, sentence, options, start, "search")
+        for label, sentence, start in zip(labels, says, opens, strict=True)
+    )
+
+
+def recommendations(
+    models: Mapping[str, SequentialRecommender],
+    data: SequenceData,
+    titles: pd.Series,
+    films: Sequence[str],
+    one_more: str,
+    cutoffs: Sequence[int] = (),
+    k: int = 8,
+) -> Explorable:
+    """The lists of one or more models after films picked by title, and what one more changes.
+
+    `films` and `one_more` open the controls; `titles` are by original id. `cutoffs` are drawn as
+    lines. Choices that name no film of the catalogue raise ValueError with the nearest titles.
+    Raises ValueError if there is no model, no film, or an item without a title.
+    """
+    if not (models and films):
+        raise ValueError("recommendations need a model and a film to start from")
+    catalogue = Titles(data.catalogue, titles)
+
+    def lists(*chosen: str) -> list[Listing]:
+        before, after = catalogue.find(chosen[:-1]), catalogue.find(chosen)
+        if not before:
+            raise ValueError("Pick at least one film to start from.")
+        states = []
+        for name, model in models.items():
+            _, found = model.recommend([before, after], k, exclude_seen=True)
+            without, items = found.tolist()
+            new = [item not in without for item in items]
+            shown = [catalogue.by_id[item] for item in items]
+            states.append(Listing(f"{name}: {sum(new)} of {k} new (◆)", shown, items, new))
+        return states
+
+    opens = (*films, one_more)
+    return Explorable(
+        "recommendations",
+        film_controls(catalogue, opens),
+        lists,
+        lambda states: listings(states, cutoffs, data.n_items),
+        say,
+        ((films[0], *[""] * len(films)), (*films, ""), opens),
+        f"From top to bottom the {k} best after {films[0]} alone, after "
+        f"{join(films)}, and after {one_more} on top, by popularity rank "
+        "(log scale). A diamond is an item that the last film brought in."
+        + (" Dashed lines end the head and block 2." if cutoffs else ""),
+    )

@@ -1,0 +1,225 @@
+"""Models side by side: how they learned, how well they rank, and within which bounds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cprec_lib.course.figures import style
+from cprec_lib.train.checkpoints import History
+from cprec_lib.train.evaluation import Interval
+
+
+def learning_curves(histories: Mapping[str, History]) -> Figure:
+    """Training loss and validation NDCG@10 by epoch, one line a model; a ring marks the best."""
+    figure, [left, right] = style.canvas(width=9, columns=2)
+    for name, history, look in style.styled(histories):
+        frame = history.to_frame()
+        for axes, column in ((left, "loss"), (right, "ndcg@10")):
+            line = look.marker + look.line
+            axes.plot(frame.index, frame[column], line, color=look.colour, ms=5, label=name)
+        best = history.best
+        right.plot(best.epoch, best.valid["ndcg@10"], "o", ms=13, mfc="none", mec=look.colour)
+    style.label(left, "Training loss", "epoch", "loss (nats)")
+    style.label(right, "Validation NDCG@10", "epoch", "NDCG@10")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend()
+    return figure
+
+
+def estimates(
+    intervals: Mapping[str, Interval], xlabel: str, title: str, reference: float | None = None
+) -> Figure:
+    """One dot with its interval a row; a dashed line marks `reference`."""
+    extra_lines = sum(name.count("\n") for name in intervals)
+    figure, [axes] = style.canvas(height=1.1 + 0.38 * len(intervals) + 0.14 * extra_lines)
+    look = {"fmt": "o", "color": style.colours(3)[0], "capsize": 4}
+    style.error_bars(axes, np.arange(len(intervals)), intervals.values(), lying=True, **look)
+    if reference is not None:
+        axes.axvline(reference, color="black", linestyle="--", linewidth=1)
+    style.name_ticks(axes.yaxis, intervals)
+    axes.set_ylim(len(intervals) - 0.5, -0.5)
+    style.label(axes, title, xlabel)
+    return figure
+
+
+def trade_off(
+    parameters: Mapping[str, int], accuracy: Mapping[str, Interval], metric: str, title: str
+) -> Figure:
+    """One row a model, the smallest on top: its parameters, and its accuracy as dot and interval.
+
+    Raises ValueError unless both mappings name the same models.
+    """
+    if parameters.keys() != accuracy.keys():
+        lone = ", ".join(sorted(parameters.keys() ^ accuracy.keys()))
+        raise ValueError(f"parameters and accuracy must name the same models; one lacks {lone}")
+    by_size = sorted(accuracy, key=lambda name: parameters[name])
+    rows = {f"{name}\n{parameters[name]:,} parameters": accuracy[name] for name in by_size}
+    return estimates(rows, metric, title)
+
+
+def pareto_front(sizes: Mapping[str, float], accuracy: Mapping[str, float]) -> list[str]:
+    """The models, from small to large, than which no other is both smaller and more accurate."""
+    best, chosen = -np.inf, []
+    for name in sorted(accuracy, key=lambda name: (sizes[name], -accuracy[name])):
+        if accuracy[name] > best:
+            best = accuracy[name]
+            chosen.append(name)
+    return chosen
+
+
+def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: str) -> Figure:
+    """Accuracy against size, on a log scale: one dot a model, and the Pareto front as a line.
+
+    Of more than six models only those on the front are named.
+    """
+    figure, [axes] = style.canvas(width=9, height=4.6)
+    on_front = pareto_front(mebibytes, accuracy)
+    if dominated := [name for name in accuracy if name not in on_front]:
+        sizes, scores = ([values[name] for name in dominated] for values in (mebibytes, accuracy))
+        axes.scatter(sizes, scores, color="0.55", label="dominated")
+    line = [(mebibytes[name], accuracy[name]) for name in on_front]
+    axes.plot(*np.transpose(line), "o-", color=style.colours(3)[0], label="Pareto front")
+    # To the upper left, where the rising line leaves room.
+    beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": "small"}
+    for name in accuracy if len(accuracy) <= 6 else on_front:
+        axes.annotate(style.plain(name), (mebibytes[name], accuracy[name]), (-5, 4), **beside)
+    style.label(axes, title, "size of the weights in MiB", "test NDCG@10")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xmargin(0.3)
+    style.legend_outside(figure, 2)
+    return figure
+
+
+def scaling(series: Mapping[str, Mapping[int, Interval]], xlabels: Sequence[str]) -> Figure:
+    """One panel a series, with a scale of its own: NDCG@10 by a size that doubles, 0 allowed.
+
+    Raises ValueError unless there is a label for each panel.
+    """
+    figure, axes = style.canvas(width=4 * len(series), columns=len(series))
+    for axis, xlabel, (title, points) in zip(axes, xlabels, series.items(), strict=True):
+        sizes = sorted(points)
+        look = {"fmt": "o-", "color": style.colours(3)[0], "capsize": 4}
+        style.error_bars(axis, sizes, [points[size] for size in sizes], **look)
+        axis.set_xscale("symlog", base=2, linthresh=1)
+        style.name_ticks(axis.xaxis, sizes, sizes)
+        axis.minorticks_off()
+        style.label(axis, title, xlabel, "test NDCG@10")
+    return figure
+
+
+def bootstrap(means: np.ndarray, bounds: Interval, metric: str) -> Figure:
+    """Histogram of a metric's means over resampled users, with the bounds of the interval."""
+    figure, [axes] = style.canvas(height=3.2)
+    axes.hist(means, bins=40, color=style.colours(4)[2], edgecolor="white")
+    axes.axvline(bounds.estimate, color="black", linewidth=2, label="all users")
+    for bound, name in ((bounds.low, "95 % interval"), (bounds.high, None)):
+        axes.axvline(bound, color="black", linestyle="--", linewidth=1.5, label=name)
+    style.label(axes, "The same metric on resampled users", metric, "resamples")
+    axes.legend()
+    return figure
+
+
+def protocols(scores: Mapping[str, Mapping[str, float]], metric: str) -> Figure:
+    """One panel a protocol, with a scale of its own, and one bar a model in it."""
+    figure, axes = style.canvas(width=10, height=3.2, columns=len(scores), grid="x")
+    for axis, (protocol, values) in zip(axes, scores.items(), strict=True):
+        names, palette = [style.plain(name) for name in values], style.colours(len(values) + 1)[:-1]
+        bars = axis.barh(names, list(values.values()), color=palette)
+        axis.bar_label(bars, fmt=" %.3f")
+        style.label(axis, protocol, metric)
+        axis.margins(x=0.4)  # room for the numbers
+        axis.invert_yaxis()
+    return figure
+
+
+def tie_orders(scores: Mapping[str, Mapping[str, Sequence[float]]], metric: str) -> Figure:
+    """One row an order, one dot a run: {model: {order: values}}."""
+    figure, [axes] = style.canvas(height=3.2)
+    places = style.beside(len(scores), 0.24)
+    for place, (model, orders, look) in zip(places, style.styled(scores), strict=True):
+        for row, values in enumerate(orders.values()):
+            dots: dict[str, Any] = {"color": look.colour, "alpha": 0.75, "ms": 8}
+            name = model if row == 0 else None
+            axes.plot(values, [row + place] * len(values), look.marker, label=name, **dots)
+    orders = next(iter(scores.values()))
+    style.name_ticks(axes.yaxis, orders)
+    axes.set_ylim(len(orders) - 0.5, -0.5)
+    style.label(axes, "The same ratings, ties in different orders", metric)
+    axes.set_xlim(left=0)
+    axes.legend()
+    return figure
+
+
+def grouped_bars(
+    table: pd.DataFrame,
+    ylabel: str,
+    title: str,
+    xlabel: str = "part of the catalogue",
+    intervals: pd.DataFrame | None = None,
+) -> Figure:
+    """A group of bars for each row of `table`, one bar a column.
+
+    `intervals` has the same rows and columns; each cell holds the bounds (low, high) of a bar.
+    """
+    figure, [axes] = style.canvas(height=3.8, grid="y")
+    n_columns = len(table.columns)
+    places = np.arange(len(table)) + style.beside(n_columns, 0.8)[:, None]
+    for at, (name, heights, look) in zip(places, style.styled(dict(table.items())), strict=True):
+        bars = {"color": look.colour, "hatch": look.hatch, "edgecolor": "white"}
+        axes.bar(at, heights, 0.8 / n_columns, label=name, **bars)
+        if intervals is not None:
+            bounds = zip(heights, intervals.loc[table.index, heights.name], strict=True)
+            values = [Interval(height, *ends) for height, ends in bounds]
+            style.error_bars(axes, at, values, fmt="none", ecolor="black")
+    style.name_ticks(axes.xaxis, table.index)
+    style.label(axes, title, xlabel, ylabel)
+    style.legend_outside(figure, 3)
+    return figure
+
+
+class Budget(NamedTuple):
+    """Models by size and by difference to the uncompressed one, and the winner within a budget."""
+
+    title: str
+    parameters: Mapping[str, int]
+    differences: Mapping[str, Interval]
+    budget: int
+    winner: str | None
+
+
+def budget(states: Sequence[Budget]) -> Figure:
+    """One panel a state: differences with intervals by size; what the budget admits is dark."""
+    figure, axes = style.panels(len(states), 1, (7.4, 2.7), (0.85, 0.2, 0.6, 0.55), "xy")
+    every = [gap for state in states for gap in state.differences.values()]
+    low, high = min(gap.low for gap in every), max(gap.high for gap in every)
+    for axis, state in zip(axes, states, strict=True):
+        sizes = state.parameters
+        large, small = (
+            [name for name in state.differences if (sizes[name] > state.budget) == too_large]
+            for too_large in (True, False)
+        )
+        winner = [state.winner] if state.winner else []
+        for names, text, look in (
+            (large, "too large", {"color": "0.7", "marker": "o"}),
+            (small, "within the budget", {"color": style.colours(3)[0], "marker": "o"}),
+            (winner, "the winner", {"color": "black", "marker": "D", "ms": 9, "linewidth": 2.5}),
+        ):
+            if names:
+                gaps = [state.differences[name] for name in names]
+                places = [sizes[name] for name in names]
+                style.error_bars(axis, places, gaps, linestyle="none", label=text, **look)
+        axis.axvline(state.budget, color="black", linestyle="--", linewidth=1.5)
+        axis.axhline(0, color="black", linewidth=1)
+        largest = max(sizes.values())
+        axis.set(xlim=(0, 1.05 * largest), ylim=(low - 0.35 * (high - low), high + 0.002))
+        quarters = np.linspace(0, 1, 5)
+        style.name_ticks(axis.xaxis, [f"{share:.0%}" for share in quarters], quarters * largest)
+        style.label_small(axis, state.title, f"parameters, of {largest:,}", "difference in NDCG@10")
+        axis.legend(fontsize=style.SMALL, loc="lower right", ncols=3)
+    return figure

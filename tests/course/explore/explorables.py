@@ -1,0 +1,135 @@
+"""One of each explorable, and what every picture of theirs has to be."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cprec_lib import (
+    BlockPartition,
+    BlockSoftmax,
+    SequenceData,
+    SequentialRecommender,
+    cprec,
+    nextitnet,
+)
+from cprec_lib.course import explore
+from cprec_lib.course.explore.explorable import Control, Explorable
+from cprec_lib.evidence.records import pack_ranks
+
+COUNTS = np.ceil(2000 / np.arange(1, 1001))
+N_USERS, N_FILMS = 40, 60
+TRICKY = (
+    r'<b>"Film" & $\frac{$ $y_1$</b> with a Title That Goes on and on, or How Long Is Long (1998)'
+)
+
+
+def films() -> tuple[SequenceData, pd.Series]:
+    """Random users and films; the first film's title is a trap for HTML and for mathtext."""
+    draw = np.random.default_rng(0)
+    items = draw.integers(1, N_FILMS + 1, 12 * N_USERS)
+    items[:N_FILMS] = np.arange(1, N_FILMS + 1)
+    users = np.repeat(np.arange(N_USERS), 12)
+    table = pd.DataFrame({"user": users, "item": items, "timestamp": np.arange(len(items))})
+    titles = pd.Series({item: f"Film {item:03d} (1990)" for item in range(1, N_FILMS + 1)})
+    titles[1] = TRICKY
+    return SequenceData.from_interactions(table, max_len=10), titles
+
+
+def recommendations() -> Explorable:
+    """Two untrained models."""
+    data, titles = films()
+    models = {
+        "NextItNet": SequentialRecommender(nextitnet(data.n_items, 8)),
+        "CpRec": SequentialRecommender(cprec(data.n_items, 8, (0.1, 0.33))),
+    }
+    return explore.recommendations(
+        models, data, titles, ["Film 002 (1990)", "Film 003 (1990)"], TRICKY, (6, 20)
+    )
+
+
+def tree() -> Explorable:
+    """A tree that is not trained, and titles that are traps."""
+    partition = BlockPartition(300, (20, 100), (16, 4, 1))
+    hidden = torch.randn(30, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        log_prob = BlockSoftmax(partition).log_prob(hidden)
+    names = {item: f"Film {item}" for item in range(1, 301)}
+    targets = torch.tensor([1, 20, 21, 100, 101, 300] * 5)
+    return explore.tree(log_prob, partition, targets, [TRICKY] * 30, names)
+
+
+def result(model: str, parameters: int, valid: float, ranks: list[int]) -> dict[str, Any]:
+    """What `budget` reads of a recorded run."""
+    return {
+        "model": model,
+        "parameters": parameters,
+        "valid": {"ndcg@10": valid},
+        "test_ranks": pack_ranks(np.array(ranks * 20)),
+    }
+
+
+def budget() -> Explorable:
+    """Two data sets; the model that is best on the test is not best on the validation items."""
+    runs = [
+        result("NextItNet", 1000, 0.3, [1, 2, 3]),
+        result("CpRec", 300, 0.2, [5, 6, 50]),
+        result("narrower", 290, 0.1, [1, 2, 4]),
+        result("too large", 1001, 0.9, [1, 1, 1]),
+        result("popularity", 0, 0.8, [9, 9, 9]),
+    ]
+    recorded = {run["model"]: [run] for run in runs}
+    return explore.budget({"one": recorded, "other": dict(list(recorded.items())[:2])})
+
+
+EXPLORABLES: dict[str, Callable[[], Explorable]] = {
+    "tail": lambda: explore.tail(COUNTS),
+    "partition": lambda: explore.partition(1682),
+    "tree": tree,
+    "reach": explore.reach,
+    "sharing": explore.sharing,
+    "recommendations": recommendations,
+    "budget": budget,
+}
+
+
+def ends(control: Control) -> list[Any]:
+    """First and last value of a control; a search may also be empty."""
+    options = list(control.options.values())
+    return (
+        [control.start, options[-1], ""] if control.kind == "search" else [options[0], options[-1]]
+    )
+
+
+def corners(explorable: Explorable) -> list[tuple[Any, ...]]:
+    """Every combination of the ends of the controls that makes a picture."""
+    every = itertools.product(*map(ends, explorable.controls))
+    return [values for values in every if explorable.name != "recommendations" or any(values[:-1])]
+
+
+def check_drawn(figure: Figure) -> None:
+    """Finite, titled, labelled, and within the canvas."""
+    page = FigureCanvasAgg(figure)
+    page.draw()
+    for axes in figure.axes:
+        assert axes.get_title() and axes.get_xlabel()
+        assert axes.get_ylabel() or any(text.get_text() for text in axes.get_yticklabels())
+        assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()
+        for patch in axes.patches:
+            assert np.isfinite(patch.get_extents().get_points()).all()
+        for line in axes.lines:
+            assert np.isfinite(np.asarray(line.get_xydata(), dtype=float)).all()
+        box = axes.title.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width, axes.get_title()
+
+
+def parts(box: Any) -> tuple[list[Any], Any]:
+    """The controls of a box, and its picture."""
+    left, picture = box.children
+    return [child for child in left.children if not isinstance(child, ipywidgets.HTML)], picture
