@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from cprec_lib.checks import check_fields, check_share
@@ -65,11 +67,36 @@ class CausalConvolution(nn.Module):
             # Before the taps are gathered, or k copies would be rounded instead of one.
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
         kernel_size = self.weight.shape[-1]
+        # One gather and one matrix product: on a CPU 2 to 4 times faster than conv1d at width 64.
+        taps: Tensor = _Taps.apply(hidden, kernel_size, dilation)  # type: ignore[no-untyped-call]
+        return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)
+
+
+class _Taps(torch.autograd.Function):
+    """What each position of a convolution sees: [B, L, d] to [B, L, k d], tap i in columns i d on.
+
+    taps[t, i] = x[t - (k - 1 - i) dilation], so x[t] gets the sum over i of the gradients of
+    taps[t + (k - 1 - i) dilation, i]. Autograd would fill a tensor with zeros for each tap.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, kernel_size: int, dilation: int) -> Tensor:
+        ctx.kernel_size, ctx.dilation = kernel_size, dilation
         length = hidden.shape[1]
         padded = F.pad(hidden, (0, 0, (kernel_size - 1) * dilation, 0))
-        taps = [padded[:, i * dilation : i * dilation + length] for i in range(kernel_size)]
-        # One gather and one matrix product: on a CPU 2 to 4 times faster than conv1d at width 64.
-        return F.linear(torch.cat(taps, -1), self.weight.transpose(1, 2).flatten(1), self.bias)
+        return torch.cat(
+            [padded[:, i * dilation : i * dilation + length] for i in range(kernel_size)], -1
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        *earlier, current = grad.chunk(ctx.kernel_size, -1)
+        by_hidden = current.clone(memory_format=torch.contiguous_format)
+        for back, tap in enumerate(reversed(earlier), 1):
+            shift = back * ctx.dilation
+            by_hidden[:, :-shift] += tap[:, shift:]
+        return by_hidden, None, None
 
 
 class ResidualBlock(nn.Module):

@@ -70,6 +70,18 @@ def test_convolution_is_the_loop_of_its_formula(width, kernel_size, dilation, le
 
 
 @shapes
+def test_gradients_of_the_convolution_are_those_of_its_loop(
+    width, kernel_size, dilation, length, seed
+):
+    conv = randomise(CausalConvolution(width, kernel_size), seed)
+    x, weights = torch.randn(2, 2, length, width, dtype=torch.float64)
+    leaves = [x.requires_grad_(), conv.weight, conv.bias]
+    outputs = conv(x, dilation), convolution_loop(conv, x, dilation)
+    of_both = [torch.autograd.grad((y * weights).sum(), leaves) for y in outputs]
+    torch.testing.assert_close(*of_both)
+
+
+@shapes
 def test_residual_block_is_its_formula_in_torchs_operators(
     width, kernel_size, dilation, length, seed
 ):
