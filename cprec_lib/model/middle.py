@@ -99,6 +99,24 @@ class _Taps(torch.autograd.Function):
         return by_hidden, None, None
 
 
+class Dropout(nn.Dropout):
+    """`nn.Dropout`, whose mask costs a fifth on a CPU: four units share one number of 64 bits.
+
+    The share of units dropped is p rounded to 16 bits; those kept are scaled to that share.
+    """
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """`hidden` with units dropped if in training mode."""
+        if not self.training or self.p == 0 or hidden.device.type != "cpu":
+            return super().forward(hidden)
+        count = hidden.numel()
+        words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+        draws = words.view(torch.int16)[:count].view(hidden.shape)  # each from -2**15 to 2**15 - 1
+        dropped = min(round(self.p * 2**16), 2**16 - 1)
+        kept = (draws >= dropped - 2**15).to(hidden.dtype)
+        return hidden * kept.mul_(2**16 / (2**16 - dropped))
+
+
 class ResidualBlock(nn.Module):
     """NextItNet's dilated residual block (Yuan et al., WSDM 2019).
 
@@ -114,7 +132,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-8)
         self.norm2 = nn.LayerNorm(width, eps=1e-8)
         self.dilation = dilation
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
         """[B, L, d] to [B, L, d]; `real` [B, L, 1] is 0 at padding, whose vectors stay zero."""
@@ -206,7 +224,7 @@ class GRU(nn.Module):
         self.layers = nn.ModuleList(
             nn.GRU(width, width, bias=False, batch_first=True) for _ in range(layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
         """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
@@ -253,7 +271,7 @@ class AttentionBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, seen: Tensor) -> Tensor:
         """[B, L, d] to [B, L, d]; `seen` [B, 1, L, L] says which position looks at which."""
@@ -297,7 +315,7 @@ class SelfAttention(nn.Module):
         self.positions = nn.Parameter(torch.empty(max_positions, width).normal_(std=width**-0.5))
         self.blocks = nn.ModuleList(AttentionBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=1e-8)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
         """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.

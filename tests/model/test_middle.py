@@ -8,7 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cprec_lib import GRU, SHARING, DilatedCNN, SelfAttention
-from cprec_lib.model.middle import AttentionBlock, CausalConvolution, ResidualBlock, receptive_field
+from cprec_lib.model.middle import (
+    AttentionBlock,
+    CausalConvolution,
+    Dropout,
+    ResidualBlock,
+    receptive_field,
+)
 
 OTHERS = {
     "gru": lambda: GRU(4, layers=2),
@@ -181,6 +187,37 @@ def test_without_blocks_the_middle_passes_everything_through():
     x = torch.randn(2, 5, 4)
     assert torch.equal(DilatedCNN(4, ())(x), x)
     assert list(DilatedCNN(4, ()).parameters()) == []
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.5, 0.999])
+def test_dropout_scales_what_it_keeps_by_the_share_kept(share, kind):
+    torch.manual_seed(0)
+    ones = torch.ones(3, 100_001, dtype=kind, requires_grad=True)
+    dropped = Dropout(share)(ones)
+    kept = dropped != 0
+    expected = torch.full_like(dropped[kept], 1 / (1 - share))
+    torch.testing.assert_close(dropped[kept], expected, rtol=0.01, atol=0)
+    spread = (share * (1 - share) / ones.numel()) ** 0.5
+    assert kept.double().mean().item() == pytest.approx(1 - share, abs=5 * spread + 2**-17)
+    (gradient,) = torch.autograd.grad(dropped.sum(), ones)
+    assert torch.equal(gradient, dropped)
+
+
+def test_dropout_drops_each_unit_by_itself():
+    """Units that share a number of 64 bits, and neighbours in time, are dropped independently."""
+    torch.manual_seed(0)
+    dropped = Dropout(0.5)(torch.ones(400_000)) == 0
+    for apart in (1, 2, 3, 4, 8):
+        both = (dropped[:-apart] & dropped[apart:]).double().mean().item()
+        assert both == pytest.approx(0.25, abs=0.004)
+
+
+def test_dropout_of_none_and_in_evaluation_leaves_everything():
+    x = torch.randn(5)
+    assert torch.equal(Dropout(0.0)(x), x)
+    assert torch.equal(Dropout(0.9).eval()(x), x)
+    assert Dropout(0.5)(torch.empty(0, 3)).shape == (0, 3)
 
 
 def test_dropout_falls_on_what_a_block_adds():

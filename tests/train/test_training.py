@@ -866,7 +866,7 @@ def test_a_model_of_another_catalogue_is_refused(data):
 
 def test_data_without_a_transition_is_refused(data):
     empty = replace(data, train=data.train[:0])
-    with pytest.raises(ValueError, match="nothing to train on: leave-one-out .* a user with 4"):
+    with pytest.raises(ValueError, match=r"nothing to train on: leave-one-out .* a user with 4"):
         fit(new_model(), empty, SHORT, progress=False)
 
 
