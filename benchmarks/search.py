@@ -29,7 +29,7 @@ from cprec_lib import (
     load_interactions,
 )
 from cprec_lib.data.synthetic import Synthetic
-from cprec_lib.evidence.experiments import setting_of
+from cprec_lib.evidence.settings import setting_of
 from cprec_lib.files import save_tensors
 from cprec_lib.model.bounds import compare_rules
 

@@ -332,12 +332,12 @@ def reproduce(
 ) -> None:
     """Run the recorded experiments that the results lack; what is there stays.
 
-    Options of training that are left out are those that experiments.py sets for the data set at
+    Options of training that are left out are those that settings.py has for the data set at
     that width.
     """
     from dataclasses import replace
 
-    from cprec_lib.evidence import experiments
+    from cprec_lib.evidence import experiments, settings, variants
 
     given = _given(
         dropout=dropout,
@@ -351,16 +351,16 @@ def reproduce(
         seeds=seeds,
         users=users,
     )
-    setting = experiments.tuned_setting(named) if named else experiments.setting_of(dataset, width)
+    setting = settings.tuned_setting(named) if named else settings.setting_of(dataset, width)
     if setting.dropouts and learning_rate and dropout is None:
         raise ValueError(
             f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
             "other rates give --dropout as well"
         )
     setting = replace(setting, **given)
-    label = experiments.label(dataset, setting)
+    label = settings.label(dataset, setting)
     groups = groups or []
-    names = experiments.choose([group for group in groups if group != "time"], model or ())
+    names = variants.choose([group for group in groups if group != "time"], model or ())
     if "time" in groups and not show:
         path = results / "time" / f"{label}.json"
         if not path.exists():
@@ -388,7 +388,7 @@ def reproduce(
 
 
 def _list_runs(names: list[str], missing: list[Any]) -> None:
-    from cprec_lib.evidence.experiments import GROUPS
+    from cprec_lib.evidence.variants import GROUPS
 
     for group, members in GROUPS.items():
         if set(members) & set(names):

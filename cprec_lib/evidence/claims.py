@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from cprec_lib.evidence.experiments import BASELINE, COMPRESSED, GROUPS, IN_BREAD, NARROW
 from cprec_lib.evidence.records import (
     Result,
     read_result,
@@ -18,7 +17,7 @@ from cprec_lib.evidence.records import (
     values,
 )
 from cprec_lib.evidence.timing import speed_up
-from cprec_lib.model.config import cprec, nextitnet
+from cprec_lib.evidence.variants import BASELINE, COMPRESSED, GROUPS, IN_BREAD, NARROW
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.train.evaluation import Interval, interval
 

@@ -1,4 +1,4 @@
-"""The paper's figures and tables as named runs that anyone can repeat, resume and extend."""
+"""Experiments: the runs of a setting, planned, run in turn, recorded, and repeated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -20,7 +20,6 @@ import torch
 
 from cprec_lib.data.datasets import load_interactions
 from cprec_lib.data.sequences import SequenceData, Split
-from cprec_lib.data.synthetic import PREFIX
 from cprec_lib.evidence.records import (
     Result,
     by_popularity,
@@ -31,247 +30,18 @@ from cprec_lib.evidence.records import (
     trial_of,
     write_result,
 )
+from cprec_lib.evidence.settings import Setting, Trial, short_name
 from cprec_lib.evidence.timing import latency, race
+from cprec_lib.evidence.variants import COUNTING, GROUPS, models
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
 from cprec_lib.model.bounds import compare_rules
 from cprec_lib.model.config import ModelConfig, config_from_json, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.model.recommender import SequentialRecommender
-from cprec_lib.model.sharing import SHARING
+from cprec_lib.model.recommender import ModelConfig, SequentialRecommender
+from cprec_lib.model.search import compare_rules
 from cprec_lib.model.softmax import BlockSoftmax
-from cprec_lib.train.baselines import Bigram, Popularity
-from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.data_record import describe_data, fingerprint
 from cprec_lib.train.evaluation import Scorer, evaluate
 from cprec_lib.train.training import OutOfTime, fit
-
-BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
-COUNTING = {"popularity": Popularity, "bigram": Bigram}
-WIDER_TAIL = "CpRec, factor 2"
-# Models whose size is given: at most this share of NextItNet's parameters.
-SHARES = {"a quarter": 1 / 4, "an eighth": 1 / 8}
-SHORTER_HEAD = ("CpRec, cut 5 / 20 %", "CpRec, cut 2 / 10 %")
-SHORT_AND_SHARED = "CpRec, cut 5 / 20 %, cross-block"
-SMALLER = tuple(f"{family}, {share}" for share in SHARES for family in (COMPRESSED, BASELINE))
-# Other fillings, and the same in CpRec's bread.
-IN_BREAD = {name: f"{name}, compressed bread" for name in ("GRU4Rec", "SASRec")}
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "overall": (
-        BASELINE,
-        COMPRESSED,
-        "CpRec, cross-block",
-        "CpRec, adjacent-layer",
-        *IN_BREAD,
-        *COUNTING,
-    ),
-    "decomposition": (
-        BASELINE,
-        "input only",
-        "softmax only",
-        "flat low-rank softmax",
-        "input and softmax",
-    ),
-    "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
-    "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
-    "sizes": (BASELINE, *SMALLER, *SHORTER_HEAD, SHORT_AND_SHARED),
-    "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", *SHORTER_HEAD),
-    "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
-    "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 64, 128, 256, 512))),
-    "depth": (BASELINE, *(f"NextItNet, {depth} blocks" for depth in (0, 2, 8, 16))),
-}
-"""What each figure or table compares, by name; the model names are those of `models`."""
-
-
-Trial = tuple[float, float]
-"""Learning rate and dropout."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all models of one data set have in common.
-
-    Each model is tuned with seed 0, in the same way; see `next_trial`. Its further seeds are
-    trained as the trial with the best validation NDCG@10 was.
-    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `further_rates` are
-    tried if the best rate lies at an edge, `more_dropouts` at the best rate. `input_dropout` is
-    the same in each trial. `users` are so many users of the data set, drawn once; else all of them.
-    Raises ValueError if a rate is given twice, or if rates and dropouts are not equally many.
-    """
-
-    width: int = 64
-    dropout: float = 0.3
-    cutoffs: tuple[float, float] = (0.1, 0.33)
-    learning_rates: tuple[float, ...] = (0.003, 0.01)
-    dropouts: tuple[float, ...] = ()
-    epochs: int = 20
-    patience: int = 3
-    batch_size: int = 32
-    max_len: int = 50
-    split: Split = "leave_one_out"
-    seeds: int = 3
-    dilations: tuple[int, ...] = (1, 4, 1, 4)
-    precision: str = "float32"
-    schedule: str = "constant"
-    users: int | None = None
-    input_dropout: float = 0.0
-    further_rates: tuple[float, ...] = ()
-    more_dropouts: tuple[float, ...] = ()
-    initial_weights: str = "scaled"
-
-    def __post_init__(self) -> None:
-        if len({*self.learning_rates}) < len(self.learning_rates):
-            raise ValueError(f"learning rates {self.learning_rates}: give each one once")
-        if self.dropouts and len(self.dropouts) != len(self.learning_rates):
-            raise ValueError(
-                f"learning rates {self.learning_rates} go with the dropouts {self.dropouts}, one "
-                "each; give one dropout for all of them"
-            )
-
-    @property
-    def trials(self) -> dict[float, float]:
-        """The dropout that goes with each learning rate."""
-        dropouts = self.dropouts or (self.dropout,) * len(self.learning_rates)
-        return dict(zip(self.learning_rates, dropouts, strict=True))
-
-    def next_trial(self, scores: Mapping[Trial, float]) -> Trial | None:
-        """The learning rate and dropout to try next, given the validation scores so far.
-
-        First the learning rates; then the neighbours of the best one, until both were tried or
-        there are none; then the other dropouts at the best rate. None when all is tried.
-        """
-        for trial in self.trials.items():
-            if trial not in scores:
-                return trial
-        at_first = {
-            rate: score for (rate, drop), score in scores.items() if drop == self._first(rate)
-        }
-        ladder = sorted({*self.learning_rates, *self.further_rates})
-        best = max(at_first, key=at_first.__getitem__)
-        place = ladder.index(best)
-        for rate in ladder[max(0, place - 1) : place + 2]:
-            if rate not in at_first:
-                return rate, self._first(rate)
-        for dropout in self.more_dropouts:
-            if (best, dropout) not in scores:
-                return best, dropout
-        return None
-
-    def _first(self, rate: float) -> float:
-        """The dropout that a rate is first tried with."""
-        return self.trials.get(rate, self.dropout)
-
-    def training(self, learning_rate: float, seed: int) -> TrainConfig:
-        """How one run is trained."""
-        return TrainConfig(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=learning_rate,
-            patience=self.patience,
-            seed=seed,
-            precision=self.precision,
-            schedule=self.schedule,
-        )
-
-
-# Short histories and many items, of which two cores carry a few epochs.
-LARGE_CATALOGUE = Setting(
-    learning_rates=(0.002, 0.005), epochs=8, patience=2, batch_size=128, max_len=20, seeds=1
-)
-# Windows that four blocks with these dilations see whole, and more dropout.
-LONG_WINDOWS = Setting(
-    width=128,
-    learning_rates=(0.003, 0.006),
-    dropouts=(0.3, 0.1),
-    epochs=12,
-    patience=12,
-    max_len=100,
-    dilations=(1, 4, 16, 1),
-    precision="bfloat16",
-    schedule="linear",
-    seeds=1,
-)
-# Width 256 is for a GPU; first tries chose its numbers, see results/README.md.
-SETTINGS: dict[str, tuple[Setting, ...]] = {
-    "ml-100k": (Setting(),),
-    "ml1m_ordered": (
-        Setting(dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1),
-        LONG_WINDOWS,
-        replace(
-            LONG_WINDOWS,
-            width=256,
-            learning_rates=(0.004, 0.006),
-            dropouts=(0.5, 0.3),
-            input_dropout=0.3,
-            epochs=40,
-            patience=10,
-            batch_size=128,
-            seeds=3,
-        ),
-    ),
-    "amazon_beauty_ordered": (LARGE_CATALOGUE,),
-    "globo_users": (
-        replace(LARGE_CATALOGUE, users=40_000),
-        replace(
-            LARGE_CATALOGUE,
-            width=256,
-            learning_rates=(0.003, 0.006),
-            batch_size=512,
-            epochs=4,
-            precision="bfloat16",
-            schedule="linear",
-            seeds=3,
-        ),
-    ),
-}
-"""Settings of the data sets that are recorded, by width; see `setting_of`."""
-
-# Three rates, two more on either side, three dropouts; trained until validation stops improving.
-_LADDER: dict[str, Any] = {
-    "learning_rates": (0.001, 0.003, 0.01),
-    "further_rates": (0.0001, 0.0003, 0.03, 0.1),
-    "more_dropouts": (0.1, 0.5),
-    "epochs": 500,
-    "patience": 5,
-}
-_SMALL = Setting(**_LADDER, seeds=10)
-_WIDE = replace(_SMALL, width=512, precision="bfloat16", seeds=5)
-_MANY = replace(_SMALL, batch_size=128, max_len=20, seeds=3)
-_FIRST: dict[str, Setting] = {
-    "ml-100k-w64": _SMALL,
-    "ml-100k-w512": _WIDE,
-    "ml-1m-w64": replace(_SMALL, seeds=3),
-    "ml-1m-w128": replace(_SMALL, width=128, seeds=3),
-    "amazon-beauty-w64": _MANY,
-    "globo-w64": replace(_MANY, users=40_000),
-}
-TUNED = _FIRST | {
-    f"{name}-authors": replace(setting, initial_weights="authors")
-    for name, setting in _FIRST.items()
-}
-"""Settings by name, whose trials go on until the best rate lies inside the grid.
-
-Each with our initial weights, and with those of the authors.
-"""
-
-
-def tuned_setting(name: str) -> Setting:
-    """The setting of that name in `TUNED`. Raises ValueError, which lists them, for another."""
-    if name not in TUNED:
-        raise ValueError(f"unknown setting {name!r}; choose from {', '.join(TUNED)}")
-    return TUNED[name]
-
-
-def setting_of(dataset: str, width: int | None = None) -> Setting:
-    """How a data set is recorded at a width: its first setting if no width is given.
-
-    A width that is not recorded gets the rest of the first setting, a data set that is not
-    recorded that of `Setting`.
-    """
-    known = SETTINGS.get(Path(dataset).stem, (Setting(),))
-    if width is None:
-        return known[0]
-    return next((s for s in known if s.width == width), replace(known[0], width=width))
 
 
 @dataclass(frozen=True)
@@ -306,124 +76,6 @@ class Experiment:
             "split": self.split,
             **({} if self.users is None else {"users": self.users}),
         }
-
-
-def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
-    """Every trained model by name; most differ from NextItNet or from CpRec in one respect.
-
-    A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
-    CpRec. Those called "a quarter" or "an eighth" are as wide as that share of NextItNet's
-    parameters lets them be; CpRec then has factor 2, which keeps more of the tail. The other
-    fillings have two layers, which at the same width have about half the parameters of NextItNet's
-    four blocks. Left out is what a setting cannot have: a second name for NextItNet's own width,
-    and a size below that of width 1.
-    """
-    layers: dict[str, Any] = {
-        "dropout": setting.dropout,
-        "input_dropout": setting.input_dropout,
-        "dilations": setting.dilations,
-        "initial_weights": setting.initial_weights,
-    }
-    full = nextitnet(n_items, setting.width, **layers)
-    whole = cprec(n_items, setting.width, setting.cutoffs, **layers)
-    wider_tail = replace(whole, factor=2)
-    parts = replace(full, cutoffs=whole.cutoffs)
-    first, second = setting.cutoffs
-    cuts = {
-        "CpRec, 2 blocks": (first,),
-        "CpRec, 4 blocks": (first / 2, first, second),
-        "CpRec, cut 5 / 20 %": (0.05, 0.2),
-        "CpRec, cut 2 / 10 %": (0.02, 0.1),
-    }
-    found: dict[str, ModelConfig | None] = {
-        BASELINE: full,
-        COMPRESSED: whole,
-        WIDER_TAIL: wider_tail,
-        "CpRec, cross-block": replace(whole, sharing="cross-block"),
-        "CpRec, adjacent-layer": replace(whole, sharing="adjacent-layer"),
-        NARROW: _no_larger(full, count_parameters(whole).total),
-        "narrower NextItNet, factor 2": _no_larger(full, count_parameters(wider_tail).total),
-        "input only": replace(parts, block_input=True),
-        "softmax only": replace(parts, block_softmax=True),
-        "flat low-rank softmax": replace(parts, block_softmax=True, tree=False),
-        "input and softmax": replace(parts, block_input=True, block_softmax=True),
-    }
-    found |= {f"sharing {s}": replace(full, sharing=s) for s in SHARING if s != "none"}
-    for name, cut in cuts.items():
-        fits = cut[0] * n_items >= 1  # else its head would be empty
-        found[name] = cprec(n_items, setting.width, cut, **layers) if fits else None
-    short = found[SHORTER_HEAD[0]]
-    found[SHORT_AND_SHARED] = short and replace(short, sharing="cross-block")
-    for name, share in SHARES.items():
-        limit = int(share * count_parameters(full).total)
-        found[f"{COMPRESSED}, {name}"] = _no_larger(wider_tail, limit)
-        found[f"{BASELINE}, {name}"] = _no_larger(full, limit)
-    found |= _other_fillings(n_items, setting, whole.cutoffs)
-    for name in GROUPS["width"][1:]:
-        width = int(name.split()[-1])
-        found[name] = replace(full, width=width) if width != full.width else None
-    for name in GROUPS["depth"][1:]:
-        found[name] = replace(full, dilations=((1, 4) * 8)[: int(name.split()[1])])
-    return {name: config for name, config in found.items() if config}
-
-
-def _other_fillings(
-    n_items: int, setting: Setting, cutoffs: tuple[int, ...]
-) -> dict[str, ModelConfig]:
-    """GRU4Rec and SASRec, whole and in CpRec's bread."""
-    common: dict[str, Any] = {
-        "initial_weights": setting.initial_weights,
-        "layers": 2,
-        "dropout": setting.dropout,
-        "input_dropout": setting.input_dropout,
-    }
-    fillings = {
-        "GRU4Rec": gru4rec(n_items, setting.width, **common),
-        "SASRec": sasrec(n_items, setting.width, max_positions=setting.max_len, **common),
-    }
-    bread: dict[str, Any] = {"cutoffs": cutoffs, "block_input": True, "block_softmax": True}
-    return fillings | {IN_BREAD[name]: replace(fillings[name], **bread) for name in fillings}
-
-
-def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig | None:
-    """The widest version of `config` with at most so many parameters, if there is one."""
-    narrower = (replace(config, width=width) for width in range(config.width, 0, -1))
-    return next((c for c in narrower if count_parameters(c).total <= parameters), None)
-
-
-def label(dataset: str, setting: Setting) -> str:
-    """Name of the folder that holds the results of a data set with one setting.
-
-    It names `dropout`, even where `dropouts` go with the rates.
-    """
-    split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
-    users = "" if setting.users is None else f"-u{setting.users}"
-    return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"
-
-
-def short_name(dataset: str) -> str:
-    """A data set's name as part of a file's name: without folder and ending, or punctuation."""
-    if dataset.startswith(PREFIX):
-        return dataset.translate(str.maketrans(":,=", "---"))
-    return Path(dataset).stem
-
-
-def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
-    """Names of the models to run, without repetition: `names`, or all of some groups, or all.
-
-    Raises ValueError, which lists the choices, for an unknown group or name.
-    """
-    for group in groups:
-        if group not in GROUPS:
-            raise ValueError(f"unknown group {group!r}; choose from {', '.join(GROUPS)} and time")
-    known = [name for group in GROUPS.values() for name in group]
-    for name in names:
-        if name not in known:
-            raise ValueError(
-                f"unknown model {name!r}; choose from {'; '.join(dict.fromkeys(known))}"
-            )
-    chosen = names or [name for group in groups or GROUPS for name in GROUPS[group]]
-    return list(dict.fromkeys(chosen))
 
 
 def plan(

@@ -7,7 +7,7 @@ import torch
 from cprec_lib import SequenceData, evaluate, load_interactions
 from cprec_lib.course.exercises.honest_evaluation import best_ndcg
 from cprec_lib.data.synthetic import Synthetic
-from cprec_lib.evidence.experiments import short_name
+from cprec_lib.evidence.settings import short_name
 
 NAME = "synthetic:items=50,users=4000,zipf=0.9,groups=5,follow=0.6,length=10,seed=3"
 

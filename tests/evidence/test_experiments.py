@@ -14,20 +14,7 @@ import pytest
 
 from cprec_lib import TrainConfig, count_parameters, nextitnet
 from cprec_lib.evidence import experiments
-from cprec_lib.evidence.experiments import (
-    GROUPS,
-    SETTINGS,
-    Experiment,
-    Setting,
-    choose,
-    label,
-    missing,
-    models,
-    reproduce,
-    run,
-    setting_of,
-    tuned_setting,
-)
+from cprec_lib.evidence.experiments import Experiment, missing, reproduce, run
 from cprec_lib.evidence.records import (
     read_all,
     read_result,
@@ -37,6 +24,8 @@ from cprec_lib.evidence.records import (
     values,
     write_result,
 )
+from cprec_lib.evidence.settings import SETTINGS, Setting, label, setting_of, tuned_setting
+from cprec_lib.evidence.variants import GROUPS, choose, models
 
 TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
 

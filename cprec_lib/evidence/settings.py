@@ -1,0 +1,219 @@
+"""Settings: what all the runs of a comparison share, and which trials tune a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cprec_lib.data.sequences import Split
+from cprec_lib.data.synthetic import PREFIX
+from cprec_lib.train.training import TrainConfig
+
+Trial = tuple[float, float]
+"""Learning rate and dropout."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models of one data set have in common.
+
+    Each model is tuned with seed 0, in the same way; see `next_trial`. Its further seeds are
+    trained as the trial with the best validation NDCG@10 was.
+    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `further_rates` are
+    tried if the best rate lies at an edge, `more_dropouts` at the best rate. `input_dropout` is
+    the same in each trial. `users` are so many users of the data set, drawn once; else all of them.
+    Raises ValueError if a rate is given twice, or if rates and dropouts are not equally many.
+    """
+
+    width: int = 64
+    dropout: float = 0.3
+    cutoffs: tuple[float, float] = (0.1, 0.33)
+    learning_rates: tuple[float, ...] = (0.003, 0.01)
+    dropouts: tuple[float, ...] = ()
+    epochs: int = 20
+    patience: int = 3
+    batch_size: int = 32
+    max_len: int = 50
+    split: Split = "leave_one_out"
+    seeds: int = 3
+    dilations: tuple[int, ...] = (1, 4, 1, 4)
+    precision: str = "float32"
+    schedule: str = "constant"
+    users: int | None = None
+    input_dropout: float = 0.0
+    further_rates: tuple[float, ...] = ()
+    more_dropouts: tuple[float, ...] = ()
+    initial_weights: str = "scaled"
+
+    def __post_init__(self) -> None:
+        if len({*self.learning_rates}) < len(self.learning_rates):
+            raise ValueError(f"learning rates {self.learning_rates}: give each one once")
+        if self.dropouts and len(self.dropouts) != len(self.learning_rates):
+            raise ValueError(
+                f"learning rates {self.learning_rates} go with the dropouts {self.dropouts}, one "
+                "each; give one dropout for all of them"
+            )
+
+    @property
+    def trials(self) -> dict[float, float]:
+        """The dropout that goes with each learning rate."""
+        dropouts = self.dropouts or (self.dropout,) * len(self.learning_rates)
+        return dict(zip(self.learning_rates, dropouts, strict=True))
+
+    def next_trial(self, scores: Mapping[Trial, float]) -> Trial | None:
+        """The learning rate and dropout to try next, given the validation scores so far.
+
+        First the learning rates; then the neighbours of the best one, until both were tried or
+        there are none; then the other dropouts at the best rate. None when all is tried.
+        """
+        for trial in self.trials.items():
+            if trial not in scores:
+                return trial
+        at_first = {
+            rate: score for (rate, drop), score in scores.items() if drop == self._first(rate)
+        }
+        ladder = sorted({*self.learning_rates, *self.further_rates})
+        best = max(at_first, key=at_first.__getitem__)
+        place = ladder.index(best)
+        for rate in ladder[max(0, place - 1) : place + 2]:
+            if rate not in at_first:
+                return rate, self._first(rate)
+        for dropout in self.more_dropouts:
+            if (best, dropout) not in scores:
+                return best, dropout
+        return None
+
+    def _first(self, rate: float) -> float:
+        """The dropout that a rate is first tried with."""
+        return self.trials.get(rate, self.dropout)
+
+    def training(self, learning_rate: float, seed: int) -> TrainConfig:
+        """How one run is trained."""
+        return TrainConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=learning_rate,
+            patience=self.patience,
+            seed=seed,
+            precision=self.precision,
+            schedule=self.schedule,
+        )
+
+
+# Short histories and many items, of which two cores carry a few epochs.
+LARGE_CATALOGUE = Setting(
+    learning_rates=(0.002, 0.005), epochs=8, patience=2, batch_size=128, max_len=20, seeds=1
+)
+# Windows that four blocks with these dilations see whole, and more dropout.
+LONG_WINDOWS = Setting(
+    width=128,
+    learning_rates=(0.003, 0.006),
+    dropouts=(0.3, 0.1),
+    epochs=12,
+    patience=12,
+    max_len=100,
+    dilations=(1, 4, 16, 1),
+    precision="bfloat16",
+    schedule="linear",
+    seeds=1,
+)
+# Width 256 is for a GPU; first tries chose its numbers, see results/README.md.
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "ml-100k": (Setting(),),
+    "ml1m_ordered": (
+        Setting(dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1),
+        LONG_WINDOWS,
+        replace(
+            LONG_WINDOWS,
+            width=256,
+            learning_rates=(0.004, 0.006),
+            dropouts=(0.5, 0.3),
+            input_dropout=0.3,
+            epochs=40,
+            patience=10,
+            batch_size=128,
+            seeds=3,
+        ),
+    ),
+    "amazon_beauty_ordered": (LARGE_CATALOGUE,),
+    "globo_users": (
+        replace(LARGE_CATALOGUE, users=40_000),
+        replace(
+            LARGE_CATALOGUE,
+            width=256,
+            learning_rates=(0.003, 0.006),
+            batch_size=512,
+            epochs=4,
+            precision="bfloat16",
+            schedule="linear",
+            seeds=3,
+        ),
+    ),
+}
+"""Settings of the data sets that are recorded, by width; see `setting_of`."""
+
+# Three rates, two more on either side, three dropouts; trained until validation stops improving.
+_LADDER: dict[str, Any] = {
+    "learning_rates": (0.001, 0.003, 0.01),
+    "further_rates": (0.0001, 0.0003, 0.03, 0.1),
+    "more_dropouts": (0.1, 0.5),
+    "epochs": 500,
+    "patience": 5,
+}
+_SMALL = Setting(**_LADDER, seeds=10)
+_WIDE = replace(_SMALL, width=512, precision="bfloat16", seeds=5)
+_MANY = replace(_SMALL, batch_size=128, max_len=20, seeds=3)
+_FIRST: dict[str, Setting] = {
+    "ml-100k-w64": _SMALL,
+    "ml-100k-w512": _WIDE,
+    "ml-1m-w64": replace(_SMALL, seeds=3),
+    "ml-1m-w128": replace(_SMALL, width=128, seeds=3),
+    "amazon-beauty-w64": _MANY,
+    "globo-w64": replace(_MANY, users=40_000),
+}
+TUNED = _FIRST | {
+    f"{name}-authors": replace(setting, initial_weights="authors")
+    for name, setting in _FIRST.items()
+}
+"""Settings by name, whose trials go on until the best rate lies inside the grid.
+
+Each with our initial weights, and with those of the authors.
+"""
+
+
+def tuned_setting(name: str) -> Setting:
+    """The setting of that name in `TUNED`. Raises ValueError, which lists them, for another."""
+    if name not in TUNED:
+        raise ValueError(f"unknown setting {name!r}; choose from {', '.join(TUNED)}")
+    return TUNED[name]
+
+
+def setting_of(dataset: str, width: int | None = None) -> Setting:
+    """How a data set is recorded at a width: its first setting if no width is given.
+
+    A width that is not recorded gets the rest of the first setting, a data set that is not
+    recorded that of `Setting`.
+    """
+    known = SETTINGS.get(Path(dataset).stem, (Setting(),))
+    if width is None:
+        return known[0]
+    return next((s for s in known if s.width == width), replace(known[0], width=width))
+
+
+def label(dataset: str, setting: Setting) -> str:
+    """Name of the folder that holds the results of a data set with one setting.
+
+    It names `dropout`, even where `dropouts` go with the rates.
+    """
+    split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
+    users = "" if setting.users is None else f"-u{setting.users}"
+    return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"
+
+
+def short_name(dataset: str) -> str:
+    """A data set's name as part of a file's name: without folder and ending, or punctuation."""
+    if dataset.startswith(PREFIX):
+        return dataset.translate(str.maketrans(":,=", "---"))
+    return Path(dataset).stem
