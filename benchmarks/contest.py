@@ -40,7 +40,7 @@ class Side:
 def case(name: str, sides: Sequence[Side], rounds: int, tolerance: float = 1e-4) -> dict[str, Any]:
     """A contest of the first side, ours, with the others: what was found, and ratios to ours.
 
-    "times as fast" has the median, lowest and highest round; "times the memory" has medians, and
+    "times_as_fast" has the median, lowest and highest round; "times_the_memory" has medians, and
     None where ours grew by nothing.
     """
     print(f"  {name}", flush=True)
@@ -61,8 +61,8 @@ def case(name: str, sides: Sequence[Side], rounds: int, tolerance: float = 1e-4)
         "case": name,
         "ours": ours,
         "sides": found,
-        "times as fast": faster,
-        "times the memory": memory,
+        "times_as_fast": faster,
+        "times_the_memory": memory,
     }
 
 

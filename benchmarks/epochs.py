@@ -28,8 +28,8 @@ def row(quick: bool) -> dict[str, Any]:
     for name, log in LOGS.items():
         for width in QUICK if quick else WIDTHS:
             found = case(f"{name}, width {width}", _sides(log["items"], width), rounds=2)
-            cases.append({**found, "steps an epoch": math.ceil(log["windows"] / BATCH)})
-    return {"title": TITLE, "cases": cases, "positions a step": BATCH * LENGTH}
+            cases.append({**found, "steps_per_epoch": math.ceil(log["windows"] / BATCH)})
+    return {"title": TITLE, "cases": cases, "positions_per_step": BATCH * LENGTH}
 
 
 def _sides(n_items: int, width: int) -> list[Side]:

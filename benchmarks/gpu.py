@@ -38,7 +38,7 @@ def row(quick: bool) -> dict[str, Any]:
 def case(way: str, width: int, data: SequenceData, device: torch.device) -> dict[str, Any]:
     """Both models trained in one of the `WAYS`, one after the other.
 
-    "times as fast" compares the nth epoch of one with the nth of the other, though they did not
+    "times_as_fast" compares the nth epoch of one with the nth of the other, though they did not
     take turns as the sides of other rows do.
     """
     plan = TrainConfig(epochs=EPOCHS, patience=EPOCHS, batch_size=BATCH, **WAYS[way])
@@ -58,6 +58,6 @@ def case(way: str, width: int, data: SequenceData, device: torch.device) -> dict
         "case": f"width {width}, {way}",
         "ours": "CpRec",
         "sides": sides,
-        "times as fast": {"NextItNet": speed_up(times, "CpRec", "NextItNet")},
-        "times the memory": {"NextItNet": memory},
+        "times_as_fast": {"NextItNet": speed_up(times, "CpRec", "NextItNet")},
+        "times_the_memory": {"NextItNet": memory},
     }

@@ -88,7 +88,7 @@ def compare(
             "users": len(data.valid.targets),
             "items": data.n_items,
             "interactions": len(table),
-            "predictions an epoch": theirs["samples"],
+            "predictions_per_epoch": theirs["samples"],
         },
         "cases": [{**race(theirs, runs), **_beside_popularity(data, target)}],
     }
@@ -99,7 +99,7 @@ def _beside_popularity(data: SequenceData, target: float) -> dict[str, Any]:
     popularity = evaluate(Popularity(data), data, "valid").metrics()["ndcg@10"]
     relation = "below" if target < popularity else "not below"
     print(f"  {target:.4f} is {relation} popularity's {popularity:.4f}", flush=True)
-    return {"popularity ndcg@10": popularity, "target below popularity": target < popularity}
+    return {"popularity_ndcg@10": popularity, "target_below_popularity": target < popularity}
 
 
 # ---- RecBole's environment ----
@@ -276,9 +276,9 @@ def race(theirs: dict[str, Any], runs: Sequence[dict[str, Any]]) -> dict[str, An
             OURS: {"seconds": reached, "runs": list(runs)},
             PEER: {"seconds": [seconds], **theirs},
         },
-        "times as fast": found,
-        "a lower bound": at_most,
-        "seconds an epoch": {
+        "times_as_fast": found,
+        "lower_bound": at_most,
+        "seconds_per_epoch": {
             OURS: statistics.median(map(_per_epoch, runs)),
             PEER: _per_epoch(theirs),
         },

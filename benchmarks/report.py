@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.__main__ import RESULTS
 from cprec_lib.course.figures.comparison import estimates
-from cprec_lib.evidence.records import comparisons, read_result
+from cprec_lib.evidence.records import Sealed, read_result
 from cprec_lib.train.evaluation import Interval
 
 ROOT = RESULTS.parent.parent
@@ -51,6 +51,20 @@ def shown(folder: Path = RESULTS) -> pd.DataFrame:
     if not tables:
         raise ValueError(f"no comparison in {folder}; `python -m benchmarks` measures them")
     return pd.concat(tables, ignore_index=True)
+
+
+def comparisons(result: Sealed) -> pd.DataFrame:
+    """A line for each rival of a benchmark's row: how many times ours is as fast, and the memory.
+
+    Columns: case, ours, rival, faster, lowest, highest, memory (times ours; NaN where unknown).
+    """
+    lines = [
+        (case["case"], case["ours"], rival, *ratios, case.get("times_the_memory", {}).get(rival))
+        for case in result["cases"]
+        for rival, ratios in case["times_as_fast"].items()
+    ]
+    columns = ["case", "ours", "rival", "faster", "lowest", "highest", "memory"]
+    return pd.DataFrame(lines, columns=columns).astype({"memory": float})
 
 
 def _joined(cases: pd.Series) -> pd.Series:

@@ -58,7 +58,7 @@ def row(quick: bool) -> dict[str, Any]:
                 rounds = 3 if at_once == 1 and not quick else 2
                 found = case(name, _sides(folder, n_items, at_once), rounds)
                 found["sides"].update(floors(reads, rounds, at_once))
-                cases.append({**found, "searches a call": _batches(at_once)})
+                cases.append({**found, "searches_per_call": _batches(at_once)})
     if not quick:
         rules.append({"model": "ml-100k", **rules_of(*_movielens())})
     return {"title": TITLE, "threads": 1, "width": WIDTH, "cases": cases, "rules": rules}
@@ -235,6 +235,7 @@ def _movielens() -> tuple[SequentialRecommender, Tensor]:
 def rules_of(model: SequentialRecommender, hidden: Tensor) -> dict[str, float]:
     """What each rule of a search spares and misses; see `compare_rules`."""
     assert isinstance(model.softmax, BlockSoftmax)
-    found = compare_rules(model.softmax, hidden, K)
-    print("    " + ", ".join(f"{name} {share:.1%}" for name, share in found.items()))
+    rules = compare_rules(model.softmax, hidden, K)
+    found = {name.replace(" ", "_"): share for name, share in rules.items()}
+    print("    " + ", ".join(f"{name} {share:.1%}" for name, share in rules.items()))
     return found

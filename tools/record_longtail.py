@@ -44,7 +44,7 @@ DESCRIPTIONS = {
         MOVIELENS_TERMS,
         MOVIELENS,
     ),
-    "ml-1m-min5": Description(
+    "ml-1m": Description(
         "MovieLens-1M",
         "film ratings; films with fewer than 5 are left out",
         MOVIELENS_TERMS,

@@ -292,7 +292,10 @@ def reproduce(
         list[str] | None,
         typer.Argument(help="Groups of runs, see --list, or time; else all the runs."),
     ] = None,
-    dataset: Dataset = "ml-100k",
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Name in the registry or path of a table, else the setting's."),
+    ] = None,
     named: Annotated[
         str | None, typer.Option("--setting", help="A tuned setting, such as ml-100k-w64-authors.")
     ] = None,
@@ -309,7 +312,9 @@ def reproduce(
         "results"
     ),
     work: Annotated[Path, typer.Option(help="Folder of the runs themselves.")] = Path("build/runs"),
-    model: Annotated[list[str] | None, typer.Option(help="Only this model; repeatable.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this one, by key; repeatable.")
+    ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Components of a vector, d.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units dropped.")] = None,
     input_dropout: Annotated[
@@ -351,16 +356,18 @@ def reproduce(
         seeds=seeds,
         users=users,
     )
-    setting = settings.tuned_setting(named) if named else settings.setting_of(dataset, width)
+    tuned = settings.tuned_setting(named) if named else None
+    dataset = dataset or (tuned.dataset if tuned else "ml-100k")
+    setting = tuned or settings.setting_of(dataset, width)
     if setting.dropouts and learning_rate and dropout is None:
         raise ValueError(
             f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
             "other rates give --dropout as well"
         )
     setting = replace(setting, **given)
-    label = settings.label(dataset, setting)
+    label = settings.folder_name(dataset, setting)
     groups = groups or []
-    names = variants.choose([group for group in groups if group != "time"], model or ())
+    keys = variants.choose([group for group in groups if group != "time"], model or ())
     if "time" in groups and not show:
         path = results / "time" / f"{label}.json"
         if not path.exists():
@@ -370,11 +377,11 @@ def reproduce(
             return
     folder = results / "records" / named if named else results / "runs" / label
     if show:
-        _list_runs(names, experiments.missing(names, dataset, setting, folder))
+        _list_runs(keys, experiments.missing(keys, dataset, setting, folder))
         return
     recorded = 0
     for experiment, result in experiments.reproduce(
-        names, dataset, setting, folder, work, float("inf") if budget is None else budget, device
+        keys, dataset, setting, folder, work, float("inf") if budget is None else budget, device
     ):
         if result is None:
             typer.echo(
@@ -387,12 +394,12 @@ def reproduce(
     typer.echo(f"{recorded} new results in {folder}")
 
 
-def _list_runs(names: list[str], missing: list[Any]) -> None:
+def _list_runs(keys: list[str], missing: list[Any]) -> None:
     from cprec_lib.evidence.variants import GROUPS
 
     for group, members in GROUPS.items():
-        if set(members) & set(names):
-            typer.echo(f"{group:14}{', '.join(members)}")
+        if {member.key for member in members} & {*keys}:
+            typer.echo(f"{group:14}{', '.join(member.key for member in members)}")
     typer.echo(f"\n{len(missing)} runs are missing:")
     for experiment in missing:
         typer.echo(f"  {experiment.stem}")
@@ -406,14 +413,14 @@ def claims(
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/claims.md"),
 ) -> None:
     """Judge the paper's claims by the recorded results, and write the page."""
-    from cprec_lib.evidence.claims import read_ledger, to_markdown
+    from cprec_lib.evidence.claims import judge_claims, to_markdown
     from cprec_lib.files import make_folder, write_text
 
-    entries = read_ledger(results)
+    judged = judge_claims(results)
     make_folder(out.parent)
-    write_text(out, to_markdown(entries))
-    for entry in entries:
-        typer.echo(f"{entry.claim}  {entry.verdict:18}{entry.says}")
+    write_text(out, to_markdown(judged))
+    for each in judged:
+        typer.echo(f"{each.claim}  {each.verdict:18}{each.says}")
     typer.echo(f"Written to {out}")
 
 

@@ -1,4 +1,4 @@
-"""The claims ledger: each claim of the paper, what the recorded results say of it, the verdict."""
+"""The claims of the paper: what the recorded results say of each, and the verdict."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import Literal
 
 import numpy as np
 
-from cprec_lib.evidence.records import (
-    Result,
-    read_result,
-    read_results,
-    values,
+from cprec_lib.evidence.records import Record, Times, read_results, read_times, values
+from cprec_lib.evidence.timing import EARLY, EXACT, STEP, USERS, Quantity, speed_up
+from cprec_lib.evidence.variants import (
+    BASELINE,
+    COMPRESSED,
+    FLAT,
+    GROUPS,
+    NARROW,
+    OTHER_MIDDLES,
+    SHARED,
+    TREE,
+    label,
 )
-from cprec_lib.evidence.timing import speed_up
-from cprec_lib.evidence.variants import BASELINE, COMPRESSED, GROUPS, IN_BREAD, NARROW
+from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.train.evaluation import Interval, interval
 
@@ -26,7 +32,9 @@ MARGIN = 0.05
 """A model is as good as another if the interval rules out a loss of this share."""
 NARROWEST, WIDEST = 64, 512
 """NextItNet's widths in the paper's first figure."""
-SIZED = GROUPS["sizes"][1:]
+DEEPER = (8, 16)
+"""Residual blocks of the deeper NextItNets, which has four."""
+FULL, SMALL, RIVAL = BASELINE.key, COMPRESSED.key, NARROW.key
 Verdict = Literal["holds", "holds in part", "does not hold", "open"]
 
 
@@ -41,7 +49,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Claim:
     """A claim of the paper, judged."""
 
     claim: str
@@ -53,24 +61,24 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """The recorded runs of one folder, by model, each at its tuned learning rate."""
+class Recorded:
+    """The recorded runs of one folder, by the variants' keys, each at its tuned learning rate."""
 
-    by_model: dict[str, list[Result]]
+    by_variant: dict[str, list[Record]]
 
-    def has(self, *names: str) -> bool:
-        """Whether all these models are recorded."""
-        return {*names} <= {*self.by_model}
+    def has(self, *keys: str) -> bool:
+        """Whether all these variants are recorded."""
+        return {*keys} <= {*self.by_variant}
 
-    def difference(self, name: str, other: str) -> Interval:
-        """NDCG@10 of one model minus another's, users paired, over the seeds that both have."""
-        pairs = zip(self.by_model[name], self.by_model[other], strict=False)
+    def difference(self, key: str, other: str) -> Interval:
+        """NDCG@10 of one variant minus another's, users paired, over the seeds that both have."""
+        pairs = zip(self.by_variant[key], self.by_variant[other], strict=False)
         runs, others = zip(*pairs, strict=True)
         return interval(values(runs) - values(others))
 
-    def judge(self, name: str, other: str) -> Judgement:
+    def judge(self, key: str, other: str) -> Judgement:
         """Worse if the interval lies below zero, as good if it rules out a loss of MARGIN."""
-        gap = self.difference(name, other)
+        gap = self.difference(key, other)
         if gap.high < 0:
             return "worse"
         return "as good" if gap.low > -MARGIN * self.mean(other) else "not decided"
@@ -78,50 +86,50 @@ class Runs:
     @property
     def dataset(self) -> str:
         """The data set of all the runs."""
-        return str(next(iter(self.by_model.values()))[0]["dataset"])
+        return next(iter(self.by_variant.values()))[0]["dataset"]
 
-    def mean(self, name: str, metric: str = "ndcg@10") -> float:
+    def mean(self, key: str, metric: str = "ndcg@10") -> float:
         """A test metric, averaged over the seeds."""
-        return float(np.mean([run["test"][metric] for run in self.by_model[name]]))
+        return float(np.mean([run["test"][metric] for run in self.by_variant[key]]))
 
-    def width(self, name: str) -> int:
-        """A trained model's width."""
-        return int(self.by_model[name][0]["model_config"]["width"])
+    def width(self, key: str) -> int | None:
+        """A variant's width; None for one that only counts."""
+        config = self.by_variant[key][0]["model_config"]
+        return int(config["width"]) if config else None
 
-    def times_smaller(self, name: str, other: str) -> float:
-        """How many times the parameters of the first model go into those of the other."""
-        sizes = [float(self.by_model[model][0]["parameters"]) for model in (other, name)]
-        return sizes[0] / sizes[1]
+    def times_smaller(self, key: str, other: str) -> float:
+        """How many times the parameters of the first variant go into those of the other."""
+        return self.by_variant[other][0]["parameters"] / self.by_variant[key][0]["parameters"]
 
-    def compared(self, name: str, other: str, sizes: bool = False) -> Evidence:
+    def compared(self, key: str, other: str, sizes: bool = False) -> Evidence:
         """The paired difference as evidence, on request with how many times smaller one is."""
-        gap = self.difference(name, other)
+        gap = self.difference(key, other)
         share = gap.estimate / self.mean(other)
         found = f"{share:+.0%}: {gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
-        size = f" ({self.times_smaller(name, other):.1f} times smaller)" if sizes else ""
-        return self.evidence(f"test NDCG@10 of {name}{size} against {other}", found, name, other)
+        size = f" ({self.times_smaller(key, other):.1f} times smaller)" if sizes else ""
+        what = f"test NDCG@10 of {label(key)}{size} against {label(other)}"
+        return self.evidence(what, found, key, other)
 
-    def evidence(self, what: str, found: str, name: str, other: str) -> Evidence:
-        """Evidence on two models, with what made it."""
-        first = self.by_model[name][0]
-        seeds = min(len(self.by_model[name]), len(self.by_model[other]))
-        width = first["model_config"]["width"] if first["model_config"] else "-"
-        split = ", split by user" if first.get("split") == "by_user" else ""
-        where = f"{self.dataset}, width {width}{split}"
+    def evidence(self, what: str, found: str, key: str, other: str) -> Evidence:
+        """Evidence on two variants, with what made it."""
+        first = self.by_variant[key][0]
+        seeds = min(len(self.by_variant[key]), len(self.by_variant[other]))
+        split = ", split by user" if first["split"] == "by_user" else ""
+        where = f"{self.dataset}, width {self.width(key) or '-'}{split}"
         plural = "s" if seeds > 1 else ""
-        devices = {run["device"] for model in (name, other) for run in self.by_model[model]}
+        devices = {run["device"] for each in (key, other) for run in self.by_variant[each]}
         made = f"{seeds} seed{plural}, {first['n_users']:,} users, {' and '.join(sorted(devices))}"
         return Evidence(where, what, found, made)
 
 
-def read_ledger(results: Path) -> list[Entry]:
+def judge_claims(results: Path) -> list[Claim]:
     """Judge every claim by what `results` holds.
 
     Raises ValueError if a result file is damaged.
     """
     folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
-    recorded = [Runs(read_results(path)) for path in folders]
-    timed = [read_result(path) for path in sorted((results / "time").glob("*.json"))]
+    recorded = [Recorded(read_results(path)) for path in folders]
+    timed = [read_times(path) for path in sorted((results / "time").glob("*.json"))]
     return [
         _long_tail(results / "longtail.json"),
         _width(recorded),
@@ -135,8 +143,8 @@ def read_ledger(results: Path) -> list[Entry]:
     ]
 
 
-def to_markdown(entries: Sequence[Entry]) -> str:
-    """The ledger as a page: a table of verdicts, then each claim with its evidence."""
+def to_markdown(claims: Sequence[Claim]) -> str:
+    """The claims as a page: a table of verdicts, then each claim with its evidence."""
     lines = [
         "# Which of the paper's claims hold",
         "",
@@ -146,23 +154,23 @@ def to_markdown(entries: Sequence[Entry]) -> str:
         "",
         "| claim | the paper says | verdict |",
         "|---|---|---|",
-        *(f"| [{e.claim}](#{e.claim.lower()}) | {e.says} | **{e.verdict}** |" for e in entries),
+        *(f"| [{e.claim}](#{e.claim.lower()}) | {e.says} | **{e.verdict}** |" for e in claims),
     ]
-    for entry in entries:
-        lines += ["", f"## {entry.claim}", "", f"*{entry.says}*", ""]
-        lines.append(f"**{entry.verdict[0].upper()}{entry.verdict[1:]}.** {entry.because}")
-        if entry.evidence:
+    for claim in claims:
+        lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
+        lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
+        if claim.evidence:
             lines += ["", "| data | compared | measured | from |", "|---|---|---|---|"]
-            lines += [f"| {e.where} | {e.what} | {e.found} | {e.made} |" for e in entry.evidence]
-        if entry.command:
-            lines += ["", f"To repeat: `{entry.command}`"]
+            lines += [f"| {e.where} | {e.what} | {e.found} | {e.made} |" for e in claim.evidence]
+        if claim.command:
+            lines += ["", f"To repeat: `{claim.command}`"]
     return "\n".join(lines) + "\n"
 
 
 # ---- One function a claim ----
 
 
-def _long_tail(path: Path) -> Entry:
+def _long_tail(path: Path) -> Claim:
     logs = json.loads(path.read_text(encoding="utf-8"))["data_sets"].values()
     tails = {log["title"]: 1 - log["top_shares"]["0.2"] for log in logs}
     evidence = [
@@ -176,7 +184,7 @@ def _long_tail(path: Path) -> Entry:
     ]
     worst = max(tails.values())
     holds = worst < 0.8 and max(log["median_count"] for log in logs) < 10
-    return Entry(
+    return Claim(
         "C1",
         "Item popularity is long-tailed, so most embedding parameters serve few interactions.",
         "holds" if holds else "holds in part",
@@ -188,17 +196,15 @@ def _long_tail(path: Path) -> Entry:
     )
 
 
-def _width(recorded: Sequence[Runs]) -> Entry:
+def _width(recorded: Sequence[Recorded]) -> Claim:
     """Growth helps by over 20 % at some width, and at some depth at all; or it was measured up to
     the paper's width of 512 and did not. One data set can show that growth helps; to show that it
     does not takes more than one, as any can be too small for it."""
-    deeper = [f"NextItNet, {depth} blocks" for depth in (8, 16)]
+    deeper = [v.key for v in GROUPS["depth"] if v.depth in DEEPER]
     of_width = [(runs, *pair) for runs in recorded for pair in _wider(runs)]
-    of_depth = [
-        (runs, name, BASELINE) for runs in recorded for name in deeper if runs.has(name, BASELINE)
-    ]
+    of_depth = [(runs, key, FULL) for runs in recorded for key in deeper if runs.has(key, FULL)]
     gains = [_gain(*pair) for pair in of_width]
-    at_widest = [pair for pair in of_width if pair[0].width(pair[1]) >= WIDEST]
+    at_widest = [pair for pair in of_width if (pair[0].width(pair[1]) or 0) >= WIDEST]
     sets = sorted({runs.dataset for runs, _, _ in at_widest})
     depth_helps = any(_gain(*pair).low > 0 for pair in of_depth)
     if any(gain.low > 0.2 for gain in gains):
@@ -209,7 +215,7 @@ def _width(recorded: Sequence[Runs]) -> Entry:
         verdict = "open"
     shares = [gain.estimate for gain in gains]
     needed = "; a verdict against the claim needs two, as one alone may be too small for the width"
-    return Entry(
+    return Claim(
         "C2",
         "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
         verdict,
@@ -219,25 +225,25 @@ def _width(recorded: Sequence[Runs]) -> Entry:
         f"{', '.join(sets) or 'no data set'}{needed if len(sets) < 2 else ''}."
         if of_width
         else "No width above 64 is recorded.",
-        tuple(runs.compared(name, base) for runs, name, base in of_width + of_depth),
+        tuple(runs.compared(key, base) for runs, key, base in of_width + of_depth),
         "cprec reproduce width depth",
     )
 
 
-def _wider(runs: Runs) -> list[tuple[str, str]]:
+def _wider(runs: Recorded) -> list[tuple[str, str]]:
     """Recorded NextItNets that are wider than the paper's narrowest, each with that one."""
-    named = [name for name in GROUPS["width"] if runs.has(name)]
-    narrow = [name for name in named if runs.width(name) == NARROWEST]
-    return [(name, narrow[0]) for name in named if narrow and runs.width(name) > NARROWEST]
+    widths = {v.key: runs.width(v.key) or 0 for v in GROUPS["width"] if runs.has(v.key)}
+    narrow = [key for key, width in widths.items() if width == NARROWEST]
+    return [(key, narrow[0]) for key, width in widths.items() if narrow and width > NARROWEST]
 
 
-def _gain(runs: Runs, name: str, other: str) -> Interval:
-    """NDCG@10 won over another model, as a share of that one's."""
-    gap, base = runs.difference(name, other), runs.mean(other)
+def _gain(runs: Recorded, key: str, other: str) -> Interval:
+    """NDCG@10 won over another variant, as a share of that one's."""
+    gap, base = runs.difference(key, other), runs.mean(other)
     return Interval(gap.estimate / base, gap.low / base, gap.high / base)
 
 
-def _size() -> Entry:
+def _size() -> Claim:
     cases = (
         ("the authors' cutoffs", (7000, 15_000), "none"),
         ("the authors' cutoffs", (7000, 15_000), "cross-block"),
@@ -260,7 +266,7 @@ def _size() -> Entry:
         )
         for (name, _, sharing), ratio in zip(cases, times, strict=True)
     ]
-    return Entry(
+    return Claim(
         "C3",
         "CpRec is 4 to 8 times smaller than NextItNet.",
         "holds in part",
@@ -272,19 +278,24 @@ def _size() -> Entry:
     )
 
 
-def _accuracy(recorded: Sequence[Runs]) -> Entry:
-    both = [runs for runs in recorded if runs.has(BASELINE, COMPRESSED)]
-    evidence = [runs.compared(COMPRESSED, BASELINE) for runs in both]
-    evidence += [runs.compared(NARROW, COMPRESSED) for runs in both if runs.has(NARROW)]
-    judged = [runs.judge(COMPRESSED, BASELINE) for runs in both]
-    sized = [(runs, name) for runs in recorded for name in SIZED if runs.has(BASELINE, name)]
-    evidence += [runs.compared(name, BASELINE, sizes=True) for runs, name in sized]
-    small = [
-        runs.judge(name, BASELINE)
-        for runs, name in [*sized, *((runs, COMPRESSED) for runs in both)]
-        if name.startswith(COMPRESSED) and runs.times_smaller(name, BASELINE) >= 4
+def _accuracy(recorded: Sequence[Recorded]) -> Claim:
+    both = [runs for runs in recorded if runs.has(FULL, SMALL)]
+    evidence = [runs.compared(SMALL, FULL) for runs in both]
+    evidence += [runs.compared(RIVAL, SMALL) for runs in both if runs.has(RIVAL)]
+    judged = [runs.judge(SMALL, FULL) for runs in both]
+    sized = [
+        (runs, variant)
+        for runs in recorded
+        for variant in GROUPS["sizes"][1:]
+        if runs.has(FULL, variant.key)
     ]
-    return Entry(
+    evidence += [runs.compared(variant.key, FULL, sizes=True) for runs, variant in sized]
+    small = [
+        runs.judge(variant.key, FULL)
+        for runs, variant in [*sized, *((runs, COMPRESSED) for runs in both)]
+        if variant.family == "cprec" and runs.times_smaller(variant.key, FULL) >= 4
+    ]
+    return Claim(
         "C4",
         "In most cases CpRec is at least as accurate as the uncompressed model.",
         _majority(judged),
@@ -296,9 +307,9 @@ def _accuracy(recorded: Sequence[Runs]) -> Entry:
     )
 
 
-def _training_time(timed: Sequence[Result]) -> Entry:
-    found = [_speed(result, "training step") for result in timed]
-    return Entry(
+def _training_time(timed: Sequence[Times]) -> Claim:
+    found = [_speed(times, STEP) for times in timed]
+    return Claim(
         "C5",
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
@@ -310,14 +321,14 @@ def _training_time(timed: Sequence[Result]) -> Entry:
     )
 
 
-def _inference_time(timed: Sequence[Result]) -> Entry:
+def _inference_time(timed: Sequence[Times]) -> Claim:
     found = [
-        _speed(result, f"{search}, {users}")
-        for result in timed
-        for users in (1, 64)
-        for search in ("exact", "early stopping")
+        _speed(times, quantity)
+        for times in timed
+        for users in USERS
+        for quantity in (EXACT[users], EARLY[users])
     ]
-    return Entry(
+    return Claim(
         "C6",
         "CpRec infers faster, and faster still with the early-stopping top-N.",
         _faster([ratio for ratio, _ in found]),
@@ -328,19 +339,19 @@ def _inference_time(timed: Sequence[Result]) -> Entry:
     )
 
 
-def _flat(recorded: Sequence[Runs]) -> Entry:
-    flat, tree = "flat low-rank softmax", "softmax only"
-    all_three = [runs for runs in recorded if runs.has(BASELINE, flat, tree)]
-    pairs = ((flat, BASELINE), (tree, BASELINE), (flat, tree))
+def _flat(recorded: Sequence[Recorded]) -> Claim:
+    flat, tree = FLAT.key, TREE.key
+    all_three = [runs for runs in recorded if runs.has(FULL, flat, tree)]
+    pairs = ((flat, FULL), (tree, FULL), (flat, tree))
     evidence = [runs.compared(*pair) for runs in all_three for pair in pairs]
-    of_flat, of_tree = ([runs.judge(name, BASELINE) for runs in all_three] for name in (flat, tree))
+    of_flat, of_tree = ([runs.judge(key, FULL) for runs in all_three] for key in (flat, tree))
     if "worse" in of_tree:
         verdict: Verdict = "does not hold"
     elif "worse" in of_flat and {*of_tree} == {"as good"}:
         verdict = "holds"
     else:
         verdict = "open"
-    return Entry(
+    return Claim(
         "C7",
         "Flat low-rank logits hurt accuracy; the two-level tree does not.",
         verdict,
@@ -351,13 +362,12 @@ def _flat(recorded: Sequence[Runs]) -> Entry:
     )
 
 
-def _sharing(recorded: Sequence[Runs]) -> Entry:
-    rival = "sharing cross-layer"
-    schemes = ("sharing cross-block", "sharing adjacent-layer", "sharing adjacent-block")
-    shared = [runs for runs in recorded if runs.has(BASELINE, rival, *schemes)]
-    pairs = [(scheme, other) for other in (BASELINE, rival) for scheme in schemes]
+def _sharing(recorded: Sequence[Recorded]) -> Claim:
+    rival, *schemes = (variant.key for variant in SHARED.values())
+    shared = [runs for runs in recorded if runs.has(FULL, rival, *schemes)]
+    pairs = [(scheme, other) for other in (FULL, rival) for scheme in schemes]
     evidence = [runs.compared(*pair) for runs in shared for pair in pairs]
-    kept = [runs.judge(scheme, BASELINE) for runs in shared for scheme in schemes]
+    kept = [runs.judge(scheme, FULL) for runs in shared for scheme in schemes]
     gaps = [runs.difference(scheme, rival) for runs in shared for scheme in schemes]
     beaten, lost = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
     if kept and {*kept} == {"as good"} and beaten == len(gaps):
@@ -366,7 +376,7 @@ def _sharing(recorded: Sequence[Runs]) -> Entry:
         verdict = "does not hold"
     else:
         verdict = "open"
-    return Entry(
+    return Claim(
         "C8",
         "The three sharing schemes keep accuracy, and beat sharing every layer.",
         verdict,
@@ -377,19 +387,19 @@ def _sharing(recorded: Sequence[Runs]) -> Entry:
     )
 
 
-def _generic(recorded: Sequence[Runs]) -> Entry:
+def _generic(recorded: Sequence[Recorded]) -> Claim:
     pairs = [
-        (runs, whole, compressed)
+        (runs, whole.key, compressed.key)
         for runs in recorded
-        for whole, compressed in IN_BREAD.items()
-        if runs.has(whole, compressed)
+        for whole, compressed in OTHER_MIDDLES
+        if runs.has(whole.key, compressed.key)
     ]
     evidence = [runs.compared(compressed, whole) for runs, whole, compressed in pairs]
     judged = [runs.judge(compressed, whole) for runs, whole, compressed in pairs]
-    every = {whole for _, whole, _ in pairs} == {*IN_BREAD}
+    every = {whole for _, whole, _ in pairs} == {whole.key for whole, _ in OTHER_MIDDLES}
     # It fits in any case, since these models train and recommend; the question is the price.
     free = _majority(judged) == "holds"
-    return Entry(
+    return Claim(
         "C9",
         "The framework is generic: it fits other middle layers.",
         ("holds" if free else "holds in part") if every else "open",
@@ -423,16 +433,15 @@ def _tally(judged: Sequence[Judgement]) -> str:
 # ---- Time ----
 
 
-def _speed(result: Result, quantity: str) -> tuple[float, Evidence]:
+def _speed(times: Times, quantity: Quantity) -> tuple[float, Evidence]:
     """How many times faster CpRec is than NextItNet, whose only search is the exact one."""
-    times = result["milliseconds"]
-    baseline = times["exact" + quantity[quantity.index(",") :] if "," in quantity else quantity]
-    pair = {BASELINE: baseline[BASELINE], COMPRESSED: times[quantity][COMPRESSED]}
-    ratio, low, high = speed_up(pair, COMPRESSED, BASELINE)
-    where = f"{result['dataset']}, width {result['width']}"
+    measured = times["milliseconds"]
+    pair = {FULL: measured[quantity.against][FULL], SMALL: measured[quantity.key][SMALL]}
+    ratio, low, high = speed_up(pair, SMALL, FULL)
+    where = f"{times['dataset']}, width {times['width']}"
     found = f"{ratio:.1f} times as fast ({low:.1f} to {high:.1f})"
-    made = f"{len(pair[BASELINE])} rounds, {result['device']}, threads: {result['threads']}"
-    return ratio, Evidence(where, quantity, found, made)
+    made = f"{len(pair[FULL])} rounds, {times['device']}, threads: {times['threads']}"
+    return ratio, Evidence(where, quantity.label, found, made)
 
 
 def _faster(ratios: Sequence[float]) -> Verdict:

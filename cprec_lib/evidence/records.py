@@ -1,4 +1,4 @@
-"""Recorded runs: one small JSON file each, sealed with a checksum, read back by model and seed."""
+"""Records: one small JSON file a run, sealed with a checksum, read back by variant and seed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
-import pandas as pd
 
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import make_folder, write_text
@@ -19,16 +18,98 @@ from cprec_lib.model.partition import cutoffs_from_shares
 from cprec_lib.train.evaluation import Ranks
 
 SEAL = "sha256"
-Result = dict[str, Any]
+_AGAIN = "delete it, and `cprec reproduce` runs it again"
+Sealed = dict[str, Any]
+"""What a sealed file holds: a record, the times of a race, or a row of the benchmark."""
+
+Part = TypedDict("Part", {"end": float, "users": int, "ndcg@10": float | None})
+"""NDCG@10 of the users whose target lies in one part of the catalogue; see `by_popularity`."""
 
 
-def write_result(path: Path, result: Result) -> None:
+class Data(TypedDict):
+    """What records and times say of their data."""
+
+    dataset: str
+    n_items: int
+    n_users: int
+    dropped_users: int
+    n_interactions: int
+    data_sha256: str
+    max_len: int
+    split: str
+    split_seed: int
+
+
+class Machine(TypedDict):
+    """What records and times say of the machine and the software."""
+
+    device: str
+    hardware: str
+    threads: int
+    versions: dict[str, str]
+    commit: str | None
+    date: str
+
+
+class Trained(TypedDict, total=False):
+    """What records say of training; those of variants that only count say nothing of it.
+
+    Seconds are those of training; `train_loss` (nats) is that of the best epoch. The oldest records
+    lack `latency_ms`, `search_rules` and `peak_bytes`.
+    """
+
+    parameters_by_part: dict[str, int]
+    bytes: int
+    seconds: float
+    seconds_per_epoch: float
+    epochs: int
+    best_epoch: int
+    train_loss: float
+    latency_ms: dict[str, float]
+    search_rules: dict[str, float]
+    peak_bytes: int | None
+
+
+class Record(Data, Machine, Trained):
+    """One run: what was trained on what, how, and what came out.
+
+    `seed` is that of the training: initial weights, order of the windows, dropout. `config_sha256`
+    is the `sha256_of` all that fixes the run but the data. A variant that only counts has None for
+    both configurations. Ranks are packed by `pack_ranks`.
+    """
+
+    variant: str
+    model_config: dict[str, Any] | None
+    train_config: dict[str, Any] | None
+    users: int | None
+    config_sha256: str
+    seed: int
+    parameters: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    test_by_popularity: list[Part]
+    test_ranks: str
+
+
+class Times(Data, Machine):
+    """A race of untrained models: milliseconds a round, by quantity and by variant's key."""
+
+    width: int
+    batch_size: int
+    precision: str
+    milliseconds: dict[str, dict[str, list[float]]]
+
+
+# ---- Sealed files ----
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result with its seal. Raises OSError if it cannot be written."""
     make_folder(path.parent)
-    write_text(path, json.dumps({**result, SEAL: digest(result)}) + "\n")
+    write_text(path, json.dumps({**result, SEAL: sha256_of(result)}) + "\n")
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path) -> Sealed:
     """Read a result whose seal is whole.
 
     Raises ValueError, which names the file, if it was cut short or edited.
@@ -38,17 +119,34 @@ def read_result(path: Path) -> Result:
         seal = result.pop(SEAL, "none")
     except ValueError as error:
         raise ValueError(f"{path} is no result file ({error}); {_AGAIN}") from error
-    if seal != digest(result):
+    if seal != sha256_of(result):
         raise ValueError(f"{path} was edited or cut short: its seal does not fit; {_AGAIN}")
     return result
 
 
-_AGAIN = "delete it, and `cprec reproduce` runs it again"
+def read_record(path: Path) -> Record:
+    """Read a run. Raises ValueError as `read_result` does, or if a field of `Record` is missing."""
+    return cast(Record, _whole(path, Record.__required_keys__))
 
 
-def digest(values: Any) -> str:
+def read_times(path: Path) -> Times:
+    """Read a race. Raises ValueError as `read_result` does, or if a field of `Times` is missing."""
+    return cast(Times, _whole(path, Times.__required_keys__))
+
+
+def _whole(path: Path, keys: frozenset[str]) -> Sealed:
+    result = read_result(path)
+    if lacking := sorted(keys - {*result}):
+        raise ValueError(
+            f"{path} lacks {', '.join(lacking)}: another version of the library recorded it; "
+            f"{_AGAIN}"
+        )
+    return result
+
+
+def sha256_of(value: Any) -> str:
     """SHA-256 of any JSON value, whatever the order of its keys."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -62,77 +160,78 @@ def unpack_ranks(text: str) -> Ranks:
     return Ranks(np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i4"))
 
 
-def read_all(folder: Path) -> dict[str, list[Result]]:
-    """Every recorded run in a folder, by model.
+# ---- Folders of records ----
 
-    Raises FileNotFoundError if there is none, ValueError as `read_result` does.
+
+def read_all(folder: Path) -> dict[str, list[Record]]:
+    """Every recorded run in a folder, by the key of its variant.
+
+    Raises FileNotFoundError if there is none, ValueError as `read_record` does.
     """
-    results: dict[str, list[Result]] = {}
+    records: dict[str, list[Record]] = {}
     for path in sorted(folder.glob("*.json")):
-        result = read_result(path)
-        results.setdefault(result["model"], []).append(result)
-    if not results:
+        record = read_record(path)
+        records.setdefault(record["variant"], []).append(record)
+    if not records:
         raise FileNotFoundError(f"no results in {folder.name}; `cprec reproduce` makes them")
-    return results
+    return records
 
 
-def tuned(runs: Sequence[Result]) -> list[Result]:
+def tuned(runs: Sequence[Record]) -> list[Record]:
     """The runs, one a seed, of the trial with the best validation NDCG@10 of seed 0."""
-    best = max(
-        (run for run in runs if run["seed"] == 0), key=lambda run: float(run["valid"]["ndcg@10"])
-    )
+    best = max((run for run in runs if run["seed"] == 0), key=lambda run: run["valid"]["ndcg@10"])
     same = (run for run in runs if trial_of(run) == trial_of(best))
-    return sorted(same, key=lambda run: int(run["seed"]))
+    return sorted(same, key=lambda run: run["seed"])
 
 
-def read_results(folder: Path, names: Sequence[str] = ()) -> dict[str, list[Result]]:
-    """Recorded runs by model, each at its tuned learning rate, one a seed.
+def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Record]]:
+    """Recorded runs by variant, each at its tuned learning rate, one a seed.
 
-    A model that still lacks a learning rate that another one has is left out. It would lose to that
-    one for this alone: on Amazon Beauty a missing rate made -9 % look like +62 %. So a new rate of
-    one model leaves out the others until they have it. `names` choose and order the models; left
-    out, all of them by name. Raises FileNotFoundError for a model that is not there or left out,
-    and as `read_all` does.
+    A variant that still lacks a learning rate that another one has is omitted. It would lose to
+    that one for this alone: on Amazon Beauty a missing rate made -9 % look like +62 %. So a new
+    rate of one variant leaves out the others until they have it. `keys` choose and order the
+    variants; left out, all of them by name. Raises FileNotFoundError for a variant that is not
+    there or omitted, and as `read_all` does.
     """
-    results = read_all(folder)
-    rates = {name: {learning_rate(run) for run in runs} for name, runs in results.items()}
+    records = read_all(folder)
+    rates = {key: {learning_rate(run) for run in runs} for key, runs in records.items()}
     tried = set().union(*rates.values()) - {None}
-    complete = [name for name in results if rates[name] in ({None}, tried)]
-    for name in names:
-        if name not in complete:
+    complete = [key for key in records if rates[key] in ({None}, tried)]
+    for key in keys:
+        if key not in complete:
             raise FileNotFoundError(
-                f"{folder.name} lacks results of {name!r}, or some of its learning rates; "
+                f"{folder.name} lacks results of {key!r}, or some of its learning rates; "
                 "`cprec reproduce` makes them"
             )
-    return {name: tuned(results[name]) for name in names or complete}
+    return {key: tuned(records[key]) for key in keys or complete}
 
 
-def values(runs: Iterable[Result], metric: str = "ndcg@10") -> np.ndarray:
+def values(runs: Iterable[Record], metric: str = "ndcg@10") -> np.ndarray:
     """A metric for each user [U], averaged over the runs (seeds)."""
     each = [unpack_ranks(run["test_ranks"]).values(metric) for run in runs]
     mean: np.ndarray = np.stack(each).mean(axis=0)
     return mean
 
 
-def provenance(results: Mapping[str, Sequence[Result]]) -> str:
+def provenance(results: Mapping[str, Sequence[Record]]) -> str:
     """One sentence on where and when runs were made."""
     runs = [run for group in results.values() for run in group]
 
-    def each(*keys: str) -> str:
-        found: list[Any] = runs
-        for key in keys:
-            found = [value[key] for value in found]
-        return ", ".join(sorted({str(value) for value in found}))
+    def each(values: Iterable[object]) -> str:
+        return ", ".join(sorted({str(value) for value in values}))
 
     return (
-        f"{len(runs)} runs of {each('dataset')}, recorded {each('date')} on {each('device')} "
-        f"({each('hardware')}, threads: {each('threads')}) with torch {each('versions', 'torch')}."
+        f"{len(runs)} runs of {each(run['dataset'] for run in runs)}, recorded "
+        f"{each(run['date'] for run in runs)} on {each(run['device'] for run in runs)} "
+        f"({each(run['hardware'] for run in runs)}, threads: "
+        f"{each(run['threads'] for run in runs)}) with torch "
+        f"{each(run['versions']['torch'] for run in runs)}."
     )
 
 
 def by_popularity(
     ranks: Ranks, data: SequenceData, shares: Sequence[float] = (0.1, 0.33)
-) -> list[dict[str, float | None]]:
+) -> list[Part]:
     """NDCG@10 of the users whose target lies in the head, in the middle and in the far tail.
 
     One entry a part, the most popular first: the share of the items where it ends, its users, and
@@ -148,27 +247,13 @@ def by_popularity(
     ]
 
 
-def learning_rate(run: Result) -> float | None:
-    """The learning rate of a run; None for a model that only counts."""
+def learning_rate(run: Record) -> float | None:
+    """The learning rate of a run; None for a variant that only counts."""
     training = run["train_config"]
-    return training["learning_rate"] if training else None
+    return float(training["learning_rate"]) if training else None
 
 
-def trial_of(run: Result) -> tuple[float, float] | None:
-    """Learning rate and dropout of a run; None for a model that only counts."""
-    rate = learning_rate(run)
-    return None if rate is None else (rate, float(run["model_config"]["dropout"]))
-
-
-def comparisons(result: Result) -> pd.DataFrame:
-    """A line for each rival of a benchmark's row: how many times ours is as fast, and the memory.
-
-    Columns: case, ours, rival, faster, lowest, highest, memory (times ours; NaN where unknown).
-    """
-    lines = [
-        (case["case"], case["ours"], rival, *ratios, case.get("times the memory", {}).get(rival))
-        for case in result["cases"]
-        for rival, ratios in case["times as fast"].items()
-    ]
-    columns = ["case", "ours", "rival", "faster", "lowest", "highest", "memory"]
-    return pd.DataFrame(lines, columns=columns).astype({"memory": float})
+def trial_of(run: Record) -> tuple[float, float] | None:
+    """Learning rate and dropout of a run; None for a variant that only counts."""
+    rate, config = learning_rate(run), run["model_config"]
+    return None if rate is None or config is None else (rate, float(config["dropout"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from cprec_lib.data.sequences import Split
 from cprec_lib.data.synthetic import PREFIX
-from cprec_lib.train.training import TrainConfig
+from cprec_lib.train.config import TrainConfig
 
 Trial = tuple[float, float]
 """Learning rate and dropout."""
@@ -23,7 +23,8 @@ class Setting:
     trained as the trial with the best validation NDCG@10 was.
     `dropouts` go with the rates, one each; left out, `dropout` goes with all. `further_rates` are
     tried if the best rate lies at an edge, `more_dropouts` at the best rate. `input_dropout` is
-    the same in each trial. `users` are so many users of the data set, drawn once; else all of them.
+    the same in each trial. `split_seed` draws who is held out by a split by user. `users` are so
+    many users of the data set, drawn once; else all of them. A setting with a name has a `dataset`.
     Raises ValueError if a rate is given twice, or if rates and dropouts are not equally many.
     """
 
@@ -46,6 +47,8 @@ class Setting:
     further_rates: tuple[float, ...] = ()
     more_dropouts: tuple[float, ...] = ()
     initial_weights: str = "scaled"
+    split_seed: int = 0
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         if len({*self.learning_rates}) < len(self.learning_rates):
@@ -122,7 +125,7 @@ LONG_WINDOWS = Setting(
 # Width 256 is for a GPU; first tries chose its numbers, see results/README.md.
 SETTINGS: dict[str, tuple[Setting, ...]] = {
     "ml-100k": (Setting(),),
-    "ml1m_ordered": (
+    "ml-1m": (
         Setting(dropout=0.1, learning_rates=(0.002, 0.006), epochs=12, patience=12, seeds=1),
         LONG_WINDOWS,
         replace(
@@ -137,8 +140,8 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
             seeds=3,
         ),
     ),
-    "amazon_beauty_ordered": (LARGE_CATALOGUE,),
-    "globo_users": (
+    "amazon-beauty": (LARGE_CATALOGUE,),
+    "globo": (
         replace(LARGE_CATALOGUE, users=40_000),
         replace(
             LARGE_CATALOGUE,
@@ -166,12 +169,12 @@ _SMALL = Setting(**_LADDER, seeds=10)
 _WIDE = replace(_SMALL, width=512, precision="bfloat16", seeds=5)
 _MANY = replace(_SMALL, batch_size=128, max_len=20, seeds=3)
 _FIRST: dict[str, Setting] = {
-    "ml-100k-w64": _SMALL,
-    "ml-100k-w512": _WIDE,
-    "ml-1m-w64": replace(_SMALL, seeds=3),
-    "ml-1m-w128": replace(_SMALL, width=128, seeds=3),
-    "amazon-beauty-w64": _MANY,
-    "globo-w64": replace(_MANY, users=40_000),
+    "ml-100k-w64": replace(_SMALL, dataset="ml-100k"),
+    "ml-100k-w512": replace(_WIDE, dataset="ml-100k"),
+    "ml-1m-w64": replace(_SMALL, dataset="ml-1m", seeds=3),
+    "ml-1m-w128": replace(_SMALL, dataset="ml-1m", width=128, seeds=3),
+    "amazon-beauty-w64": replace(_MANY, dataset="amazon-beauty"),
+    "globo-w64": replace(_MANY, dataset="globo", users=40_000),
 }
 TUNED = _FIRST | {
     f"{name}-authors": replace(setting, initial_weights="authors")
@@ -196,24 +199,32 @@ def setting_of(dataset: str, width: int | None = None) -> Setting:
     A width that is not recorded gets the rest of the first setting, a data set that is not
     recorded that of `Setting`.
     """
-    known = SETTINGS.get(Path(dataset).stem, (Setting(),))
+    known = SETTINGS.get(log_name(dataset), (Setting(),))
     if width is None:
         return known[0]
     return next((s for s in known if s.width == width), replace(known[0], width=width))
 
 
-def label(dataset: str, setting: Setting) -> str:
+def folder_name(dataset: str, setting: Setting) -> str:
     """Name of the folder that holds the results of a data set with one setting.
 
     It names `dropout`, even where `dropouts` go with the rates.
     """
     split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
     users = "" if setting.users is None else f"-u{setting.users}"
-    return f"{short_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"
+    return f"{log_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"
 
 
-def short_name(dataset: str) -> str:
-    """A data set's name as part of a file's name: without folder and ending, or punctuation."""
+FILES = {"ml1m_ordered": "ml-1m", "amazon_beauty_ordered": "amazon-beauty", "globo_users": "globo"}
+"""Names of the files from which logs of the registry were read, without their endings."""
+
+
+def log_name(dataset: str) -> str:
+    """A data set's name in records and folders: that of the registry, or a file's without ending.
+
+    The description of a made-up log loses its punctuation.
+    """
     if dataset.startswith(PREFIX):
         return dataset.translate(str.maketrans(":,=", "---"))
-    return Path(dataset).stem
+    stem = Path(dataset).stem
+    return FILES.get(stem, stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,24 @@ from cprec_lib.train.training import Objective
 Milliseconds = dict[str, dict[str, list[float]]]
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """A time that is measured: its key in records, its label for people, and the key of what an
+    uncompressed model, whose only search is exact, takes for the same."""
+
+    key: str
+    label: str
+    against: str
+
+
+USERS = (1, 64)
+STEP = Quantity("training_step", "training step", "training_step")
+EXACT = {n: Quantity(f"exact_{n}", f"exact, {n}", f"exact_{n}") for n in USERS}
+EARLY = {n: Quantity(f"early_stopping_{n}", f"early stopping, {n}", f"exact_{n}") for n in USERS}
+"""Searches for 1 and for 64 users, exact and by the early-stopping rule."""
+QUANTITIES = {q.key: q for q in (STEP, *EXACT.values(), *EARLY.values())}
+
+
 def race(
     models: Mapping[str, SequentialRecommender],
     data: SequenceData,
@@ -27,7 +46,7 @@ def race(
     rounds: int = 9,
     steps: int = 10,
 ) -> Milliseconds:
-    """Milliseconds of a training step and of each search of `latency`, by quantity and model.
+    """Milliseconds of a training step and of each search of `latency`, by quantity's key and model.
 
     A step has the batch size, the learning rate and the precision of `config`; searches are
     float32. One number a round, in which every model has its turn; on a shared machine a
@@ -39,7 +58,7 @@ def race(
     for number in range(rounds + 1):
         for name, model in models.items():
             seconds = statistics.median(_seconds(steppers[name]) for _ in range(steps))
-            times = {"training step": 1e3 * seconds, **latency(model, data.test.contexts)}
+            times = {STEP.key: 1e3 * seconds, **latency(model, data.test.contexts)}
             for quantity, value in times.items():
                 if number:
                     found.setdefault(quantity, {}).setdefault(name, []).append(value)
@@ -56,22 +75,22 @@ def speed_up(times: Mapping[str, Sequence[float]], name: str, baseline: str) -> 
 def latency(
     model: SequentialRecommender, contexts: Tensor, k: int = 10, repeats: int = 30
 ) -> dict[str, float]:
-    """Milliseconds, median, from contexts [U, L] to the k best items, for 1 and for 64 users.
+    """Milliseconds, median, from contexts [U, L] to the k best items, by key of a quantity.
 
     Exact, and by the early-stopping rule where the softmax has it.
     """
     device = next(model.parameters()).device
-    searches: dict[str, Callable[..., Any]] = {"exact": model.softmax.top_k}
+    searches: list[tuple[dict[int, Quantity], Callable[..., Any]]] = [(EXACT, model.softmax.top_k)]
     if isinstance(model.softmax, BlockSoftmax):
-        searches["early stopping"] = model.softmax.early_stopping_top_k
+        searches.append((EARLY, model.softmax.early_stopping_top_k))
     model.eval()
     medians = {}
-    for users in (1, 64):
+    for users in USERS:
         batch = contexts[:users].to(device)
-        for name, search in searches.items():
+        for quantities, search in searches:
             once = partial(_search, model, batch, search, k)
             seconds = statistics.median(_seconds(once) for _ in range(repeats))
-            medians[f"{name}, {users}"] = 1e3 * seconds
+            medians[quantities[users].key] = 1e3 * seconds
     return medians
 
 

@@ -2,150 +2,298 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from cprec_lib.evidence.settings import Setting
+from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.model.recommender import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.sharing import SHARING
-from cprec_lib.train.baselines import Bigram, Popularity
 
-BASELINE, COMPRESSED, NARROW = "NextItNet", "CpRec", "narrower NextItNet"
-COUNTING = {"popularity": Popularity, "bigram": Bigram}
-WIDER_TAIL = "CpRec, factor 2"
-# Models whose size is given: at most this share of NextItNet's parameters.
-SHARES = {"a quarter": 1 / 4, "an eighth": 1 / 8}
-SHORTER_HEAD = ("CpRec, cut 5 / 20 %", "CpRec, cut 2 / 10 %")
-SHORT_AND_SHARED = "CpRec, cut 5 / 20 %, cross-block"
-SMALLER = tuple(f"{family}, {share}" for share in SHARES for family in (COMPRESSED, BASELINE))
-# Other fillings, and the same in CpRec's bread.
-IN_BREAD = {name: f"{name}, compressed bread" for name in ("GRU4Rec", "SASRec")}
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "overall": (
-        BASELINE,
-        COMPRESSED,
-        "CpRec, cross-block",
-        "CpRec, adjacent-layer",
-        *IN_BREAD,
-        *COUNTING,
-    ),
-    "decomposition": (
-        BASELINE,
-        "input only",
-        "softmax only",
-        "flat low-rank softmax",
-        "input and softmax",
-    ),
-    "sharing": (BASELINE, *(f"sharing {scheme}" for scheme in SHARING if scheme != "none")),
-    "rival": (BASELINE, COMPRESSED, WIDER_TAIL, NARROW, "narrower NextItNet, factor 2"),
-    "sizes": (BASELINE, *SMALLER, *SHORTER_HEAD, SHORT_AND_SHARED),
-    "blocks": (COMPRESSED, "CpRec, 2 blocks", "CpRec, 4 blocks", *SHORTER_HEAD),
-    "generic": tuple(name for pair in IN_BREAD.items() for name in pair),
-    "width": (BASELINE, *(f"NextItNet, width {width}" for width in (16, 32, 64, 128, 256, 512))),
-    "depth": (BASELINE, *(f"NextItNet, {depth} blocks" for depth in (0, 2, 8, 16))),
-}
-"""What each figure or table compares, by name; the model names are those of `models`."""
+Family = Literal["nextitnet", "cprec", "part", "gru4rec", "sasrec", "baseline"]
+Build = Callable[[int, Setting], ModelConfig | None]
+T = TypeVar("T")
 
 
-def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
-    """Every trained model by name; most differ from NextItNet or from CpRec in one respect.
+@dataclass(frozen=True)
+class Variant:
+    """One model of a comparison.
 
-    A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
-    CpRec. Those called "a quarter" or "an eighth" are as wide as that share of NextItNet's
-    parameters lets them be; CpRec then has factor 2, which keeps more of the tail. The other
-    fillings have two layers, which at the same width have about half the parameters of NextItNet's
-    four blocks. Left out is what a setting cannot have: a second name for NextItNet's own width,
-    and a size below that of width 1.
+    `key` names it in files, in records and on the command line. `label` is for people, and may
+    change freely. `family` is the model that it is a version of; a "part" is NextItNet with some of
+    CpRec's parts, a "baseline" is not trained. `width`, `depth` (residual blocks) and `share` (of
+    NextItNet's parameters, at most) are set where the variant fixes them. `build` makes its
+    configuration for a number of items and a setting, or None where the setting cannot have it; a
+    variant that is not trained has no `build`.
     """
-    layers: dict[str, Any] = {
+
+    key: str
+    label: str
+    family: Family
+    build: Build | None = None
+    width: int | None = None
+    depth: int | None = None
+    share: float | None = None
+
+
+# ---- How configurations are built ----
+
+
+def _layers(setting: Setting) -> dict[str, Any]:
+    return {
         "dropout": setting.dropout,
         "input_dropout": setting.input_dropout,
         "dilations": setting.dilations,
         "initial_weights": setting.initial_weights,
     }
-    full = nextitnet(n_items, setting.width, **layers)
-    whole = cprec(n_items, setting.width, setting.cutoffs, **layers)
-    wider_tail = replace(whole, factor=2)
-    parts = replace(full, cutoffs=whole.cutoffs)
-    first, second = setting.cutoffs
-    cuts = {
-        "CpRec, 2 blocks": (first,),
-        "CpRec, 4 blocks": (first / 2, first, second),
-        "CpRec, cut 5 / 20 %": (0.05, 0.2),
-        "CpRec, cut 2 / 10 %": (0.02, 0.1),
-    }
-    found: dict[str, ModelConfig | None] = {
-        BASELINE: full,
-        COMPRESSED: whole,
-        WIDER_TAIL: wider_tail,
-        "CpRec, cross-block": replace(whole, sharing="cross-block"),
-        "CpRec, adjacent-layer": replace(whole, sharing="adjacent-layer"),
-        NARROW: _no_larger(full, count_parameters(whole).total),
-        "narrower NextItNet, factor 2": _no_larger(full, count_parameters(wider_tail).total),
-        "input only": replace(parts, block_input=True),
-        "softmax only": replace(parts, block_softmax=True),
-        "flat low-rank softmax": replace(parts, block_softmax=True, tree=False),
-        "input and softmax": replace(parts, block_input=True, block_softmax=True),
-    }
-    found |= {f"sharing {s}": replace(full, sharing=s) for s in SHARING if s != "none"}
-    for name, cut in cuts.items():
-        fits = cut[0] * n_items >= 1  # else its head would be empty
-        found[name] = cprec(n_items, setting.width, cut, **layers) if fits else None
-    short = found[SHORTER_HEAD[0]]
-    found[SHORT_AND_SHARED] = short and replace(short, sharing="cross-block")
-    for name, share in SHARES.items():
-        limit = int(share * count_parameters(full).total)
-        found[f"{COMPRESSED}, {name}"] = _no_larger(wider_tail, limit)
-        found[f"{BASELINE}, {name}"] = _no_larger(full, limit)
-    found |= _other_fillings(n_items, setting, whole.cutoffs)
-    for name in GROUPS["width"][1:]:
-        width = int(name.split()[-1])
-        found[name] = replace(full, width=width) if width != full.width else None
-    for name in GROUPS["depth"][1:]:
-        found[name] = replace(full, dilations=((1, 4) * 8)[: int(name.split()[1])])
-    return {name: config for name, config in found.items() if config}
 
 
-def _other_fillings(
-    n_items: int, setting: Setting, cutoffs: tuple[int, ...]
-) -> dict[str, ModelConfig]:
-    """GRU4Rec and SASRec, whole and in CpRec's bread."""
-    common: dict[str, Any] = {
-        "initial_weights": setting.initial_weights,
-        "layers": 2,
-        "dropout": setting.dropout,
-        "input_dropout": setting.input_dropout,
-    }
-    fillings = {
-        "GRU4Rec": gru4rec(n_items, setting.width, **common),
-        "SASRec": sasrec(n_items, setting.width, max_positions=setting.max_len, **common),
-    }
-    bread: dict[str, Any] = {"cutoffs": cutoffs, "block_input": True, "block_softmax": True}
-    return fillings | {IN_BREAD[name]: replace(fillings[name], **bread) for name in fillings}
+def _plain(**changes: Any) -> Build:
+    """NextItNet with other fields; a width that the setting has anyway makes no second variant."""
+
+    def build(n_items: int, setting: Setting) -> ModelConfig | None:
+        full = nextitnet(n_items, setting.width, **_layers(setting))
+        return None if changes == {"width": full.width} else replace(full, **changes)
+
+    return build
 
 
-def _no_larger(config: ModelConfig, parameters: int) -> ModelConfig | None:
-    """The widest version of `config` with at most so many parameters, if there is one."""
-    narrower = (replace(config, width=width) for width in range(config.width, 0, -1))
-    return next((c for c in narrower if count_parameters(c).total <= parameters), None)
+def _part(**changes: Any) -> Build:
+    """NextItNet with some of CpRec's parts, cut where CpRec is cut."""
+
+    def build(n_items: int, setting: Setting) -> ModelConfig:
+        cutoffs = resolve_cutoffs(n_items, setting.cutoffs)
+        return nextitnet(n_items, setting.width, cutoffs=cutoffs, **changes, **_layers(setting))
+
+    return build
 
 
-def choose(groups: Sequence[str], names: Sequence[str] = ()) -> list[str]:
-    """Names of the models to run, without repetition: `names`, or all of some groups, or all.
+def _compressed(
+    cut: Callable[[Setting], tuple[float, ...]] = lambda setting: setting.cutoffs, **changes: Any
+) -> Build:
+    """CpRec with other cutoffs or fields; None where its head would be empty."""
 
-    Raises ValueError, which lists the choices, for an unknown group or name.
+    def build(n_items: int, setting: Setting) -> ModelConfig | None:
+        cutoffs = cut(setting)
+        if cutoffs[0] * n_items < 1:
+            return None
+        return cprec(n_items, setting.width, cutoffs, **changes, **_layers(setting))
+
+    return build
+
+
+def _other_middle(preset: Callable[..., ModelConfig], compressed: bool = False) -> Build:
+    """A model with two layers of another middle, whole or with CpRec's embedding and softmax.
+
+    At the same width, two layers have about half the parameters of NextItNet's four blocks.
+    """
+
+    def build(n_items: int, setting: Setting) -> ModelConfig:
+        common = {**_layers(setting), "layers": 2}
+        del common["dilations"]
+        if preset is sasrec:
+            common["max_positions"] = setting.max_len
+        whole = preset(n_items, setting.width, **common)
+        if not compressed:
+            return whole
+        cutoffs = resolve_cutoffs(n_items, setting.cutoffs)
+        return replace(whole, cutoffs=cutoffs, block_input=True, block_softmax=True)
+
+    return build
+
+
+def _no_larger(build: Build, limit: Build, share: float = 1) -> Build:
+    """The widest version of a model with at most that share of the parameters of another one."""
+
+    def narrower(n_items: int, setting: Setting) -> ModelConfig | None:
+        config, other = build(n_items, setting), limit(n_items, setting)
+        if config is None or other is None:
+            return None
+        most = int(share * count_parameters(other).total)
+        versions = (replace(config, width=width) for width in range(config.width, 0, -1))
+        return next((c for c in versions if count_parameters(c).total <= most), None)
+
+    return narrower
+
+
+# ---- The variants ----
+
+
+def _shared(scheme: str) -> Variant:
+    return Variant(f"sharing-{scheme}", f"sharing {scheme}", "part", _plain(sharing=scheme))
+
+
+def _sized(words: str, key: str, share: float) -> tuple[Variant, Variant]:
+    """CpRec and NextItNet with at most a share of NextItNet's parameters.
+
+    CpRec has factor 2 there, which keeps more of the tail.
+    """
+    wide = _compressed(factor=2)
+    small, plain = _no_larger(wide, _plain(), share), _no_larger(_plain(), _plain(), share)
+    return (
+        Variant(f"cprec-{key}", f"CpRec, {words}", "cprec", small, share=share),
+        Variant(f"nextitnet-{key}", f"NextItNet, {words}", "nextitnet", plain, share=share),
+    )
+
+
+BASELINE = Variant("nextitnet", "NextItNet", "nextitnet", _plain())
+COMPRESSED = Variant("cprec", "CpRec", "cprec", _compressed())
+NARROW = Variant("narrower", "narrower NextItNet", "nextitnet", _no_larger(_plain(), _compressed()))
+_FACTOR_2 = Variant("cprec-factor-2", "CpRec, factor 2", "cprec", _compressed(factor=2))
+_NARROW_2 = Variant(
+    "narrower-factor-2",
+    "narrower NextItNet, factor 2",
+    "nextitnet",
+    _no_larger(_plain(), _compressed(factor=2)),
+)
+TREE = Variant("softmax-only", "softmax only", "part", _part(block_softmax=True))
+FLAT = Variant(
+    "flat-softmax", "flat low-rank softmax", "part", _part(block_softmax=True, tree=False)
+)
+SHARED = {scheme: _shared(scheme) for scheme in SHARING if scheme != "none"}
+_SHORT_HEADS = (
+    Variant("cprec-cut-5-20", "CpRec, cut 5 / 20 %", "cprec", _compressed(lambda _: (0.05, 0.2))),
+    Variant("cprec-cut-2-10", "CpRec, cut 2 / 10 %", "cprec", _compressed(lambda _: (0.02, 0.1))),
+)
+OTHER_MIDDLES = (
+    (
+        Variant("gru4rec", "GRU4Rec", "gru4rec", _other_middle(gru4rec)),
+        Variant(
+            "gru4rec-compressed",
+            "GRU4Rec, compressed bread",
+            "gru4rec",
+            _other_middle(gru4rec, compressed=True),
+        ),
+    ),
+    (
+        Variant("sasrec", "SASRec", "sasrec", _other_middle(sasrec)),
+        Variant(
+            "sasrec-compressed",
+            "SASRec, compressed bread",
+            "sasrec",
+            _other_middle(sasrec, compressed=True),
+        ),
+    ),
+)
+"""Models with another middle: each as it is, and with CpRec's embedding and softmax."""
+
+GROUPS: dict[str, tuple[Variant, ...]] = {
+    "overall": (
+        BASELINE,
+        COMPRESSED,
+        Variant(
+            "cprec-cross-block", "CpRec, cross-block", "cprec", _compressed(sharing="cross-block")
+        ),
+        Variant(
+            "cprec-adjacent-layer",
+            "CpRec, adjacent-layer",
+            "cprec",
+            _compressed(sharing="adjacent-layer"),
+        ),
+        *(whole for whole, _ in OTHER_MIDDLES),
+        Variant("popularity", "popularity", "baseline"),
+        Variant("bigram", "bigram", "baseline"),
+    ),
+    "decomposition": (
+        BASELINE,
+        Variant("input-only", "input only", "part", _part(block_input=True)),
+        TREE,
+        FLAT,
+        Variant(
+            "input-and-softmax",
+            "input and softmax",
+            "part",
+            _part(block_input=True, block_softmax=True),
+        ),
+    ),
+    "sharing": (BASELINE, *SHARED.values()),
+    "rival": (BASELINE, COMPRESSED, _FACTOR_2, NARROW, _NARROW_2),
+    "sizes": (
+        BASELINE,
+        *_sized("a quarter", "quarter", 1 / 4),
+        *_sized("an eighth", "eighth", 1 / 8),
+        *_SHORT_HEADS,
+        Variant(
+            "cprec-cut-5-20-cross-block",
+            "CpRec, cut 5 / 20 %, cross-block",
+            "cprec",
+            _compressed(lambda _: (0.05, 0.2), sharing="cross-block"),
+        ),
+    ),
+    "blocks": (
+        COMPRESSED,
+        Variant("cprec-2-blocks", "CpRec, 2 blocks", "cprec", _compressed(lambda s: s.cutoffs[:1])),
+        Variant(
+            "cprec-4-blocks",
+            "CpRec, 4 blocks",
+            "cprec",
+            _compressed(lambda s: (s.cutoffs[0] / 2, *s.cutoffs)),
+        ),
+        *_SHORT_HEADS,
+    ),
+    "generic": tuple(variant for pair in OTHER_MIDDLES for variant in pair),
+    "width": (
+        BASELINE,
+        *(
+            Variant(
+                f"nextitnet-w{w}", f"NextItNet, width {w}", "nextitnet", _plain(width=w), width=w
+            )
+            for w in (16, 32, 64, 128, 256, 512)
+        ),
+    ),
+    "depth": (
+        BASELINE,
+        *(
+            Variant(
+                f"nextitnet-depth-{depth}",
+                f"NextItNet, {depth} blocks",
+                "nextitnet",
+                _plain(dilations=((1, 4) * 8)[:depth]),
+                depth=depth,
+            )
+            for depth in (0, 2, 8, 16)
+        ),
+    ),
+}
+"""What each figure or table compares, by name."""
+
+VARIANTS = {variant.key: variant for group in GROUPS.values() for variant in group}
+"""Every variant by its key."""
+
+
+def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
+    """The configuration of every trained variant by key; most differ from NextItNet or from CpRec
+    in one respect.
+
+    A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
+    CpRec. Omitted is what a setting cannot have: a second name for NextItNet's own width, a head
+    without items, and a size below that of width 1.
+    """
+    built = {key: v.build(n_items, setting) for key, v in VARIANTS.items() if v.build}
+    return {key: config for key, config in built.items() if config}
+
+
+def choose(groups: Sequence[str], keys: Sequence[str] = ()) -> list[str]:
+    """Keys of the variants to run, each once: `keys`, or all of some groups, or all.
+
+    Raises ValueError, which lists the choices, for an unknown group or key.
     """
     for group in groups:
         if group not in GROUPS:
             raise ValueError(f"unknown group {group!r}; choose from {', '.join(GROUPS)} and time")
-    known = [name for group in GROUPS.values() for name in group]
-    for name in names:
-        if name not in known:
-            raise ValueError(
-                f"unknown model {name!r}; choose from {'; '.join(dict.fromkeys(known))}"
-            )
-    chosen = names or [name for group in groups or GROUPS for name in GROUPS[group]]
-    return list(dict.fromkeys(chosen))
+    for key in keys:
+        if key not in VARIANTS:
+            raise ValueError(f"unknown model {key!r}; choose from {', '.join(VARIANTS)}")
+    of_groups = (variant.key for group in groups or GROUPS for variant in GROUPS[group])
+    return list(dict.fromkeys(keys or of_groups))
+
+
+def label(key: str) -> str:
+    """What to call a variant, by its key. Raises KeyError for an unknown key."""
+    return VARIANTS[key].label
+
+
+def labelled(by_key: Mapping[str, T]) -> dict[str, T]:
+    """What is known by the keys of variants, by their labels: for tables and figures."""
+    return {label(key): value for key, value in by_key.items()}

@@ -17,7 +17,7 @@ from benchmarks import child, epochs, gpu, growth, losses, neighbour, report, se
 from benchmarks.contest import Side, case, contest
 from benchmarks.contest import _run as run_side
 from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec, nextitnet
-from cprec_lib.evidence.records import comparisons, read_result, write_result
+from cprec_lib.evidence.records import read_result, write_result
 from cprec_lib.files import save_tensors
 from cprec_lib.train.checkpoints import Epoch, History
 
@@ -65,7 +65,7 @@ def test_sides_run_in_turn_and_have_their_ratios(in_root, capsys):
     found = case("one and one", [side("a", "adding", number=1), side("b", "adding", number=1)], 2)
     assert found["ours"] == "a"
     assert [len(found["sides"][name]["seconds"]) for name in "ab"] == [2, 2]
-    median, low, high = found["times as fast"]["b"]
+    median, low, high = found["times_as_fast"]["b"]
     assert 0 < low <= median <= high
     assert "times as fast as b" in capsys.readouterr().out
 
@@ -96,7 +96,7 @@ def test_a_size_that_does_not_fit_is_skipped_aloud(in_root, capsys):
     sides = [side("a", "adding", number=1), side("b", "too_large")]
     found = case("large", sides, rounds=2)
     assert "GB are free" in found["sides"]["b"]["skipped"]
-    assert found["times as fast"] == {}
+    assert found["times_as_fast"] == {}
     assert capsys.readouterr().out.count("b: skipped, needs") == 1
 
 
@@ -175,7 +175,7 @@ def test_floors_stand_beside_every_search(monkeypatch):
     monkeypatch.setattr(search, "case", lambda name, sides, rounds: {"case": name, "sides": {}})
     threads = torch.get_num_threads()
     result = search.row(quick=True)
-    assert [case["searches a call"] for case in result["cases"]] == [search.IN_A_ROW, 1]
+    assert [case["searches_per_call"] for case in result["cases"]] == [search.IN_A_ROW, 1]
     for found in result["cases"]:
         for name, side in found["sides"].items():
             assert name.startswith("floor")
@@ -198,7 +198,7 @@ def test_rules_are_compared_on_a_model():
     model = SequentialRecommender(cprec(3000, 16, search.SHARES, dilations=(1,)))
     found = search.rules_of(model, torch.randn(40, 16))
     assert all(0 <= share <= 1 for share in found.values())
-    assert found["spared by bounds"] >= found["spared by tokens"]
+    assert found["spared_by_bounds"] >= found["spared_by_tokens"]
 
 
 def test_models_of_an_epoch_see_the_same_targets():
@@ -235,7 +235,7 @@ def test_gpu_epochs_are_those_of_fit_but_for_the_first(data, capsys, monkeypatch
     sides = found["sides"]
     assert sides["CpRec"]["seconds"] == [3.0, 4.0, 5.0, 6.0]
     assert sides["NextItNet"]["seconds"] == [5.0, 6.0, 7.0, 8.0]
-    assert found["times as fast"]["NextItNet"] == (1.45, 8 / 6, 5 / 3)
+    assert found["times_as_fast"]["NextItNet"] == (1.45, 8 / 6, 5 / 3)
     assert all(side["bytes"] > 0 for side in sides.values())
     assert "compiled, NextItNet: 5.00" in capsys.readouterr().out
 
@@ -312,8 +312,8 @@ def test_a_row_is_stored_with_its_seal_machine_and_commit(tmp_path, monkeypatch)
 
 def test_comparisons_leave_out_what_was_skipped():
     sides = {"a": {"seconds": [1]}, "b": {"seconds": [3]}, "c": {"skipped": "no room"}}
-    cases = [{"case": "x", "ours": "a", "sides": sides, "times as fast": {"b": [3, 3, 3]}}]
-    table = comparisons({"cases": cases})
+    cases = [{"case": "x", "ours": "a", "sides": sides, "times_as_fast": {"b": [3, 3, 3]}}]
+    table = report.comparisons({"cases": cases})
     assert table.drop(columns="memory").values.tolist() == [["x", "a", "b", 3, 3, 3]]
     assert table["memory"].isna().all()
 
@@ -329,9 +329,9 @@ def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
         report.shown(tmp_path)
     sides = {"a": {"seconds": [1]}, "b": {"seconds": [3]}}
     large, faster = "1,000,000 items, 1 at once", {"b": [3, 3, 4]}
-    found = {"case": large, "ours": "a", "sides": sides, "times as fast": faster}
+    found = {"case": large, "ours": "a", "sides": sides, "times_as_fast": faster}
     write_result(tmp_path / "search.json", {"cases": [found]})
-    write_result(tmp_path / "epochs.json", {"cases": [{**found, "times as fast": {}}]})
+    write_result(tmp_path / "epochs.json", {"cases": [{**found, "times_as_fast": {}}]})
     assert report.markdown(report.shown(tmp_path)).splitlines()[3:-1] == [
         f"| exact top-10 ({large}) | a | b | 3.0 (3.0 to 4.0) |  |"
     ]

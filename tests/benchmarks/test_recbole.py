@@ -106,23 +106,23 @@ def test_the_target_is_the_best_and_the_seconds_those_of_its_first_time() -> Non
     assert found["sides"][recbole.PEER]["seconds"] == [200]
     assert found["sides"][recbole.OURS]["seconds"] == [8, 15]
     low = pytest.approx(200 / 15)
-    assert found["times as fast"][recbole.PEER] == (pytest.approx((25 + 200 / 15) / 2), low, 25)
-    assert not found["a lower bound"]
-    assert found["seconds an epoch"] == {recbole.OURS: 4.5, recbole.PEER: 100}
+    assert found["times_as_fast"][recbole.PEER] == (pytest.approx((25 + 200 / 15) / 2), low, 25)
+    assert not found["lower_bound"]
+    assert found["seconds_per_epoch"] == {recbole.OURS: 4.5, recbole.PEER: 100}
 
 
 def test_a_first_epoch_that_is_good_enough_gives_a_bound(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = recbole.race(_run(0.03, seconds=100), [_run(0.05, seconds=4)])
-    assert found["times as fast"][recbole.PEER][0] == 25 and found["a lower bound"]
+    assert found["times_as_fast"][recbole.PEER][0] == 25 and found["lower_bound"]
     assert "at least 25 times as fast" in capsys.readouterr().out
 
 
 def test_a_seed_that_never_gets_there_leaves_no_ratio(capsys: pytest.CaptureFixture[str]) -> None:
     runs = [_run(0.05, seconds=4), _run(0.01, 0.02, seconds=4)]
     found = recbole.race(_run(0.03, seconds=100), runs)
-    assert found["sides"][recbole.OURS]["seconds"] == [4, None] and not found["times as fast"]
+    assert found["sides"][recbole.OURS]["seconds"] == [4, None] and not found["times_as_fast"]
     assert "not reached by ours with every seed" in capsys.readouterr().out
 
 

@@ -896,7 +896,7 @@ def test_help_names_every_verb() -> None:
 def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path) -> None:
     results, work = tmp_path / "results", tmp_path / "work"
     command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
-    command += ["--model", "bigram", "--model", "NextItNet", "--width", "8", "--epochs", "1"]
+    command += ["--model", "bigram", "--model", "nextitnet", "--width", "8", "--epochs", "1"]
     command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
     assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(
         *command, "--list"
@@ -927,7 +927,7 @@ def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
 def test_claims_refuses_an_edited_result(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "a" / "x.json"
     path.parent.mkdir(parents=True)
-    path.write_text('{"model": "CpRec", "sha256": "0"}')
+    path.write_text('{"variant": "cprec", "sha256": "0"}')
     (tmp_path / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
     message = fail("claims", "--results", tmp_path, "--out", tmp_path / "claims.md")
     assert "x.json was edited or cut short" in message

@@ -7,7 +7,7 @@ import torch
 from cprec_lib import SequenceData, evaluate, load_interactions
 from cprec_lib.course.exercises.honest_evaluation import best_ndcg
 from cprec_lib.data.synthetic import Synthetic
-from cprec_lib.evidence.settings import short_name
+from cprec_lib.evidence.settings import log_name
 
 NAME = "synthetic:items=50,users=4000,zipf=0.9,groups=5,follow=0.6,length=10,seed=3"
 
@@ -119,6 +119,6 @@ def test_bad_items():
         Synthetic.parse(NAME).next_item(51)
 
 
-def test_a_short_name_fits_into_a_file_name():
-    assert short_name("synthetic:items=50,zipf=1.1") == "synthetic-items-50-zipf-1.1"
-    assert short_name("data/log.parquet") == "log"
+def test_a_log_name_fits_into_a_file_name():
+    assert log_name("synthetic:items=50,zipf=1.1") == "synthetic-items-50-zipf-1.1"
+    assert log_name("data/log.parquet") == "log"

@@ -1,6 +1,7 @@
 """Experiments: what is planned, run, recorded, refused and left for later."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,15 +18,16 @@ from cprec_lib.evidence import experiments
 from cprec_lib.evidence.experiments import Experiment, missing, reproduce, run
 from cprec_lib.evidence.records import (
     read_all,
-    read_result,
+    read_record,
+    read_times,
     trial_of,
     tuned,
     unpack_ranks,
     values,
     write_result,
 )
-from cprec_lib.evidence.settings import SETTINGS, Setting, label, setting_of, tuned_setting
-from cprec_lib.evidence.variants import GROUPS, choose, models
+from cprec_lib.evidence.settings import SETTINGS, Setting, folder_name, setting_of, tuned_setting
+from cprec_lib.evidence.variants import GROUPS, VARIANTS, choose, models
 
 TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
 
@@ -58,9 +60,10 @@ def record(names: list[str], table: Path, folder: Path, setting: Setting = TINY)
 @pytest.mark.parametrize("setting", [*sum(SETTINGS.values(), ()), replace(TINY, width=24)])
 def test_every_name_of_a_group_is_a_model(setting: Setting) -> None:
     configs = models(1000, setting)
-    own_width = f"NextItNet, width {setting.width}"
-    for names in GROUPS.values():
-        assert {*names} - {own_width} <= {*configs, "popularity", "bigram"}
+    own_width = f"nextitnet-w{setting.width}"
+    for members in GROUPS.values():
+        keys = {variant.key for variant in members}
+        assert keys - {own_width} <= {*configs, "popularity", "bigram"}
     assert own_width not in configs
     trained = [config for config in configs.values()]
     assert len({*trained}) == len(trained), "two names for one model"
@@ -82,36 +85,53 @@ def test_models_are_timed_as_the_setting_trains_them(
     experiments.time_models(str(table), replace(TINY, precision="bfloat16", batch_size=7), path)
     [config] = given
     assert (config.precision, config.batch_size) == ("bfloat16", 7)
-    assert read_result(path)["precision"] == "bfloat16"
+    assert read_times(path)["precision"] == "bfloat16"
 
 
 def test_parts_differ_from_the_baseline_in_one_respect() -> None:
     configs = models(1000, Setting())
-    for name, config in configs.items():
+    for key, config in configs.items():
         differs = [config.block_input, config.block_softmax, config.sharing != "none"]
-        if name.endswith("only") or name.startswith(("flat", "sharing")):
-            assert sum(differs) == 1, name
-        if name.startswith("CpRec"):
-            assert all(differs) and config.tree, name
-    assert not configs["flat low-rank softmax"].tree
+        family = VARIANTS[key].family
+        if family == "part" and key != "input-and-softmax":
+            assert sum(differs) == 1, key
+        if family == "nextitnet":
+            assert not any(differs), key
+        if family == "cprec":
+            assert all(differs) and config.tree, key
+    assert not configs["flat-softmax"].tree
+
+
+def test_keys_are_fit_for_file_names_and_labels_tell_variants_apart() -> None:
+    assert all(re.fullmatch("[a-z0-9-]+", key) for key in VARIANTS)
+    assert len({variant.label for variant in VARIANTS.values()}) == len(VARIANTS)
+    of_groups = [variant for members in GROUPS.values() for variant in members]
+    assert all(VARIANTS[variant.key] is variant for variant in of_groups), "two variants, one key"
+
+
+@pytest.mark.parametrize("key", [k for k, v in VARIANTS.items() if v.width or v.depth is not None])
+def test_a_variant_fixes_the_width_or_depth_that_it_names(key: str) -> None:
+    variant, config = VARIANTS[key], models(1000, Setting(width=9))[key]
+    assert config.width == (variant.width or 9)
+    assert len(config.dilations) == (4 if variant.depth is None else variant.depth)
 
 
 def test_other_fillings_differ_in_the_bread_alone() -> None:
     setting = replace(Setting(), max_len=30)
     configs = models(1000, setting)
-    for name, whole, middle in (("GRU4Rec", 49_152, "gru"), ("SASRec", 43_776, "attention")):
-        config, compressed = configs[name], configs[f"{name}, compressed bread"]
+    for name, whole, middle in (("gru4rec", 49_152, "gru"), ("sasrec", 43_776, "attention")):
+        config, compressed = configs[name], configs[f"{name}-compressed"]
         assert config.middle == middle and not config.decomposed
         bread = {"block_input": True, "block_softmax": True, "cutoffs": (100, 330)}
         assert compressed == replace(config, **bread)
-        assert compressed.partition == configs["CpRec"].partition
+        assert compressed.partition == configs["cprec"].partition
         assert count_parameters(config).by_part()["middle"] == whole
-    assert configs["SASRec"].max_positions == 30
+    assert configs["sasrec"].max_positions == 30
 
 
 @pytest.mark.parametrize(
     ("rival", "limit"),
-    [("narrower NextItNet", "CpRec"), ("narrower NextItNet, factor 2", "CpRec, factor 2")],
+    [("narrower", "cprec"), ("narrower-factor-2", "cprec-factor-2")],
 )
 def test_a_narrow_rival_is_as_large_as_it_may_be(rival: str, limit: str) -> None:
     configs = models(1000, Setting())
@@ -120,26 +140,26 @@ def test_a_narrow_rival_is_as_large_as_it_may_be(rival: str, limit: str) -> None
     assert count_parameters(configs[rival]).total <= most < count_parameters(wider).total
 
 
-@pytest.mark.parametrize(("name", "share"), [("a quarter", 4), ("an eighth", 8)])
+@pytest.mark.parametrize(("name", "share"), [("quarter", 4), ("eighth", 8)])
 def test_a_smaller_model_is_as_large_as_it_may_be(name: str, share: int) -> None:
     configs = models(5000, Setting())
-    whole = count_parameters(configs["NextItNet"]).total
-    for family in ("CpRec", "NextItNet"):
-        config = configs[f"{family}, {name}"]
+    whole = count_parameters(configs["nextitnet"]).total
+    for family in ("cprec", "nextitnet"):
+        config = configs[f"{family}-{name}"]
         wider = replace(config, width=config.width + 1)
         assert count_parameters(config).total <= whole / share < count_parameters(wider).total
-    assert configs[f"CpRec, {name}"].block_softmax and configs[f"CpRec, {name}"].factor == 2
+    assert configs[f"cprec-{name}"].block_softmax and configs[f"cprec-{name}"].factor == 2
 
 
 def test_dropout_may_go_with_the_learning_rate(table: Path, tmp_path: Path) -> None:
     both = replace(TINY, dropouts=(0.2, 0.1))
-    plans = missing(["CpRec"], str(table), both, tmp_path)
+    plans = missing(["cprec"], str(table), both, tmp_path)
     assert [(e.training.learning_rate, e.config.dropout) for e in plans] == [
         (0.003, 0.2),
         (0.01, 0.1),
     ]
-    record(["CpRec"], table, tmp_path, both)
-    (last,) = [run for run in read_all(tmp_path)["CpRec"] if run["seed"] == 1]
+    record(["cprec"], table, tmp_path, both)
+    (last,) = [run for run in read_all(tmp_path)["cprec"] if run["seed"] == 1]
     assert last["model_config"]["dropout"] == both.trials[last["train_config"]["learning_rate"]]
     with pytest.raises(ValueError, match="go with the dropouts"):
         replace(both, learning_rates=(0.1,))
@@ -157,21 +177,21 @@ def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_choose() -> None:
-    assert choose(["rival"])[:2] == ["NextItNet", "CpRec"]
+    assert choose(["rival"])[:2] == ["nextitnet", "cprec"]
     assert choose([], ["bigram"]) == ["bigram"]
     everything = choose([])
-    assert {*everything} == {name for group in GROUPS.values() for name in group}
+    assert {*everything} == {*VARIANTS}
     assert len(everything) == len({*everything})
     with pytest.raises(ValueError, match="unknown group 'speed'; choose from overall"):
         choose(["speed"])
-    with pytest.raises(ValueError, match="unknown model 'CpReq'; choose from NextItNet"):
+    with pytest.raises(ValueError, match="unknown model 'CpReq'; choose from nextitnet, cprec, "):
         choose([], ["CpReq"])
 
 
 def test_the_label_names_what_a_folder_holds() -> None:
-    assert label("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
-    assert label("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
-    assert label("log.csv", replace(Setting(), users=500)) == "log-w64-d0.3-u500"
+    assert folder_name("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
+    assert folder_name("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
+    assert folder_name("log.csv", replace(Setting(), users=500)) == "log-w64-d0.3-u500"
 
 
 # ---- The plan ----
@@ -183,15 +203,15 @@ def stems(names: list[str], table: Path, folder: Path, setting: Setting = TINY) 
 
 def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    names = ["bigram", "CpRec"]
+    names = ["bigram", "cprec"]
     first = ["bigram", "cprec-lr0.003-d0-s0", "cprec-lr0.01-d0-s0"]
     assert stems(names, table, folder) == first
     record(names, table, folder)
     assert stems(names, table, folder) == []
     recorded = read_all(folder)
-    by_rate = {r["train_config"]["learning_rate"]: r for r in recorded["CpRec"] if r["seed"] == 0}
+    by_rate = {r["train_config"]["learning_rate"]: r for r in recorded["cprec"] if r["seed"] == 0}
     best = max(by_rate, key=lambda rate: by_rate[rate]["valid"]["ndcg@10"])
-    seed_1 = [r for r in recorded["CpRec"] if r["seed"] == 1]
+    seed_1 = [r for r in recorded["cprec"] if r["seed"] == 1]
     assert [r["train_config"]["learning_rate"] for r in seed_1] == [best]
 
 
@@ -216,8 +236,8 @@ def test_a_best_rate_at_an_edge_goes_on_until_it_is_inside(monkeypatch: pytest.M
 
 def test_seeds_wait_for_the_last_trial(table: Path, tmp_path: Path) -> None:
     growing = replace(TINY, further_rates=(0.001, 0.03), more_dropouts=(0.1,))
-    record(["CpRec"], table, tmp_path, growing)
-    runs = read_all(tmp_path)["CpRec"]
+    record(["cprec"], table, tmp_path, growing)
+    runs = read_all(tmp_path)["cprec"]
     tried = {trial_of(run): run["valid"]["ndcg@10"] for run in runs if run["seed"] == 0}
     assert growing.next_trial(tried) is None
     (last,) = [run for run in runs if run["seed"] == 1]
@@ -238,7 +258,7 @@ def test_a_tuned_setting_is_found_by_name() -> None:
 
 
 def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
-    experiment = missing(["CpRec"], str(table), TINY, tmp_path)[0]
+    experiment = missing(["cprec"], str(table), TINY, tmp_path)[0]
     result = run(experiment, tmp_path / "work")
     assert result
     assert result["dataset"] == "toy" and str(tmp_path) not in json.dumps(result)
@@ -248,13 +268,13 @@ def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
     assert sum(part["users"] for part in result["test_by_popularity"]) == result["n_users"] == 40
     assert values([result]).mean() == pytest.approx(result["test"]["ndcg@10"])
     assert result["peak_bytes"] > 50e6
-    assert {"exact, 1", "early stopping, 64"} <= {*result["latency_ms"]}
+    assert {"exact_1", "early_stopping_64"} <= {*result["latency_ms"]}
     assert result["train_loss"] > 0
-    assert result["search_rules"]["spared by bounds"] >= result["search_rules"]["spared by tokens"]
+    assert result["search_rules"]["spared_by_bounds"] >= result["search_rules"]["spared_by_tokens"]
 
 
 def test_only_a_search_with_blocks_has_rules(table: Path, tmp_path: Path) -> None:
-    result = run(missing(["NextItNet"], str(table), TINY, tmp_path)[0], tmp_path / "work")
+    result = run(missing(["nextitnet"], str(table), TINY, tmp_path)[0], tmp_path / "work")
     assert result and "search_rules" not in result
 
 
@@ -273,12 +293,12 @@ def test_some_users_stand_for_a_data_set_and_are_always_the_same(
             missing(["popularity"], str(table), other, tmp_path)
 
 
-@pytest.mark.parametrize("name", GROUPS["generic"])
+@pytest.mark.parametrize("name", choose(["generic"]))
 def test_other_fillings_run(name: str, table: Path, tmp_path: Path) -> None:
     experiment = missing([name], str(table), TINY, tmp_path)[0]
-    assert experiment.stem.startswith(name.lower().replace(", ", "-").replace(" ", "-"))
+    assert experiment.stem.startswith(f"{name}-lr")
     result = run(experiment, tmp_path / "work")
-    assert result and result["model"] == name
+    assert result and result["variant"] == name
     write_result(tmp_path / f"{experiment.stem}.json", result)
     assert experiment.stem not in stems([name], table, tmp_path)
 
@@ -292,7 +312,7 @@ def test_counting_needs_no_training(table: Path, tmp_path: Path) -> None:
 
 def test_what_is_recorded_stays_and_other_settings_are_refused(table: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    names, one_rate = ["CpRec"], replace(TINY, learning_rates=(0.01,), seeds=1)
+    names, one_rate = ["cprec"], replace(TINY, learning_rates=(0.01,), seeds=1)
     record(names, table, folder, one_rate)
     assert stems(names, table, folder, one_rate) == []
     with pytest.raises(
@@ -309,18 +329,15 @@ def test_what_is_recorded_stays_and_other_settings_are_refused(table: Path, tmp_
         stems(names, other, folder, one_rate)
 
 
-def test_a_field_that_an_older_result_lacks_had_its_default(table: Path, tmp_path: Path) -> None:
+def test_no_default_is_assumed_for_a_field_that_a_record_lacks(table: Path, tmp_path: Path) -> None:
     one_rate = replace(TINY, learning_rates=(0.01,), seeds=1)
-    record(["CpRec"], table, tmp_path, one_rate)
+    record(["cprec"], table, tmp_path, one_rate)
     (path,) = tmp_path.glob("*.json")
-    older = read_result(path)
-    del older["train_config"]["patience"]
-    write_result(path, older)
-    assert stems(["CpRec"], table, tmp_path, one_rate) == []
+    older = read_record(path)
     del older["train_config"]["schedule"]
     write_result(path, older)
     with pytest.raises(ValueError, match="recorded with train_config"):
-        stems(["CpRec"], table, tmp_path, replace(one_rate, schedule="linear"))
+        stems(["cprec"], table, tmp_path, one_rate)
 
 
 def test_users_that_a_data_set_does_not_have_are_refused(table: Path, tmp_path: Path) -> None:
@@ -330,11 +347,12 @@ def test_users_that_a_data_set_does_not_have_are_refused(table: Path, tmp_path: 
 
 
 def test_a_setting_lacks_what_it_cannot_have(table: Path, tmp_path: Path) -> None:
-    assert "CpRec, cut 2 / 10 %" not in models(22, TINY)  # its head would be empty
-    lacking = [e.name for e in missing(["NextItNet, width 8", "CpRec"], str(table), TINY, tmp_path)]
-    assert {*lacking} == {"CpRec"}
+    assert "cprec-cut-2-10" not in models(22, TINY)  # its head would be empty
+    wide = replace(TINY, width=16)
+    lacking = [e.variant for e in missing(["nextitnet-w16", "cprec"], str(table), wide, tmp_path)]
+    assert {*lacking} == {"cprec"}
     with pytest.raises(ValueError, match="width 64 there is no NextItNet, width 64"):
-        missing(["NextItNet, width 64"], str(table), replace(TINY, width=64), tmp_path)
+        missing(["nextitnet-w64"], str(table), replace(TINY, width=64), tmp_path)
 
 
 def test_a_damaged_result_is_named(table: Path, tmp_path: Path) -> None:
@@ -350,25 +368,25 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
     slow = replace(TINY, learning_rates=(0.01,), seeds=1, epochs=3)
 
     def stages(budget: float) -> list[tuple[str, bool]]:
-        found = reproduce(["CpRec"], str(table), slow, folder, work, budget, "cpu")
+        found = reproduce(["cprec"], str(table), slow, folder, work, budget, "cpu")
         return [(experiment.stem, result is not None) for experiment, result in found]
 
     assert stages(0) == [("cprec-lr0.01-d0-s0", False)]
     assert not folder.exists()
     assert stages(600) == [("cprec-lr0.01-d0-s0", True)]
     assert stages(600) == []
-    assert read_result(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
+    assert read_record(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
 
 
 def test_an_experiment_describes_itself_as_json() -> None:
     config, training = nextitnet(30, 8), TINY.training(0.01, 3)
-    experiment = Experiment("CpRec, cut 5 / 20 %", "ml-100k", config, training, 50, "by_user")
+    experiment = Experiment("cprec-cut-5-20", "ml-100k", config, training, 50, "by_user")
     assert experiment.stem == "cprec-cut-5-20-lr0.01-d0-s3"
     assert json.loads(json.dumps(experiment.describe()))["train_config"]["seed"] == 3
 
 
 def test_a_run_ends_with_the_command_that_was_killed(table: Path, tmp_path: Path) -> None:
-    options = ["--model", "NextItNet", "--epochs", "100000", "--patience", "100000", "--width", "8"]
+    options = ["--model", "nextitnet", "--epochs", "100000", "--patience", "100000", "--width", "8"]
     options += ["--results", str(tmp_path / "results"), "--work", str(tmp_path / "work")]
     command = [sys.executable, "-m", "cprec_lib", "reproduce", "--dataset", str(table), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as started:

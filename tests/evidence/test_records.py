@@ -1,6 +1,7 @@
 """Result files: sealed, read back by model, seed and tuned learning rate."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,30 @@ from hypothesis import strategies as st
 
 from cprec_lib import SequenceData
 from cprec_lib.evidence.records import (
+    Record,
     by_popularity,
-    digest,
     pack_ranks,
     provenance,
+    read_record,
     read_result,
     read_results,
+    read_times,
+    sha256_of,
     unpack_ranks,
     values,
     write_result,
 )
+from cprec_lib.evidence.variants import VARIANTS
 from cprec_lib.train.evaluation import Ranks
+from tests.evidence.samples import record
 
 
-def result(model: str, rate: float, seed: int, valid: float, ranks: list[int]) -> dict[str, Any]:
-    return {
-        "model": model,
-        "seed": seed,
-        "model_config": {"dropout": 0.3},
-        "train_config": {"learning_rate": rate},
-        "valid": {"ndcg@10": valid},
-        "test_ranks": pack_ranks(np.array(ranks)),
-    }
+def result(variant: str, rate: float, seed: int, valid: float, ranks: list[int]) -> Record:
+    training = {"learning_rate": rate} if rate else None
+    return record(variant, ranks, seed=seed, train_config=training, valid={"ndcg@10": valid})
 
 
-def write(folder: Path, *results: dict[str, Any]) -> None:
+def write(folder: Path, *results: Record) -> None:
     for number, each in enumerate(results):
         write_result(folder / f"{number}.json", each)
 
@@ -46,13 +46,13 @@ def test_ranks_survive_packing(ranks: list[int]) -> None:
     assert unpack_ranks(pack_ranks(np.array(ranks, dtype=np.int64))).ranks.tolist() == ranks
 
 
-def test_the_digest_ignores_the_order_of_keys() -> None:
-    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
-    assert digest({"a": 1, "b": [2, 3]}) != digest({"a": 1, "b": [3, 2]})
+def test_the_hash_ignores_the_order_of_keys() -> None:
+    assert sha256_of({"a": 1, "b": [2, 3]}) == sha256_of({"b": [2, 3], "a": 1})
+    assert sha256_of({"a": 1, "b": [2, 3]}) != sha256_of({"a": 1, "b": [3, 2]})
 
 
 def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    written = {"model": "CpRec", "dilations": [1, 4], "loss": 5.25}
+    written = {"model": "cprec", "dilations": [1, 4], "loss": 5.25}
     write_result(tmp_path / "new" / "a.json", written)
     assert read_result(tmp_path / "new" / "a.json") == written
 
@@ -70,30 +70,60 @@ def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_a_file_cut_short_or_edited_is_named(damage: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    write_result(path, {"model": "CpRec", "loss": 5.25})
+    write_result(path, {"model": "cprec", "loss": 5.25})
     path.write_text(damage(path.read_text()))
     with pytest.raises(ValueError, match=r"a\.json .*delete it, and `cprec reproduce` runs it"):
         read_result(path)
 
 
+def test_a_record_of_another_version_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    older = dict(record("cprec"))
+    del older["split_seed"], older["users"]
+    write_result(tmp_path / "a.json", older)
+    with pytest.raises(ValueError, match=r"a\.json lacks split_seed, users: another version"):
+        read_record(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="lacks batch_size, milliseconds, precision"):
+        read_times(tmp_path / "a.json")
+
+
+def test_every_committed_record_is_whole_and_its_keys_have_no_spaces() -> None:
+    results = Path(__file__).resolve().parents[2] / "results"
+    read = {"runs": read_record, "records": read_record, "time": read_times}
+    paths = [path for name in read for path in (results / name).rglob("*.json")]
+    assert len(paths) > 250
+    for path in paths:
+        found = read[path.relative_to(results).parts[0]](path)
+        assert not [key for key in _keys(found) if " " in key], path
+        if "variant" in found:
+            assert found["variant"] in VARIANTS and path.name.startswith(found["variant"]), path
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, dict | list):
+            yield from _keys(inner)
+
+
 def test_each_model_is_read_at_the_rate_that_validation_chose(tmp_path: Path) -> None:
     write(
         tmp_path,
-        result("CpRec", 0.01, 1, 0.1, [3]),
-        result("CpRec", 0.01, 0, 0.3, [1]),
-        result("CpRec", 0.003, 0, 0.2, [2]),
-        result("CpRec", 0.003, 1, 0.9, [4]),  # a further seed does not choose
-        result("NextItNet", 0.003, 0, 0.2, [5]),
-        result("NextItNet", 0.01, 0, 0.1, [6]),
+        result("cprec", 0.01, 1, 0.1, [3]),
+        result("cprec", 0.01, 0, 0.3, [1]),
+        result("cprec", 0.003, 0, 0.2, [2]),
+        result("cprec", 0.003, 1, 0.9, [4]),  # a further seed does not choose
+        result("nextitnet", 0.003, 0, 0.2, [5]),
+        result("nextitnet", 0.01, 0, 0.1, [6]),
     )
     found = read_results(tmp_path)
-    assert [run["seed"] for run in found["CpRec"]] == [0, 1]
-    assert {run["train_config"]["learning_rate"] for run in found["CpRec"]} == {0.01}
-    assert list(read_results(tmp_path, ["NextItNet", "CpRec"])) == ["NextItNet", "CpRec"]
+    assert [run["seed"] for run in found["cprec"]] == [0, 1]
+    assert {run["train_config"]["learning_rate"] for run in found["cprec"]} == {0.01}
+    assert list(read_results(tmp_path, ["nextitnet", "cprec"])) == ["nextitnet", "cprec"]
 
 
 def test_a_model_that_only_counts_has_no_rate(tmp_path: Path) -> None:
-    counted = {**result("popularity", 0.0, 0, 0.1, [1]), "train_config": None}
+    counted = result("popularity", 0, 0, 0.1, [1])
     write(tmp_path, counted)
     assert read_results(tmp_path) == {"popularity": [counted]}
 
@@ -101,36 +131,33 @@ def test_a_model_that_only_counts_has_no_rate(tmp_path: Path) -> None:
 def test_a_model_that_lacks_a_rate_is_left_out(tmp_path: Path) -> None:
     write(
         tmp_path,
-        result("CpRec", 0.01, 0, 0.3, [1]),
-        result("CpRec", 0.003, 0, 0.2, [2]),
-        result("NextItNet", 0.003, 0, 0.4, [5]),
-        {**result("popularity", 0.0, 0, 0.1, [1]), "train_config": None},
+        result("cprec", 0.01, 0, 0.3, [1]),
+        result("cprec", 0.003, 0, 0.2, [2]),
+        result("nextitnet", 0.003, 0, 0.4, [5]),
+        result("popularity", 0, 0, 0.1, [1]),
     )
-    assert list(read_results(tmp_path)) == ["CpRec", "popularity"]
-    with pytest.raises(FileNotFoundError, match="lacks results of 'NextItNet', or some"):
-        read_results(tmp_path, ["CpRec", "NextItNet"])
+    assert list(read_results(tmp_path)) == ["cprec", "popularity"]
+    with pytest.raises(FileNotFoundError, match="lacks results of 'nextitnet', or some"):
+        read_results(tmp_path, ["cprec", "nextitnet"])
 
 
 def test_missing_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no results in nothing"):
         read_results(tmp_path / "nothing")
-    write(tmp_path, result("CpRec", 0.01, 0, 0.3, [1]))
+    write(tmp_path, result("cprec", 0.01, 0, 0.3, [1]))
     with pytest.raises(FileNotFoundError, match="lacks results of 'bigram'"):
-        read_results(tmp_path, ["CpRec", "bigram"])
+        read_results(tmp_path, ["cprec", "bigram"])
 
 
 def test_values_are_means_over_the_runs_for_each_user() -> None:
-    runs = [result("CpRec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
+    runs = [result("cprec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
     assert values(runs).tolist() == [0.5, 0.25]
     assert values(runs, "hr@10").tolist() == [0.5, 0.5]
 
 
 def test_provenance_names_each_machine_once() -> None:
-    run = {
-        "dataset": "toy", "date": "2026-01-02", "device": "cpu", "hardware": "x86_64",
-        "threads": 1, "versions": {"torch": "2.13.0"},
-    }  # fmt: skip
-    text = provenance({"a": [run, {**run, "date": "2026-01-01"}], "b": [run]})
+    run = record("cprec")
+    text = provenance({"a": [run, record("cprec", date="2026-01-01")], "b": [run]})
     assert text == (
         "3 runs of toy, recorded 2026-01-01, 2026-01-02 on cpu (x86_64, threads: 1) "
         "with torch 2.13.0."

@@ -8,8 +8,8 @@ import torch
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, nextitnet
 from cprec_lib.evidence.timing import latency, race, speed_up
 
-EXACT = {"exact, 1", "exact, 64"}
-EARLY = {"early stopping, 1", "early stopping, 64"}
+EXACT = {"exact_1", "exact_64"}
+EARLY = {"early_stopping_1", "early_stopping_64"}
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_every_round_times_every_model(data: SequenceData) -> None:
         "tree": SequentialRecommender(cprec(30, 8, (12, 20))),
     }
     times = race(models, data, TrainConfig(batch_size=4), rounds=2, steps=1)
-    assert {*times} == {"training step", *EXACT, *EARLY}
-    assert {*times["training step"]} == {*times["exact, 1"]} == {"full", "tree"}
-    assert {*times["early stopping, 1"]} == {"tree"}
+    assert {*times} == {"training_step", *EXACT, *EARLY}
+    assert {*times["training_step"]} == {*times["exact_1"]} == {"full", "tree"}
+    assert {*times["early_stopping_1"]} == {"tree"}
     numbers = [each for models in times.values() for each in models.values()]
     assert all(len(each) == 2 and min(each) > 0 for each in numbers)
 

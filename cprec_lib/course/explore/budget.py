@@ -7,7 +7,7 @@ import numpy as np
 from cprec_lib.course.explore.explorable import Control, Explorable, join, named, percent
 from cprec_lib.course.figures.comparison import Budget
 from cprec_lib.course.figures.comparison import budget as draw
-from cprec_lib.evidence.records import Result, values
+from cprec_lib.evidence.records import Record, values
 from cprec_lib.train.evaluation import Interval, interval
 
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
@@ -23,7 +23,7 @@ class Candidate(NamedTuple):
     gap: Interval
 
 
-def candidates(models: dict[str, list[Result]], base: str) -> dict[str, Candidate]:
+def candidates(models: dict[str, list[Record]], base: str) -> dict[str, Candidate]:
     """The models that have parameters, and no more than `base`, from their runs, one a seed."""
     own, whole = values(models[base]), models[base][0]["parameters"]
     return {
@@ -56,7 +56,7 @@ def choose(models: dict[str, Candidate], base: str, data_set: str, share: float)
     return Budget(title, sizes, gaps, limit, winner)
 
 
-def budget(recorded: dict[str, dict[str, list[Result]]], base: str = "NextItNet") -> Explorable:
+def budget(recorded: dict[str, dict[str, list[Record]]], base: str = "NextItNet") -> Explorable:
     """Which recorded model wins within a budget of parameters: {data set: {model: its runs}}.
 
     The validation items choose the winner; its test NDCG@10 is compared with that of `base`,
