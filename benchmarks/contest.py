@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cprec_lib.evidence.timing import speed_up
+from cprec_lib.evidence.statistics import speed_up
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,9 @@ from cprec_lib import (
     SequentialRecommender,
     TailBounds,
     cprec,
-    fit,
     load_interactions,
 )
 from cprec_lib.data.synthetic import Synthetic
-from cprec_lib.evidence.settings import setting_of
 from cprec_lib.files import save_tensors
 from cprec_lib.model.bounds import compare_rules
 
@@ -221,6 +219,9 @@ def _windows(log: Synthetic) -> Tensor:
 
 def _movielens() -> tuple[SequentialRecommender, Tensor]:
     """CpRec trained on MovieLens-100K as for the tables, and its users' vectors [U, d]."""
+    from cprec_lib import fit  # the sides need neither this nor settings, nor what both import
+    from cprec_lib.evidence.settings import setting_of
+
     print("  training on MovieLens-100K", flush=True)
     setting = setting_of("ml-100k")
     data = SequenceData.from_interactions(load_interactions("ml-100k"), setting.max_len)

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from cprec_lib.evidence.records import Record, Times, read_results, read_times, values
-from cprec_lib.evidence.timing import EARLY, EXACT, STEP, USERS, Quantity, speed_up
+from cprec_lib.evidence.statistics import speed_up
+from cprec_lib.evidence.timing import EARLY, EXACT, STEP, USERS, Quantity
 from cprec_lib.evidence.variants import (
     BASELINE,
     COMPRESSED,

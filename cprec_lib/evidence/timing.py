@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,12 +63,6 @@ def race(
                 if number:
                     found.setdefault(quantity, {}).setdefault(name, []).append(value)
     return found
-
-
-def speed_up(times: Mapping[str, Sequence[float]], name: str, baseline: str) -> tuple[float, ...]:
-    """How many times faster a model is than the baseline: median, lowest and highest round."""
-    ratios = [b / a for a, b in zip(times[name], times[baseline], strict=True)]
-    return statistics.median(ratios), min(ratios), max(ratios)
 
 
 @torch.no_grad()

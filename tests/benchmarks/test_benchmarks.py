@@ -1,7 +1,7 @@
 """The benchmark: sides agree, errors are told, ratios and the README's table are right."""
 
+import ast
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -98,6 +98,16 @@ def test_a_size_that_does_not_fit_is_skipped_aloud(in_root, capsys):
     assert "GB are free" in found["sides"]["b"]["skipped"]
     assert found["times_as_fast"] == {}
     assert capsys.readouterr().out.count("b: skipped, needs") == 1
+
+
+@pytest.mark.parametrize("row", ["losses", "search", "epochs", "growth", "loading"])
+def test_a_child_imports_neither_experiments_nor_training(row):
+    said = "import sys; print([n for n in sys.modules if n.startswith('cprec_lib')])"
+    command = [sys.executable, "-c", f"import benchmarks.{row}; {said}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert loaded & {"cprec_lib.evidence.statistics"}
+    assert not loaded & {"cprec_lib.evidence.experiments", "cprec_lib.train.training"}
 
 
 # --- the rows' sides compute the same ------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, nextitnet
-from cprec_lib.evidence.timing import latency, race, speed_up
+from cprec_lib.evidence.timing import latency, race
 
 EXACT = {"exact_1", "exact_64"}
 EARLY = {"early_stopping_1", "early_stopping_64"}
@@ -53,8 +53,3 @@ def test_a_step_is_timed_in_the_precision_of_the_training(data: SequenceData, mo
         config = TrainConfig(batch_size=4, precision=precision)
         race({"model": model}, data, config, rounds=1, steps=1)
     assert enabled == [False, False, True, True]
-
-
-def test_a_speed_up_compares_rounds_not_means() -> None:
-    times = {"slow": [4.0, 40.0, 6.0], "fast": [1.0, 20.0, 2.0]}
-    assert speed_up(times, "fast", "slow") == (3.0, 2.0, 4.0)
