@@ -377,7 +377,7 @@ def reproduce(
             return
     folder = results / "records" / named if named else results / "runs" / label
     if show:
-        _list_runs(keys, experiments.missing(keys, dataset, setting, folder))
+        _list_runs(keys, experiments.missing(keys, dataset, setting, folder, download=False))
         return
     recorded = 0
     for experiment, result in experiments.reproduce(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import Literal
 
 import numpy as np
 
-from cprec_lib.evidence.records import Record, Times, read_results, read_times, values
+from cprec_lib.evidence.records import (
+    Record,
+    Times,
+    lacking_rates,
+    rates,
+    read_all,
+    read_results,
+    read_times,
+    values,
+)
 from cprec_lib.evidence.statistics import speed_up
 from cprec_lib.evidence.timing import EARLY, EXACT, STEP, USERS, Quantity
 from cprec_lib.evidence.variants import (
@@ -126,10 +136,13 @@ class Recorded:
 def judge_claims(results: Path) -> list[Claim]:
     """Judge every claim by what `results` holds.
 
-    Raises ValueError if a result file is damaged.
+    Warns of variants that are not judged, because they lack a learning rate that others of their
+    folder have. Raises ValueError if a result file is damaged.
     """
     folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
     recorded = [Recorded(read_results(path)) for path in folders]
+    for folder in folders:
+        _warn_of_lacking_rates(folder)
     timed = [read_times(path) for path in sorted((results / "time").glob("*.json"))]
     return [
         _long_tail(results / "longtail.json"),
@@ -142,6 +155,17 @@ def judge_claims(results: Path) -> list[Claim]:
         _sharing(recorded),
         _generic(recorded),
     ]
+
+
+def _warn_of_lacking_rates(folder: Path) -> None:
+    tried = {key: rates(runs) for key, runs in read_all(folder).items()}
+    for key, lacking in lacking_rates(tried).items():
+        numbers = ", ".join(f"{rate:g}" for rate in sorted(lacking))
+        warnings.warn(
+            f"{folder.name}: {label(key)} is not judged, because it lacks the learning rate "
+            f"{numbers}; `cprec reproduce --model {key}` makes it",
+            stacklevel=3,
+        )
 
 
 def to_markdown(claims: Sequence[Claim]) -> str:

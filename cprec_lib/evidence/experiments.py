@@ -6,8 +6,10 @@ import json
 import multiprocessing
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,19 +20,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cprec_lib.data.datasets import load_interactions
+from cprec_lib.data.datasets import DATASETS, is_present, load_interactions
 from cprec_lib.data.sequences import SequenceData, Split
 from cprec_lib.evidence.records import (
     Record,
     by_popularity,
+    lacking_rates,
     pack_ranks,
+    rates,
     read_all,
     read_record,
     sha256_of,
     trial_of,
     write_result,
 )
-from cprec_lib.evidence.settings import Setting, Trial, log_name
+from cprec_lib.evidence.settings import SETTINGS, Setting, Trial, log_name
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.evidence.variants import choose, label, models
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
@@ -152,10 +156,12 @@ def reproduce(
 
     `results` receives the files. `work` receives the runs themselves, from which one that was
     interrupted goes on. When `budget` seconds are spent, the run at hand is left at its last
-    checkpoint and yielded with None. Raises ValueError if a recorded result is damaged or of other
-    data.
+    checkpoint and yielded with None. Warns if the runs bring a learning rate that recorded variants
+    will then lack. Raises ValueError if a recorded result is damaged or of other data, and
+    ChildProcessError if a run is killed.
     """
     deadline = time.time() + budget
+    _warn_of_new_rates(missing(keys, dataset, setting, results), setting, results)
     while lacking := missing(keys, dataset, setting, results):
         experiment = lacking[0]
         work_folder = work / results.name / experiment.stem
@@ -166,16 +172,62 @@ def reproduce(
         write_result(results / f"{experiment.stem}.json", result)
 
 
-def missing(keys: Sequence[str], dataset: str, setting: Setting, results: Path) -> list[Experiment]:
-    """The runs of `plan` that are not recorded. Raises ValueError as `is_recorded` does."""
-    n_items, data_sha256 = _identify(
-        dataset, setting.max_len, setting.split, setting.split_seed, setting.users
-    )
+def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results: Path) -> None:
+    """Warn of recorded variants that lack no learning rate now, and will once these runs are done.
+
+    Where each variant has its own rates, as `next_trial` chooses them, there is nothing to lack.
+    """
+    if setting.further_rates or setting.more_dropouts or not any(results.glob("*.json")):
+        return
+    before = {key: rates(runs) for key, runs in read_all(results).items()}
+    after = {key: {*own} for key, own in before.items()}
+    for run in planned:
+        if run.training:
+            after.setdefault(run.variant, set()).add(run.training.learning_rate)
+    already = lacking_rates(before)
+    if newly := [key for key in lacking_rates(after) if key in before and key not in already]:
+        warnings.warn(
+            f"{results.name} will have learning rates that {', '.join(map(label, newly))} will "
+            "lack: notebooks and claims omit these until they have the same rates",
+            stacklevel=3,
+        )
+
+
+FEWEST_ITEMS = 10
+"""Latency and the metrics at 10 need that many."""
+NOMINAL_ITEMS = 10_000
+"""Size of a catalogue that is not known yet: all variants exist at that size."""
+
+
+def missing(
+    keys: Sequence[str], dataset: str, setting: Setting, results: Path, download: bool = True
+) -> list[Experiment]:
+    """The runs of `plan` that are not recorded.
+
+    Without `download`, data of the registry that is not there yet stays there: the records tell the
+    catalogue's size, or it is taken to be `NOMINAL_ITEMS`, and recorded hashes of the data are
+    trusted. Raises ValueError as `is_recorded` does, and for a catalogue below `FEWEST_ITEMS`.
+    """
+    if download or not _is_elsewhere(dataset):
+        n_items, data_sha256 = _identify(
+            dataset, setting.max_len, setting.split, setting.split_seed, setting.users
+        )
+    else:
+        recorded = read_all(results).values() if any(results.glob("*.json")) else ()
+        n_items = next((runs[0]["n_items"] for runs in recorded), NOMINAL_ITEMS)
+        data_sha256 = None
     return [
         experiment
         for experiment in plan(keys, dataset, n_items, setting, results)
         if not is_recorded(experiment, results, data_sha256)
     ]
+
+
+def _is_elsewhere(dataset: str) -> bool:
+    """Whether a data set has a name that we know, and its data would have to be fetched."""
+    if dataset in DATASETS:
+        return not is_present(dataset)
+    return dataset in SETTINGS and not Path(dataset).exists()
 
 
 @cache
@@ -193,7 +245,8 @@ def _load(
     """The interactions of a data set, or of so many of its users, always the same ones, and what
     they are cut into.
 
-    Raises ValueError for more users than there are, or none.
+    Raises ValueError for more users than there are, or none, and for a catalogue below
+    `FEWEST_ITEMS`.
     """
     table = load_interactions(dataset)
     if users is not None:
@@ -202,11 +255,17 @@ def _load(
             raise ValueError(f"users {users} is outside 1..{len(known)}, the users of {dataset}")
         drawn = np.random.default_rng(0).permutation(known)[:users]
         table = table[table["user"].isin(drawn)].reset_index(drop=True)
-    return table, SequenceData.from_interactions(table, max_len, split, split_seed)
+    data = SequenceData.from_interactions(table, max_len, split, split_seed)
+    if data.n_items < FEWEST_ITEMS:
+        raise ValueError(
+            f"{log_name(dataset)} has {data.n_items} items, and a record tells how ten of them are "
+            f"found; give data with at least {FEWEST_ITEMS} items"
+        )
+    return table, data
 
 
-def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool:
-    """Whether the record of a run is there.
+def is_recorded(experiment: Experiment, results: Path, data_sha256: str | None) -> bool:
+    """Whether the record of a run is there; `data_sha256` is None where the data is not known.
 
     Raises ValueError if the file is damaged, or of other settings or data: a record is never
     replaced, and never counts for another one.
@@ -215,8 +274,10 @@ def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool
     if not path.exists():
         return False
     found = read_record(path)
-    wanted = json.loads(json.dumps({**experiment.describe(), "data_sha256": data_sha256}))
-    for name, value in wanted.items():
+    wanted = experiment.describe()
+    if data_sha256:
+        wanted["data_sha256"] = data_sha256
+    for name, value in json.loads(json.dumps(wanted)).items():
         theirs = found.get(name)
         if theirs != value:
             raise ValueError(
@@ -226,11 +287,22 @@ def is_recorded(experiment: Experiment, results: Path, data_sha256: str) -> bool
     return True
 
 
-def _in_fresh_process(*arguments: Any) -> Record | None:
-    """`run` in a process of its own, whose peak memory is then that of this run alone."""
+def _in_fresh_process(
+    experiment: Experiment, work: Path, seconds: float, device: Device
+) -> Record | None:
+    """`run` in a process of its own, whose peak memory is then that of this run alone.
+
+    Raises ChildProcessError if something ends that process.
+    """
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=fresh, initializer=_end_with_parent) as pool:
-        return pool.submit(run, *arguments).result()
+    try:
+        with ProcessPoolExecutor(1, mp_context=fresh, initializer=_end_with_parent) as pool:
+            return pool.submit(run, experiment, work, seconds, device).result()
+    except BrokenProcessPool:
+        raise ChildProcessError(
+            f"the process of {experiment.stem} was ended from outside, perhaps for want of memory; "
+            "the same command goes on from its last checkpoint"
+        ) from None
 
 
 def _end_with_parent() -> None:

@@ -164,17 +164,39 @@ def unpack_ranks(text: str) -> Ranks:
 
 
 def read_all(folder: Path) -> dict[str, list[Record]]:
-    """Every recorded run in a folder, by the key of its variant.
+    """Every recorded run in a folder, by the key of its variant. A copy of a file counts once.
 
-    Raises FileNotFoundError if there is none, ValueError as `read_record` does.
+    Raises FileNotFoundError if there is none, ValueError as `read_record` does, and if two files
+    are different records of the same run.
     """
     records: dict[str, list[Record]] = {}
+    known: dict[str, tuple[Path, Record]] = {}
     for path in sorted(folder.glob("*.json")):
         record = read_record(path)
-        records.setdefault(record["variant"], []).append(record)
+        first, same = known.setdefault(_identity(record), (path, record))
+        if same != record:
+            raise ValueError(f"{first} and {path} are two records of one run; keep one of them")
+        if first == path:
+            records.setdefault(record["variant"], []).append(record)
     if not records:
         raise FileNotFoundError(f"no results in {folder.name}; `cprec reproduce` makes them")
     return records
+
+
+def _identity(record: Record) -> str:
+    """What tells a run from others: the variant, all that `config_sha256` covers, and the data."""
+    return sha256_of(
+        [
+            record["variant"],
+            record["model_config"],
+            record["train_config"],
+            record["max_len"],
+            record["split"],
+            record["split_seed"],
+            record["users"],
+            record["data_sha256"],
+        ]
+    )
 
 
 def tuned(runs: Sequence[Record]) -> list[Record]:
@@ -187,16 +209,14 @@ def tuned(runs: Sequence[Record]) -> list[Record]:
 def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Record]]:
     """Recorded runs by variant, each at its tuned learning rate, one a seed.
 
-    A variant that still lacks a learning rate that another one has is omitted. It would lose to
-    that one for this alone: on Amazon Beauty a missing rate made -9 % look like +62 %. So a new
-    rate of one variant leaves out the others until they have it. `keys` choose and order the
-    variants; left out, all of them by name. Raises FileNotFoundError for a variant that is not
-    there or omitted, and as `read_all` does.
+    A variant of `lacking_rates` is omitted. It would lose to the others for this alone: on Amazon
+    Beauty a missing rate made -9 % look like +62 %. `keys` choose and order the variants; left out,
+    all of them by name. Raises FileNotFoundError for a variant that is not there or omitted, and as
+    `read_all` does.
     """
     records = read_all(folder)
-    rates = {key: {learning_rate(run) for run in runs} for key, runs in records.items()}
-    tried = set().union(*rates.values()) - {None}
-    complete = [key for key in records if rates[key] in ({None}, tried)]
+    lacking = lacking_rates({key: rates(runs) for key, runs in records.items()})
+    complete = [key for key in records if key not in lacking]
     for key in keys:
         if key not in complete:
             raise FileNotFoundError(
@@ -204,6 +224,21 @@ def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Recor
                 "`cprec reproduce` makes them"
             )
     return {key: tuned(records[key]) for key in keys or complete}
+
+
+def rates(runs: Iterable[Record]) -> set[float]:
+    """The learning rates of some runs; none for a variant that only counts."""
+    return {rate for run in runs if (rate := learning_rate(run)) is not None}
+
+
+def lacking_rates(tried: Mapping[str, set[float]]) -> dict[str, set[float]]:
+    """The variants that lack learning rates that another one has, with these rates.
+
+    A new rate of one variant leaves out all others until they have it, so that all are tuned with
+    the same budget.
+    """
+    every = set().union(*tried.values())
+    return {key: every - own for key, own in tried.items() if own and own != every}
 
 
 def values(runs: Iterable[Record], metric: str = "ndcg@10") -> np.ndarray:

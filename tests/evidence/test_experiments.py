@@ -1,7 +1,9 @@
 """Experiments: what is planned, run, recorded, refused and left for later."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +31,7 @@ from cprec_lib.evidence.records import (
 from cprec_lib.evidence.settings import SETTINGS, Setting, folder_name, setting_of, tuned_setting
 from cprec_lib.evidence.variants import GROUPS, VARIANTS, choose, models
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
 
 
@@ -376,6 +379,54 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
     assert stages(600) == [("cprec-lr0.01-d0-s0", True)]
     assert stages(600) == []
     assert read_record(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
+
+
+def test_a_rate_that_others_will_lack_is_told_before_it_is_recorded(
+    table: Path, tmp_path: Path
+) -> None:
+    folder, one = tmp_path / "results", replace(TINY, learning_rates=(0.01,), seeds=1)
+    record(["nextitnet", "cprec", "popularity"], table, folder, one)
+    new = replace(one, learning_rates=(0.01, 0.02))
+
+    def begin(keys: list[str]) -> None:
+        next(reproduce(keys, str(table), new, folder, tmp_path / "work", 0, "cpu"))
+
+    with pytest.warns(UserWarning, match="learning rates that CpRec will lack: notebooks"):
+        begin(["nextitnet"])
+    begin(["nextitnet", "cprec"])  # a warning would be an error
+    record(["nextitnet"], table, folder, new)
+    begin(["cprec"])
+
+
+def test_a_list_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CPREC_DATA", str(tmp_path))
+    monkeypatch.setattr(experiments, "load_interactions", lambda _: pytest.fail("loaded"))
+    for dataset in ("ml-20m", "globo"):
+        found = missing(choose(["rival"]), dataset, TINY, tmp_path, download=False)
+        assert [e.variant for e in found][:2] == ["nextitnet", "cprec"]
+    recorded = next((ROOT / "results" / "runs").glob("ml-100k-w64-d0.3"))
+    setting = setting_of("ml-100k")
+    assert missing(["cprec"], "ml-100k", setting, recorded, download=False) == []
+
+
+def test_a_small_catalogue_is_refused_before_it_is_trained_on(tmp_path: Path) -> None:
+    rows = [(u, (u + t) % 9, t) for u in range(20) for t in range(5)]
+    path = tmp_path / "nine.csv"
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"nine has 9 items.* at least 10"):
+        missing(["cprec"], str(path), TINY, tmp_path)
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_run_that_is_killed_is_a_sentence(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments, "run", _die)
+    with pytest.raises(ChildProcessError, match=r"popularity was ended from outside.*goes on"):
+        list(reproduce(["popularity"], str(table), TINY, tmp_path / "r", tmp_path / "w"))
 
 
 def test_an_experiment_describes_itself_as_json() -> None:

@@ -32,7 +32,7 @@ from tests.evidence.samples import record
 
 
 def result(variant: str, rate: float, seed: int, valid: float, ranks: list[int]) -> Record:
-    training = {"learning_rate": rate} if rate else None
+    training = {"learning_rate": rate, "seed": seed} if rate else None
     return record(variant, ranks, seed=seed, train_config=training, valid={"ndcg@10": valid})
 
 
@@ -139,6 +139,16 @@ def test_a_model_that_lacks_a_rate_is_left_out(tmp_path: Path) -> None:
     assert list(read_results(tmp_path)) == ["cprec", "popularity"]
     with pytest.raises(FileNotFoundError, match="lacks results of 'nextitnet', or some"):
         read_results(tmp_path, ["cprec", "nextitnet"])
+
+
+def test_a_copied_file_counts_once_and_a_second_result_is_refused(tmp_path: Path) -> None:
+    runs = [result("cprec", 0.01, seed, 0.3, [1, 2]) for seed in (0, 1)]
+    write(tmp_path, *runs)
+    write_result(tmp_path / "copy.json", runs[1])
+    assert [run["seed"] for run in read_results(tmp_path)["cprec"]] == [0, 1]
+    write_result(tmp_path / "other.json", {**runs[1], "test_ranks": pack_ranks(np.array([9, 9]))})
+    with pytest.raises(ValueError, match=r"1\.json and .*other\.json are two records of one run"):
+        read_results(tmp_path)
 
 
 def test_missing_results_are_named(tmp_path: Path) -> None:
