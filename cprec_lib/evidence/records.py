@@ -248,6 +248,17 @@ def values(runs: Iterable[Record], metric: str = "ndcg@10") -> np.ndarray:
     return mean
 
 
+def tables(
+    results: Mapping[str, Sequence[Record]], metric: str = "ndcg@10"
+) -> dict[str, np.ndarray]:
+    """A metric of every trained variant, a row a run and a column a user [S, U]."""
+    return {
+        key: np.stack([unpack_ranks(run["test_ranks"]).values(metric) for run in runs])
+        for key, runs in results.items()
+        if runs[0]["train_config"]
+    }
+
+
 def provenance(results: Mapping[str, Sequence[Record]]) -> str:
     """One sentence on where and when runs were made."""
     runs = [run for group in results.values() for run in group]

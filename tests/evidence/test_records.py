@@ -22,6 +22,7 @@ from cprec_lib.evidence.records import (
     read_results,
     read_times,
     sha256_of,
+    tables,
     unpack_ranks,
     values,
     write_result,
@@ -163,6 +164,13 @@ def test_values_are_means_over_the_runs_for_each_user() -> None:
     runs = [result("cprec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
     assert values(runs).tolist() == [0.5, 0.25]
     assert values(runs, "hr@10").tolist() == [0.5, 0.5]
+
+
+def test_tables_have_a_row_a_seed_and_leave_out_what_is_not_trained() -> None:
+    runs = [result("cprec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
+    counted = result("popularity", 0, 0, 0.1, [1, 1])
+    found = tables({"cprec": runs, "popularity": [counted]})
+    assert {key: table.tolist() for key, table in found.items()} == {"cprec": [[1, 0], [0, 0.5]]}
 
 
 def test_provenance_names_each_machine_once() -> None:

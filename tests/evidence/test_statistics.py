@@ -1,6 +1,196 @@
-"""Statistics: what made-up tables must say."""
+"""Statistics: intervals hold the truth as often as they say; made-up tables get their verdict."""
 
-from cprec_lib.evidence.statistics import speed_up
+import math
+
+import numpy as np
+import pytest
+
+from cprec_lib.evidence.statistics import (
+    Difference,
+    difference,
+    holm,
+    judge,
+    judge_together,
+    needed,
+    speed_up,
+    student_cdf,
+    student_quantile,
+    verdict,
+)
+
+USERS, VARIANTS = 100, 4
+
+
+def tables(
+    draw: np.random.Generator, seeds: int, spread: float = 0.01, rest: float = 0.15
+) -> dict[str, np.ndarray]:
+    """Four variants that differ by chance alone: users, their tastes, seeds and a rest."""
+    shape = (VARIANTS, seeds, USERS)
+    values = 0.5 + draw.normal(0, 0.1, (1, 1, USERS)) + draw.normal(0, 0.05, (VARIANTS, 1, USERS))
+    values = values + draw.normal(0, spread, (VARIANTS, seeds, 1)) + draw.normal(0, rest, shape)
+    return dict(zip("abcd", values, strict=True))
+
+
+# ---- Rule 1 ----
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent(seeds: int) -> None:
+    draw = np.random.default_rng(seeds)
+    found = [difference(tables(draw, seeds), "a", "b") for _ in range(2000)]
+    # The interval holds zero exactly if neither one-sided test rejects it at half the level.
+    held = [0.025 < each.chance_above(0) < 0.975 for each in found]
+    assert 0.93 <= np.mean(held) <= 0.97
+    for each, inside in zip(found[:20], held, strict=False):
+        low, high = each.interval()
+        assert (low < 0 < high) == inside
+
+
+def test_intervals_hold_the_truth_where_users_find_or_miss() -> None:
+    draw, held = np.random.default_rng(0), []
+    for _ in range(1000):
+        chance = draw.beta(0.3, 1.5, (1, 1, 300))  # most users are hard for every variant
+        tilt = draw.normal(1, 0.1, (3, 3, 1))
+        hits = (draw.random((3, 3, 300)) < chance * tilt).astype(float)
+        found = difference(dict(zip("abc", hits, strict=True)), "a", "b")
+        held.append(0.025 < found.chance_above(0) < 0.975)
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_users_alone_would_claim_too_much() -> None:
+    draw = np.random.default_rng(1)
+    held = []
+    for _ in range(500):
+        made = tables(draw, 2, spread=0.05)
+        gaps = made["a"].mean(0) - made["b"].mean(0)
+        held.append(abs(gaps.mean()) < 1.96 * gaps.std(ddof=1) / math.sqrt(USERS))
+    assert np.mean(held) < 0.6  # what an interval over users only gives
+
+
+def test_seeds_are_pooled_over_the_variants_of_the_setting() -> None:
+    draw = np.random.default_rng(2)
+    many = tables(draw, 2, spread=0.05)
+    two = {name: many[name] for name in "ab"}
+    assert difference(many, "a", "b").estimate == difference(two, "a", "b").estimate
+    assert difference(many, "a", "b").freedom > difference(two, "a", "b").freedom
+    single = {**many, "a": many["a"][:1]}  # one seed, but the others tell how much seeds differ
+    assert difference(single, "a", "b").of_seeds > difference(many, "a", "b").of_seeds * 0.9
+
+
+def test_what_allows_no_interval_is_refused() -> None:
+    one = {"a": np.ones((1, 5)), "b": np.ones((1, 5))}
+    with pytest.raises(ValueError, match="no variant has two seeds"):
+        difference(one, "a", "b")
+    with pytest.raises(ValueError, match="paired users"):
+        difference({"a": np.ones((2, 5)), "b": np.ones((2, 6))}, "a", "b")
+
+
+def test_equal_tables_have_no_error() -> None:
+    same = {"a": np.ones((2, 5)), "b": np.ones((2, 5))}
+    found = difference(same, "a", "b")
+    assert (found.estimate, found.error, found.interval()) == (0, 0, (0, 0))
+    assert judge(found) == "as good" and judge_together([found]) == ["as good"]
+
+
+# ---- Rules 2 and 3 ----
+
+
+def made(estimate: float, error: float, baseline: float = 1.0) -> Difference:
+    return Difference(estimate, baseline, error**2 / 2, error**2 / 2, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "judgement"),
+    [
+        (0.0, 0.005, "as good"),
+        (0.03, 0.02, "as good"),  # from -0.9 % up
+        (-0.009, 0.004, "as good"),  # surely lower, and surely by less than the margin
+        (-0.03, 0.01, "worse"),
+        (-0.03, 0.02, "undecided"),
+        (0.0, 0.02, "undecided"),
+    ],
+)
+def test_a_judgement_compares_the_interval_with_margin_and_zero(
+    estimate: float, error: float, judgement: str
+) -> None:
+    assert judge(made(estimate, error)) == judgement
+    assert judge(made(2 * estimate, 2 * error, baseline=2.0)) == judgement
+    assert judge_together([made(estimate, error)]) == [judgement]
+
+
+def test_a_wider_margin_forgives_more() -> None:
+    found = made(-0.03, 0.005)
+    assert [judge(found, margin) for margin in (0.01, 0.02, 0.05)] == ["worse", "worse", "as good"]
+
+
+def test_what_would_decide_decides() -> None:
+    found = made(-0.01, 0.02)
+    times = needed(found)
+    assert times.seeds is None  # the users' part alone is too large
+    assert times.users is None  # and the seeds' part as well
+    found = Difference(-0.03, 1.0, 0.01**2, 0.02**2, math.inf)
+    more = needed(found).seeds
+    assert judge(found) == "undecided" and more is not None and more > 1
+    for factor, judgement in ((0.95, "undecided"), (1.05, "worse")):
+        repeated = Difference(-0.03, 1.0, 0.01**2, 0.02**2 / (factor * more), math.inf)
+        assert judge(repeated) == judgement
+    assert needed(made(-0.03, 0.01)).seeds == 1  # decided already
+
+
+def test_holm_multiplies_by_what_is_left() -> None:
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_one_of_many_settings_needs_more_to_be_decided() -> None:
+    slight, clear = made(-0.021, 0.01), made(-0.1, 0.01)
+    undecided = made(0.0, 0.05)
+    assert judge_together([slight]) == ["worse"]
+    assert judge_together([slight, undecided]) == ["undecided"] * 2
+    assert judge_together([slight, clear]) == ["worse", "worse"]  # one is left
+
+
+def test_chance_alone_rarely_decides_any_of_ten_settings() -> None:
+    draw, wrong = np.random.default_rng(3), 0
+    for _ in range(1000):
+        found = [made(float(draw.normal(0, 0.05)), 0.05) for _ in range(10)]
+        wrong += "worse" in judge_together(found)  # the truth is zero everywhere
+    assert wrong / 1000 < 0.04
+
+
+@pytest.mark.parametrize(
+    ("judged", "says"),
+    [
+        ([], "open"),
+        ([("a", "undecided"), ("b", "undecided")], "open"),
+        ([("a", "as good")], "holds on a"),
+        ([("a", "worse"), ("b", "undecided")], "fails on a"),
+        ([("a", "as good"), ("a", "as good")], "holds on a"),  # two settings, one log
+        ([("a", "as good"), ("b", "as good"), ("c", "undecided")], "holds"),
+        ([("a", "worse"), ("b", "worse")], "does not hold"),
+        ([("a", "as good"), ("b", "worse")], "holds on a, fails on b"),
+        ([("a", "as good"), ("b", "as good"), ("c", "worse")], "holds on a and b, fails on c"),
+        ([("a", "as good"), ("a", "worse")], "open"),  # a log that contradicts itself
+    ],
+)
+def test_a_verdict_takes_two_logs(judged: list, says: str) -> None:
+    assert verdict(judged) == says
+
+
+# ---- Student's t and times ----
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"),  # of printed tables
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (5, 2.5706), (10, 2.2281), (30, 2.0423), (1e6, 1.96)],
+)
+def test_students_t_is_that_of_the_tables(freedom: float, quantile: float) -> None:
+    assert student_quantile(0.975, freedom) == pytest.approx(quantile, abs=1e-4)
+    assert student_cdf(quantile, freedom) == pytest.approx(0.975, abs=1e-5)
+    assert student_cdf(-quantile, freedom) == pytest.approx(0.025, abs=1e-5)
+    with pytest.raises(ValueError, match="not in"):
+        student_quantile(0.2, freedom)
 
 
 def test_a_speed_up_compares_rounds_not_means() -> None:
