@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from threading import Thread
@@ -358,6 +358,56 @@ def _circumstances(
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def run_again(
+    path: Path,
+    work: Path,
+    dataset: str | None = None,
+    seconds: float = float("inf"),
+    device: Device = "auto",
+) -> tuple[Record, Record | None]:
+    """Train what a record describes once more, from the record alone: (recorded, now).
+
+    `dataset` is where its data is found, else under its name in the record. `work` and `seconds`
+    as in `run`, and like it None for now if the time is spent. Nothing is recorded. Raises
+    ValueError if another version of the library made the record, with what differs, and if the data
+    is not that of the record.
+    """
+    recorded = read_record(path)
+    experiment = _experiment_of(recorded, dataset or recorded["dataset"], path)
+    table, _ = experiment.load()
+    if fingerprint(table) != recorded["data_sha256"]:
+        raise ValueError(
+            f"{experiment.dataset} holds other data than {path} was recorded with; name the data "
+            "that it was recorded with"
+        )
+    return recorded, run(experiment, work, seconds, device)
+
+
+def _experiment_of(record: Record, dataset: str, path: Path) -> Experiment:
+    """The run that a record describes."""
+    configs: list[Any] = []
+    for kind, name in ((ModelConfig, "model_config"), (TrainConfig, "train_config")):
+        found = cast(dict[str, Any], record)[name]
+        known = {field.name for field in fields(kind)}
+        if found is not None and (differ := sorted(known ^ {*found})):
+            raise ValueError(
+                f"{path}: another version of the library made it; its {name} differs in "
+                f"{', '.join(differ)}"
+            )
+        configs.append(None if found is None else kind(**found))
+    config, training = configs
+    return Experiment(
+        record["variant"],
+        dataset,
+        config,
+        training,
+        max_len=record["max_len"],
+        split=cast(Split, record["split"]),
+        split_seed=record["split_seed"],
+        users=record["users"],
+    )
 
 
 def _trained(

@@ -17,7 +17,7 @@ import pytest
 
 from cprec_lib import TrainConfig, count_parameters, nextitnet
 from cprec_lib.evidence import experiments
-from cprec_lib.evidence.experiments import Experiment, missing, reproduce, run
+from cprec_lib.evidence.experiments import Experiment, missing, reproduce, run, run_again
 from cprec_lib.evidence.records import (
     read_all,
     read_record,
@@ -379,6 +379,35 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
     assert stages(600) == [("cprec-lr0.01-d0-s0", True)]
     assert stages(600) == []
     assert read_record(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
+
+
+@pytest.mark.parametrize("split", ["leave_one_out", "by_user"])
+def test_a_record_is_repeated_from_itself_alone(split: str, table: Path, tmp_path: Path) -> None:
+    setting = replace(
+        TINY, learning_rates=(0.01,), seeds=1, split=split, split_seed=3, users=30, dropout=0.2
+    )
+    record(["cprec", "popularity"], table, tmp_path, setting)
+    for path in tmp_path.glob("*.json"):
+        recorded, now = run_again(path, tmp_path / "again" / path.stem, str(table), device="cpu")
+        assert now
+        for field in ("valid", "test", "test_ranks", "config_sha256", "data_sha256", "variant"):
+            assert now[field] == recorded[field], field
+        assert recorded["split_seed"] == now["split_seed"] == 3
+
+
+def test_a_record_that_cannot_be_repeated_says_why(table: Path, tmp_path: Path) -> None:
+    record(["cprec"], table, tmp_path, replace(TINY, learning_rates=(0.01,), seeds=1))
+    (path,) = tmp_path.glob("*.json")
+    other = tmp_path / "toy.csv"
+    pd.read_csv(table).iloc[:-1].to_csv(other, index=False)
+    with pytest.raises(ValueError, match="holds other data than"):
+        run_again(path, tmp_path / "again", str(other))
+    older = read_record(path)
+    del older["model_config"]["initial_weights"]
+    older["model_config"]["rank"] = 3
+    write_result(path, older)
+    with pytest.raises(ValueError, match="model_config differs in initial_weights, rank"):
+        run_again(path, tmp_path / "again", str(table))
 
 
 def test_a_rate_that_others_will_lack_is_told_before_it_is_recorded(
