@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from cprec_lib import TrainConfig, count_parameters, nextitnet
+from cprec_lib import TrainConfig, nextitnet
 from cprec_lib.evidence import experiments
 from cprec_lib.evidence.experiments import Experiment, missing, reproduce, run, run_again
 from cprec_lib.evidence.records import (
@@ -28,8 +27,8 @@ from cprec_lib.evidence.records import (
     values,
     write_result,
 )
-from cprec_lib.evidence.settings import SETTINGS, Setting, folder_name, setting_of, tuned_setting
-from cprec_lib.evidence.variants import GROUPS, VARIANTS, choose, models
+from cprec_lib.evidence.settings import Setting, setting_of
+from cprec_lib.evidence.variants import choose, models
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Setting(width=8, dropout=0.0, epochs=1, learning_rates=(0.003, 0.01), seeds=2, max_len=10)
@@ -57,26 +56,6 @@ def record(names: list[str], table: Path, folder: Path, setting: Setting = TINY)
         write_result(folder / f"{lacking[0].stem}.json", result)
 
 
-# ---- The models ----
-
-
-@pytest.mark.parametrize("setting", [*sum(SETTINGS.values(), ()), replace(TINY, width=24)])
-def test_every_name_of_a_group_is_a_model(setting: Setting) -> None:
-    configs = models(1000, setting)
-    own_width = f"nextitnet-w{setting.width}"
-    for members in GROUPS.values():
-        keys = {variant.key for variant in members}
-        assert keys - {own_width} <= {*configs, "popularity", "bigram"}
-    assert own_width not in configs
-    trained = [config for config in configs.values()]
-    assert len({*trained}) == len(trained), "two names for one model"
-
-
-def test_every_model_has_the_settings_input_dropout() -> None:
-    configs = models(1000, replace(Setting(), input_dropout=0.2))
-    assert {config.input_dropout for config in configs.values()} == {0.2}
-
-
 def test_models_are_timed_as_the_setting_trains_them(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,69 +68,6 @@ def test_models_are_timed_as_the_setting_trains_them(
     [config] = given
     assert (config.precision, config.batch_size) == ("bfloat16", 7)
     assert read_times(path)["precision"] == "bfloat16"
-
-
-def test_parts_differ_from_the_baseline_in_one_respect() -> None:
-    configs = models(1000, Setting())
-    for key, config in configs.items():
-        differs = [config.block_input, config.block_softmax, config.sharing != "none"]
-        family = VARIANTS[key].family
-        if family == "part" and key != "input-and-softmax":
-            assert sum(differs) == 1, key
-        if family == "nextitnet":
-            assert not any(differs), key
-        if family == "cprec":
-            assert all(differs) and config.tree, key
-    assert not configs["flat-softmax"].tree
-
-
-def test_keys_are_fit_for_file_names_and_labels_tell_variants_apart() -> None:
-    assert all(re.fullmatch("[a-z0-9-]+", key) for key in VARIANTS)
-    assert len({variant.label for variant in VARIANTS.values()}) == len(VARIANTS)
-    of_groups = [variant for members in GROUPS.values() for variant in members]
-    assert all(VARIANTS[variant.key] is variant for variant in of_groups), "two variants, one key"
-
-
-@pytest.mark.parametrize("key", [k for k, v in VARIANTS.items() if v.width or v.depth is not None])
-def test_a_variant_fixes_the_width_or_depth_that_it_names(key: str) -> None:
-    variant, config = VARIANTS[key], models(1000, Setting(width=9))[key]
-    assert config.width == (variant.width or 9)
-    assert len(config.dilations) == (4 if variant.depth is None else variant.depth)
-
-
-def test_other_fillings_differ_in_the_bread_alone() -> None:
-    setting = replace(Setting(), max_len=30)
-    configs = models(1000, setting)
-    for name, whole, middle in (("gru4rec", 49_152, "gru"), ("sasrec", 43_776, "attention")):
-        config, compressed = configs[name], configs[f"{name}-compressed"]
-        assert config.middle == middle and not config.decomposed
-        bread = {"block_input": True, "block_softmax": True, "cutoffs": (100, 330)}
-        assert compressed == replace(config, **bread)
-        assert compressed.partition == configs["cprec"].partition
-        assert count_parameters(config).by_part()["middle"] == whole
-    assert configs["sasrec"].max_positions == 30
-
-
-@pytest.mark.parametrize(
-    ("rival", "limit"),
-    [("narrower", "cprec"), ("narrower-factor-2", "cprec-factor-2")],
-)
-def test_a_narrow_rival_is_as_large_as_it_may_be(rival: str, limit: str) -> None:
-    configs = models(1000, Setting())
-    most = count_parameters(configs[limit]).total
-    wider = replace(configs[rival], width=configs[rival].width + 1)
-    assert count_parameters(configs[rival]).total <= most < count_parameters(wider).total
-
-
-@pytest.mark.parametrize(("name", "share"), [("quarter", 4), ("eighth", 8)])
-def test_a_smaller_model_is_as_large_as_it_may_be(name: str, share: int) -> None:
-    configs = models(5000, Setting())
-    whole = count_parameters(configs["nextitnet"]).total
-    for family in ("cprec", "nextitnet"):
-        config = configs[f"{family}-{name}"]
-        wider = replace(config, width=config.width + 1)
-        assert count_parameters(config).total <= whole / share < count_parameters(wider).total
-    assert configs[f"cprec-{name}"].block_softmax and configs[f"cprec-{name}"].factor == 2
 
 
 def test_dropout_may_go_with_the_learning_rate(table: Path, tmp_path: Path) -> None:
@@ -168,33 +84,6 @@ def test_dropout_may_go_with_the_learning_rate(table: Path, tmp_path: Path) -> N
         replace(both, learning_rates=(0.1,))
     with pytest.raises(ValueError, match="give each one once"):
         replace(both, learning_rates=(0.1, 0.1))
-
-
-def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = replace(TINY, width=16, max_len=20)
-    monkeypatch.setitem(SETTINGS, "toy", (TINY, wide))
-    assert setting_of("data/toy.csv") == setting_of("toy", 8) == TINY
-    assert setting_of("toy", 16) == wide
-    assert setting_of("toy", 9) == replace(TINY, width=9)
-    assert setting_of("another.csv", 32) == replace(Setting(), width=32)
-
-
-def test_choose() -> None:
-    assert choose(["rival"])[:2] == ["nextitnet", "cprec"]
-    assert choose([], ["bigram"]) == ["bigram"]
-    everything = choose([])
-    assert {*everything} == {*VARIANTS}
-    assert len(everything) == len({*everything})
-    with pytest.raises(ValueError, match="unknown group 'speed'; choose from overall"):
-        choose(["speed"])
-    with pytest.raises(ValueError, match="unknown model 'CpReq'; choose from nextitnet, cprec, "):
-        choose([], ["CpReq"])
-
-
-def test_the_label_names_what_a_folder_holds() -> None:
-    assert folder_name("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
-    assert folder_name("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
-    assert folder_name("log.csv", replace(Setting(), users=500)) == "log-w64-d0.3-u500"
 
 
 # ---- The plan ----
@@ -218,25 +107,6 @@ def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -
     assert [r["train_config"]["learning_rate"] for r in seed_1] == [best]
 
 
-def test_a_best_rate_at_an_edge_goes_on_until_it_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    setting = Setting(
-        learning_rates=(0.001, 0.003, 0.01),
-        further_rates=(0.0003, 0.03, 0.1),
-        more_dropouts=(0.1,),
-        dropout=0.3,
-    )
-    worth = {0.0003: 1, 0.001: 2, 0.003: 3, 0.01: 4, 0.03: 5, 0.1: 3}
-    scores: dict[tuple[float, float], float] = {}
-    while trial := setting.next_trial(scores):
-        scores[trial] = worth[trial[0]]
-    rates = [rate for rate, _ in scores]
-    assert rates == [0.001, 0.003, 0.01, 0.03, 0.1, 0.03]
-    assert [dropout for _, dropout in scores] == [0.3] * 5 + [0.1]
-    downwards = {(0.001, 0.3): 3.0, (0.003, 0.3): 2.0, (0.01, 0.3): 1.0}
-    assert setting.next_trial(downwards) == (0.0003, 0.3)
-    assert setting.next_trial(downwards | {(0.0003, 0.3): 4.0}) == (0.0003, 0.1)  # the last rate
-
-
 def test_seeds_wait_for_the_last_trial(table: Path, tmp_path: Path) -> None:
     growing = replace(TINY, further_rates=(0.001, 0.03), more_dropouts=(0.1,))
     record(["cprec"], table, tmp_path, growing)
@@ -246,15 +116,6 @@ def test_seeds_wait_for_the_last_trial(table: Path, tmp_path: Path) -> None:
     (last,) = [run for run in runs if run["seed"] == 1]
     assert tried[trial_of(last)] == max(tried.values())
     assert tuned(runs) == [next(r for r in runs if trial_of(r) == trial_of(last)), last]
-
-
-def test_a_tuned_setting_is_found_by_name() -> None:
-    assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
-    assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
-    configs = models(1000, tuned_setting("ml-100k-w64-authors"))
-    assert {config.initial_weights for config in configs.values()} == {"authors"}
-    with pytest.raises(ValueError, match="unknown setting 'ml-w1'; choose from ml-100k-w64"):
-        tuned_setting("ml-w1")
 
 
 # ---- The record ----

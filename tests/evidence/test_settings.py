@@ -1,0 +1,73 @@
+"""Settings: how a data set is recorded, what to try next, and the names of logs and folders."""
+
+from dataclasses import replace
+
+import pytest
+
+from cprec_lib.data.datasets import DATASETS
+from cprec_lib.evidence.settings import (
+    SETTINGS,
+    TUNED,
+    Setting,
+    folder_name,
+    log_name,
+    setting_of,
+    tuned_setting,
+)
+from cprec_lib.evidence.variants import models
+
+TINY = Setting(width=8, max_len=10)
+
+
+def test_a_setting_is_found_by_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = replace(TINY, width=16, max_len=20)
+    monkeypatch.setitem(SETTINGS, "toy", (TINY, wide))
+    assert setting_of("data/toy.csv") == setting_of("toy", 8) == TINY
+    assert setting_of("toy", 16) == wide
+    assert setting_of("toy", 9) == replace(TINY, width=9)
+    assert setting_of("another.csv", 32) == replace(Setting(), width=32)
+
+
+def test_the_label_names_what_a_folder_holds() -> None:
+    assert folder_name("a/ml.csv", Setting(width=32, dropout=0.25)) == "ml-w32-d0.25"
+    assert folder_name("ml-100k", replace(Setting(), split="by_user")) == "ml-100k-w64-d0.3-by_user"
+    assert folder_name("log.csv", replace(Setting(), users=500)) == "log-w64-d0.3-u500"
+
+
+def test_a_best_rate_at_an_edge_goes_on_until_it_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(
+        learning_rates=(0.001, 0.003, 0.01),
+        further_rates=(0.0003, 0.03, 0.1),
+        more_dropouts=(0.1,),
+        dropout=0.3,
+    )
+    worth = {0.0003: 1, 0.001: 2, 0.003: 3, 0.01: 4, 0.03: 5, 0.1: 3}
+    scores: dict[tuple[float, float], float] = {}
+    while trial := setting.next_trial(scores):
+        scores[trial] = worth[trial[0]]
+    rates = [rate for rate, _ in scores]
+    assert rates == [0.001, 0.003, 0.01, 0.03, 0.1, 0.03]
+    assert [dropout for _, dropout in scores] == [0.3] * 5 + [0.1]
+    downwards = {(0.001, 0.3): 3.0, (0.003, 0.3): 2.0, (0.01, 0.3): 1.0}
+    assert setting.next_trial(downwards) == (0.0003, 0.3)
+    assert setting.next_trial(downwards | {(0.0003, 0.3): 4.0}) == (0.0003, 0.1)  # the last rate
+
+
+def test_a_tuned_setting_is_found_by_name() -> None:
+    assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
+    assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
+    configs = models(1000, tuned_setting("ml-100k-w64-authors"))
+    assert {config.initial_weights for config in configs.values()} == {"authors"}
+    with pytest.raises(ValueError, match="unknown setting 'ml-w1'; choose from ml-100k-w64"):
+        tuned_setting("ml-w1")
+
+
+def test_a_named_setting_is_of_a_log_that_has_settings() -> None:
+    assert {setting.dataset for setting in TUNED.values()} <= {*SETTINGS}
+    assert all(name.startswith(setting.dataset) for name, setting in TUNED.items())
+
+
+def test_a_log_has_its_registry_name_whatever_file_it_is_read_from() -> None:
+    assert log_name("a/ml1m_ordered.parquet") == log_name("ml-1m") == "ml-1m"
+    assert setting_of("a/globo_users.parquet", 256) == SETTINGS["globo"][1]
+    assert all(log_name(name) == name for name in DATASETS)
