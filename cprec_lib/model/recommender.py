@@ -30,19 +30,12 @@ class SequentialRecommender(nn.Module):
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also reseed the GPUs' generators, for good.
             torch.default_generator.manual_seed(seed)
-            self._build(config)
-
-    def _build(self, config: ModelConfig) -> None:
-        self.embedding = (
-            BlockEmbedding(config.partition)
-            if config.block_input
-            else FullEmbedding(config.n_items, config.width)
-        )
-        self.input_dropout = nn.Dropout(config.input_dropout)
-        self.middle = config.middle_layers.build()
-        self.softmax = _build_softmax(config)
-        if config.initial_weights == "authors":
-            draw_as_the_authors(self)
+            self.embedding = _embedding(config)
+            self.input_dropout = nn.Dropout(config.input_dropout)
+            self.middle = config.middle_layers.build()
+            self.softmax = _softmax(config)
+            if config.initial_weights == "authors":
+                draw_as_the_authors(self)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t.
@@ -75,8 +68,7 @@ class SequentialRecommender(nn.Module):
                 "no window holds two items in a row, so there is nothing to predict; give windows "
                 "[B, L + 1] with two items in a row"
             )
-        mean: Tensor = self.softmax.mean_nll(hidden, targets.flatten()[rows], sizes)
-        return mean
+        return self.softmax.mean_nll(hidden, targets.flatten()[rows], sizes)
 
     def last_hidden(self, contexts: Tensor) -> Tensor:
         """Hidden vectors [U, d] after the last item of left-padded contexts [U, L].
@@ -90,12 +82,8 @@ class SequentialRecommender(nn.Module):
 
     @torch.no_grad()
     def scores(self, contexts: Tensor) -> Tensor:
-        """Log-probabilities [U, N] of the item that follows left-padded contexts [U, L].
-
-        Raises ValueError as `forward` does.
-        """
-        log_prob: Tensor = self.softmax.log_prob(self.last_hidden(contexts))
-        return log_prob
+        """Log-probabilities [U, N] after left-padded contexts [U, L]. Errors as for `forward`."""
+        return self.softmax.log_prob(self.last_hidden(contexts))
 
     @torch.no_grad()
     def recommend(
@@ -110,27 +98,24 @@ class SequentialRecommender(nn.Module):
         Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue. The whole
         history is used, also if it is longer than the windows of the training (`max_len`); only
         attention is limited to its last `max_positions` items. `exclude_seen` leaves out the items
-        of the history itself. `bound`, see `BlockSoftmax.top_k`, saves time on a large catalogue.
-        The model's training mode is put back afterwards. Raises ValueError for an empty history,
-        an id outside 1..N, or if fewer than k items remain.
+        of the history itself. `bound`, a `TailBounds`, saves time on a large catalogue. Dropout is
+        off meanwhile. Raises ValueError for an empty history, an id outside 1..N, if fewer than k
+        items remain, and as `Softmax.top_k` does.
         """
-        contexts = self._pad(histories)
-        training = self.training
+        contexts, training = self._pad(histories), self.training
+        exclude = contexts if exclude_seen else None
         self.eval()
         try:
-            top: tuple[Tensor, Tensor] = self.softmax.top_k(
-                self.last_hidden(contexts), k, contexts if exclude_seen else None, bound
-            )
+            return self.softmax.top_k(self.last_hidden(contexts), k, exclude, bound)
         finally:
             self.train(training)
-        return top
 
     def _pad(self, histories: Sequence[Sequence[int]]) -> Tensor:
         if len(histories) == 0:
             raise ValueError("no histories: give a list of lists of item ids")
         rows = [self._check_history(row, history) for row, history in enumerate(histories)]
-        padded = pad_sequence(rows, batch_first=True, padding_side="left")
-        return padded.to(next(self.parameters()).device)
+        device = next(self.parameters()).device
+        return pad_sequence(rows, batch_first=True, padding_side="left").to(device)
 
     def _check_history(self, row: int, history: Sequence[int]) -> Tensor:
         ids = np.asarray(history)
@@ -142,9 +127,8 @@ class SequentialRecommender(nn.Module):
             )
         wrong = ids[(ids < 1) | (ids > self.config.n_items)]
         if len(wrong):
-            raise ValueError(
-                f"history {row}: item id {wrong[0]} is outside 1..{self.config.n_items}"
-            )
+            known = self.config.n_items
+            raise ValueError(f"history {row}: item id {wrong[0]} is outside 1..{known}")
         return torch.from_numpy(ids.astype(np.int64))
 
     def save(self, folder: str | Path) -> None:
@@ -158,10 +142,9 @@ class SequentialRecommender(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path) -> SequentialRecommender:
-        """Read a model that `save` wrote. Loading never executes code.
+        """Read a model that `save` wrote, without executing code.
 
-        Raises FileNotFoundError if a file is missing and ValueError if one is corrupt, cut short
-        or belongs to another model.
+        Raises FileNotFoundError if a file is missing, ValueError if one is corrupt or another's.
         """
         folder = Path(folder)
         model = cls(read_config(folder / "config.json"))
@@ -169,7 +152,13 @@ class SequentialRecommender(nn.Module):
         return model
 
 
-def _build_softmax(config: ModelConfig) -> Softmax:
+def _embedding(config: ModelConfig) -> nn.Module:
+    if config.block_input:
+        return BlockEmbedding(config.partition)
+    return FullEmbedding(config.n_items, config.width)
+
+
+def _softmax(config: ModelConfig) -> Softmax:
     if not config.block_softmax:
         return FullSoftmax(config.width, config.n_items)
     return BlockSoftmax(config.partition) if config.tree else LowRankSoftmax(config.partition)

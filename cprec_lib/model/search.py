@@ -16,6 +16,10 @@ UpperBound = Callable[[int, Tensor], Tensor]
 """Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
 
 
+Ids = Tensor | None
+"""Ids [T, E] of the items to leave out of each row, 0 for none."""
+
+
 class Bound(Protocol):
     """An `UpperBound` that knows for which weights it holds, as `TailBounds` does."""
 
@@ -31,62 +35,56 @@ class Found(NamedTuple):
 
     values: Tensor
     items: Tensor
-    opened: tuple[int, ...] = ()
-
-
-def checked(found: Found) -> Found:
-    """`found`. Raises ValueError if it holds NaN, which scores that are not finite lead to."""
-    if (wrong := found.values.isnan().any(1)).any():
-        raise ValueError(
-            f"the scores of row {int(wrong.nonzero()[0])} are not numbers: its hidden vector or "
-            "the weights hold NaN or infinity"
-        )
-    return found
+    opened: tuple[int, ...]
 
 
 class Tree(Protocol):
-    """Blocks of items, which end at the items `ends`: a head, and tails that have scores."""
+    """What a search has to know of a softmax: see `Softmax`."""
 
     ends: tuple[int, ...]
 
-    def tail_logits(self, tail: int, hidden: Tensor) -> Tensor:
-        """Scores [T, k_j] inside tail block number `tail` (0 is the first after the head)."""
-
-
-def at_most_one(tail: int, hidden: Tensor) -> Tensor:
-    """The bound that always holds: no probability is above 1."""
-    return hidden.new_zeros(())
+    def tail_logits(self, tail: int, hidden: Tensor) -> Tensor: ...
+    def check_tail(self, tail: int) -> None: ...
 
 
 def search(
-    tree: Tree, hidden: Tensor, root: Tensor, bound: UpperBound, k: int, exclude: Tensor | None
+    tree: Tree, hidden: Tensor, root: Tensor, bound: UpperBound | None, k: int, exclude: Ids
 ) -> Found:
-    """The best items of the head, then of each tail block that the bound cannot rule out.
+    """The best items of the head, then of each tail block that cannot be ruled out.
 
-    `root` [T, k_1 + n - 1] holds scores of the head's items and of the n - 1 tokens. A row skips a
-    tail block if token plus bound are not above its k-th best value so far. Equal values go to the
-    lower item. Places that cannot be filled hold item 0 at -inf. Raises ValueError for NaN.
+    `root` [T, k_1 + n - 1] holds scores of the head's items and of the n - 1 tokens. No item of a
+    block is more probable than the block's token, so a token at or below a row's k-th best value so
+    far rules the block out for that row; with a `bound`, token plus bound do. Equal values go to
+    the lower item. Places that cannot be filled hold item 0 at -inf. Raises ValueError for NaN.
     """
     head_size, root = tree.ends[0], root.log_softmax(-1)
-    values, columns = best(without(root[:, :head_size], exclude, 0), k)
+    values, columns = _best(_without(root[:, :head_size], exclude, 0), k)
     missing, opened = (0, k - values.shape[1]), []
     values, items = F.pad(values, missing, value=-torch.inf), F.pad(columns + 1, missing)
     for tail, (start, _) in enumerate(pairwise(tree.ends)):
         token = root[:, head_size + tail]
-        rows = (token + bound(tail, hidden) > values[:, -1]).nonzero().squeeze(1)
+        at_most = token if bound is None else token + bound(tail, hidden)
+        rows = (at_most > values[:, -1]).nonzero().squeeze(1)
         opened.append(len(rows))
         if len(rows) == 0:
+            if bound is None:  # bounds are of finite weights
+                tree.check_tail(tail)
             continue
         scores = token[rows].unsqueeze(1) + tree.tail_logits(tail, hidden[rows]).log_softmax(-1)
         some = None if exclude is None else exclude[rows]
-        found, columns = best(without(scores, some, start), k)
+        found, columns = _best(_without(scores, some, start), k)
         values[rows], items[rows] = _merge(
             (values[rows], items[rows]), (found, columns + start + 1), k
         )
-    return checked(Found(values, items.masked_fill(values == -torch.inf, 0), tuple(opened)))
+    if (wrong := values.isnan().any(1)).any():
+        raise ValueError(
+            f"the scores of row {int(wrong.nonzero()[0])} are not numbers: its hidden vector or "
+            "the weights hold NaN or infinity"
+        )
+    return Found(values, items.masked_fill(values == -torch.inf, 0), tuple(opened))
 
 
-def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The min(k, C) largest of scores [T, C] and their columns; ties to the lower column."""
     k = min(k, scores.shape[1])
     values, columns = scores.topk(k)
@@ -108,7 +106,7 @@ def _merge(
     return values[:, :k], items[:, :k]
 
 
-def without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
+def _without(scores: Tensor, exclude: Ids, start: int) -> Tensor:
     """Scores [T, C] of the items start + 1 .. start + C, with -inf at those to exclude."""
     if exclude is None:
         return scores
@@ -117,7 +115,7 @@ def without(scores: Tensor, exclude: Tensor | None, start: int) -> Tensor:
     return scores.index_put((rows, columns[rows, places]), scores.new_tensor(-torch.inf))
 
 
-def check_search(k: int, n_items: int, n_rows: int, exclude: Tensor | None) -> None:
+def check_search(k: int, n_items: int, n_rows: int, exclude: Ids) -> None:
     """Raise ValueError unless each of the rows has k items left beside those to exclude."""
     if k < 1:
         raise ValueError(f"k {k} is below 1; ask for at least one item")

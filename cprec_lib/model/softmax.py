@@ -16,23 +16,17 @@ from torch.nn import functional as F
 from cprec_lib.checks import outside
 from cprec_lib.model.cross_entropy import chunk_rows, summed_cross_entropy
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.model.search import (
-    Bound,
-    Found,
-    at_most_one,
-    best,
-    check_search,
-    checked,
-    search,
-    without,
-)
+from cprec_lib.model.search import Bound, Found, Ids, check_search, search
+
+Sizes = Sequence[int] | None
+"""Numbers of targets in each block, as `count_targets` gives them, so that no GPU has to count."""
 
 
 class Softmax(nn.Module, ABC):
-    """A softmax over items 1..N, in blocks that end at the items `ends`; a flat one is one block.
+    """A softmax over items 1..N: a root, and the tail blocks if there are any.
 
-    `sizes` are the numbers of targets in each block, as `count_targets` gives them: a loss that is
-    given them need not wait for a GPU to count.
+    `ends` are the last items of the blocks. The root has the items of the first block, the head,
+    and a token for each tail block; without tail blocks it is a flat softmax over all items.
     """
 
     def __init__(self, ends: Sequence[int]) -> None:
@@ -41,40 +35,61 @@ class Softmax(nn.Module, ABC):
         self.n_items = self.ends[-1]
 
     @abstractmethod
-    def log_prob(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities [T, N] of every item."""
+    def root_logits(self, hidden: Tensor) -> Tensor:
+        """Unnormalised scores [T, k_1 + n - 1] of the head's items, then of the n - 1 tokens."""
 
-    @abstractmethod
-    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+    def tail_logits(self, tail: int, hidden: Tensor) -> Tensor:
+        """Scores [T, k_j] inside tail block number `tail` (0 is the first block after the head)."""
+        raise IndexError(f"no tail block {tail}: this softmax is flat")
+
+    def check_tail(self, tail: int) -> None:
+        """Raise ValueError if a tail block has weights that are not finite."""
+
+    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
         """Negative log-likelihoods [T] of target items [T].
 
         Raises ValueError if a target is outside 1..N (on a CPU), or the sizes count other targets.
         """
+        self._check_targets(targets, sizes)
+        return F.cross_entropy(self.root_logits(hidden), targets - 1, reduction="none")
 
-    @abstractmethod
-    def mean_nll(
-        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensor:
-        """The mean of `nll`, a scalar to train on, without its matrix of logits."""
+    def mean_nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
+        """The mean of `nll`, a scalar to train on, from a few rows of logits at a time."""
+        self._check_targets(targets, sizes)
+        rows = chunk_rows(hidden.shape[1], self.n_items, hidden.device)
+        chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
+        return torch.cat([self.nll(h, t) for h, t in chunks]).mean()
 
-    @abstractmethod
-    def search(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
-    ) -> Found:
-        """What `top_k` finds, and which tail blocks it opened."""
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities [T, N] of every item."""
+        root = self.root_logits(hidden).log_softmax(-1)
+        parts = [root[:, : self.ends[0]]]
+        for tail, token in enumerate(root[:, self.ends[0] :].T):
+            parts.append(token.unsqueeze(1) + self.tail_logits(tail, hidden).log_softmax(-1))
+        return torch.cat(parts, -1) if len(parts) > 1 else root
 
     def top_k(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
+        self, hidden: Tensor, k: int, exclude: Ids = None, bound: Bound | None = None
     ) -> tuple[Tensor, Tensor]:
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
-        Exact; equal values go to the lower item. `exclude` [T, E] holds ids to leave out, 0 for
-        none. `bound`, the `TailBounds` of this softmax, saves time on a large catalogue. Raises
-        ValueError if fewer than k items remain, `exclude` does not fit, the bounds are of other
-        weights, or hidden vectors or weights are not finite.
+        Exact, though not every tail block is computed: see `search.search`. Equal values go to the
+        lower item. `bound`, the `TailBounds` of this softmax, saves time on a large catalogue.
+        Raises ValueError if fewer than k items remain, `exclude` does not fit, the bounds are of
+        other weights, or hidden vectors or weights are not finite.
         """
         values, items, _ = self.search(hidden, k, exclude, bound)
         return values, items
+
+    @torch.no_grad()
+    def search(
+        self, hidden: Tensor, k: int, exclude: Ids = None, bound: Bound | None = None
+    ) -> Found:
+        """What `top_k` finds, and which tail blocks it opened."""
+        check_search(k, self.n_items, len(hidden), exclude)
+        if bound is not None:
+            bound.check(self)
+        return search(self, hidden, self.root_logits(hidden), bound, k, exclude)
 
     def count_targets(self, windows: Tensor) -> Tensor:
         """How many targets each window [W, L + 1] has in each block: [W, n].
@@ -88,7 +103,7 @@ class Softmax(nn.Module, ABC):
             counts.append(torch.stack(up_to, 1).diff(dim=1))
         return torch.cat(counts)
 
-    def _check_targets(self, targets: Tensor, sizes: Sequence[int] | None) -> None:
+    def _check_targets(self, targets: Tensor, sizes: Sizes) -> None:
         if (wrong := outside(targets, 1, self.n_items)) is not None:
             raise ValueError(
                 f"target {wrong} is outside 1..{self.n_items}; padding (0) is never a target, mask "
@@ -101,59 +116,24 @@ class Softmax(nn.Module, ABC):
             )
 
 
-class _FlatSoftmax(Softmax):
-    """One softmax over the logits of all items; subclasses say how the logits are computed."""
-
-    @abstractmethod
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised scores [T, N] of hidden [T, d]."""
-
-    def log_prob(self, hidden: Tensor) -> Tensor:
-        return self.logits(hidden).log_softmax(-1)
-
-    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        self._check_targets(targets, sizes)
-        return F.cross_entropy(self.logits(hidden), targets - 1, reduction="none")
-
-    def mean_nll(
-        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensor:
-        self._check_targets(targets, sizes)
-        rows = chunk_rows(hidden.shape[1], self.n_items, hidden.device)
-        chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
-        return torch.cat([self.nll(h, t) for h, t in chunks]).mean()
-
-    @torch.no_grad()
-    def search(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
-    ) -> Found:
-        check_search(k, self.n_items, len(hidden), exclude)
-        if bound is not None:
-            raise ValueError("bounds are of tail blocks, and a flat softmax has none")
-        values, columns = best(without(self.log_prob(hidden), exclude, 0), k)
-        return checked(Found(values, columns + 1))
-
-
-class FullSoftmax(_FlatSoftmax):
+class FullSoftmax(Softmax):
     """The uncompressed softmax: logits = W h + b with W [N, d] and b [N]."""
 
     def __init__(self, width: int, n_items: int) -> None:
         super().__init__([n_items])
         self.output = nn.Linear(width, n_items)
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def root_logits(self, hidden: Tensor) -> Tensor:
         scores: Tensor = self.output(hidden)
         return scores
 
-    def mean_nll(
-        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensor:
+    def mean_nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
         self._check_targets(targets, sizes)
         weight, bias = self.output.weight, self.output.bias
         return summed_cross_entropy(hidden, weight, targets - 1, bias) / len(targets)
 
 
-class LowRankSoftmax(_FlatSoftmax):
+class LowRankSoftmax(Softmax):
     """Block-wise low-rank logits under one flat softmax: the comparator without a tree (claim C7).
 
     logits = [W_1 h; E_2 P_2 h; ...; E_n P_n h]  with W_1 [k_1, d], P_j [d_j, d] and E_j [k_j, d_j]:
@@ -166,7 +146,7 @@ class LowRankSoftmax(_FlatSoftmax):
         self.tail_projections, self.tail_tables = _tail_layers(partition)
         self.head = nn.Linear(partition.width, partition.sizes[0], bias=False)
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def root_logits(self, hidden: Tensor) -> Tensor:
         tails = zip(self.tail_projections, self.tail_tables, strict=True)
         logits = [self.head(hidden), *(table(project(hidden)) for project, table in tails)]
         return torch.cat(logits, -1)
@@ -175,51 +155,40 @@ class LowRankSoftmax(_FlatSoftmax):
 class BlockSoftmax(Softmax):
     """CpRec's block-wise decomposed softmax, a tree of two levels (section 3.2).
 
-    The root is a softmax over the k_1 head items and one token for each tail block. A tail item's
-    probability is that of its block's token times its probability inside the block:
-    p(x|h) = softmax_root(x) in the head, softmax_root(token_j) softmax_j(x) in tail block j.
-    Tail block j maps d -> d_j -> k_j, without biases, as the root has none:
-    `torch.nn.AdaptiveLogSoftmaxWithLoss(..., head_bias=False)` is the same function (Grave et al.,
-    2017).
+    p(x|h) = softmax_root(x) in the head, softmax_root(token_j) softmax_j(x) in tail block j, which
+    maps d -> d_j -> k_j. Without biases, `torch.nn.AdaptiveLogSoftmaxWithLoss(...,
+    head_bias=False)` is the same function (Grave et al., 2017).
     """
 
     def __init__(self, partition: BlockPartition) -> None:
         super().__init__([*partition.cutoffs, partition.n_items])
         self.partition = partition
         self.tail_projections, self.tail_tables = _tail_layers(partition)
-        self.root = nn.Linear(
-            partition.width, partition.sizes[0] + len(partition.cutoffs), bias=False
-        )
+        tokens = len(partition.cutoffs)
+        self.root = nn.Linear(partition.width, partition.sizes[0] + tokens, bias=False)
+
+    def root_logits(self, hidden: Tensor) -> Tensor:
+        scores: Tensor = self.root(hidden)
+        return scores
 
     def tail_logits(self, tail: int, hidden: Tensor) -> Tensor:
-        """Scores [T, k_j] inside tail block number `tail` (0 is the first block after the head)."""
         scores: Tensor = self.tail_tables[tail](self.tail_projections[tail](hidden))
         return scores
 
-    def log_prob(self, hidden: Tensor) -> Tensor:
-        root, head_size = self.root(hidden).log_softmax(-1), self.ends[0]
-        parts = [root[:, :head_size]]
-        for tail, token in enumerate(root[:, head_size:].T):
-            parts.append(token.unsqueeze(1) + self.tail_logits(tail, hidden).log_softmax(-1))
-        return torch.cat(parts, -1)
-
-    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-        precise = torch.promote_types(hidden.dtype, torch.float32)
-        nll = hidden.new_zeros(len(targets), dtype=precise)
+    def nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
+        nll = hidden.new_zeros(len(targets), dtype=torch.promote_types(hidden.dtype, torch.float32))
         for rows, some, table, wanted in self._levels(hidden, targets, sizes):
             inside = F.cross_entropy(F.linear(some, table), wanted, reduction="none")
             nll = nll.index_add(0, rows, inside)
         return nll
 
-    def mean_nll(
-        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensor:
+    def mean_nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
         levels = self._levels(hidden, targets, sizes)
         sums = [summed_cross_entropy(some, table, wanted) for _, some, table, wanted in levels]
         return torch.stack(sums).sum() / len(targets)
 
     def _levels(
-        self, hidden: Tensor, targets: Tensor, sizes: Sequence[int] | None
+        self, hidden: Tensor, targets: Tensor, sizes: Sizes
     ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """The classifications that targets pass through: all the root's, some a tail block's.
 
@@ -236,27 +205,7 @@ class BlockSoftmax(Softmax):
             table = self.tail_tables[tail].get_parameter("weight")
             yield rows, narrow, table, targets[rows] - start - 1
 
-    @torch.no_grad()
-    def search(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None, bound: Bound | None = None
-    ) -> Found:
-        """What `top_k` finds, and which tail blocks it opened.
-
-        A tail block is computed only for the rows where it can matter: no item of a block is more
-        probable than the block's token, so a token at or below the k-th best value so far rules its
-        block out. A `bound` rules out more.
-        """
-        check_search(k, self.n_items, len(hidden), exclude)
-        if bound is not None:
-            bound.check(self)
-        found = search(self, hidden, self.root(hidden), bound or at_most_one, k, exclude)
-        for tail, rows in enumerate(found.opened):
-            if rows == 0 and bound is None:  # bounds are of finite weights
-                self.check_tail(tail)
-        return found
-
     def check_tail(self, tail: int) -> None:
-        """Raise ValueError if a tail block has weights that are not finite."""
         for layer in (self.tail_projections[tail], self.tail_tables[tail]):
             weight = layer.get_parameter("weight")
             # A sum is finite only if all is, and takes a tenth of the time.
@@ -264,10 +213,10 @@ class BlockSoftmax(Softmax):
                 raise ValueError(f"the weights of tail block {tail + 1} hold NaN or infinity")
 
     @torch.no_grad()
-    def early_stopping_search(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> Found:
+    def early_stopping_search(self, hidden: Tensor, k: int, exclude: Ids = None) -> Found:
         """What `early_stopping_top_k` finds, and which tail blocks it opened."""
         check_search(k, self.n_items, len(hidden), exclude)
-        root = self.root(hidden)
+        root = self.root_logits(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.ends[0], root.shape[1], device=root.device)
         opened = (best.unsqueeze(2) == tokens).any(1)
@@ -275,7 +224,7 @@ class BlockSoftmax(Softmax):
         return search(self, hidden, root, lambda tail, _: bounds[:, tail], k, exclude)
 
     def early_stopping_top_k(
-        self, hidden: Tensor, k: int, exclude: Tensor | None = None
+        self, hidden: Tensor, k: int, exclude: Ids = None
     ) -> tuple[Tensor, Tensor]:
         """The rule of CpRec's authors: not exact. Arguments and result as for `top_k`.
 

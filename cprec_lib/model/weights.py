@@ -39,6 +39,7 @@ def draw_as_the_authors(model: nn.Module) -> None:
 
 
 def read_config(path: Path) -> ModelConfig:
+    """Read config.json. Raises FileNotFoundError, or ValueError if it describes no model."""
     _check_file(path)
     try:
         return config_from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -47,6 +48,7 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read named tensors. Raises FileNotFoundError, or ValueError if the file is corrupt."""
     _check_file(path)
     try:
         return load_file(path)
@@ -76,14 +78,14 @@ def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> 
 
 def check_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
     """Raise ValueError naming `source` if names or shapes are not exactly the model's."""
-    parameters = dict(model.named_parameters())
-    way_out = "load it with its own config.json"
-    for name in sorted(set(tensors) ^ set(parameters)):
-        lacking = "its weights lack" if name in parameters else "the model lacks"
-        raise ValueError(f"{source} belongs to another model: {lacking} {name}; {way_out}")
-    for name, parameter in parameters.items():
-        if tensors[name].shape != parameter.shape:
-            raise ValueError(
-                f"{source} belongs to another model: {name} has shape "
-                f"{tuple(tensors[name].shape)}, the model's is {tuple(parameter.shape)}; {way_out}"
-            )
+    ours = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(ours.keys() ^ theirs.keys()) or [n for n in ours if ours[n] != theirs[n]]:
+        fault = f"{name} has shape {theirs.get(name)}, the model's is {ours.get(name)}"
+        if name not in theirs:
+            fault = f"its weights lack {name}"
+        elif name not in ours:
+            fault = f"the model lacks {name}"
+        raise ValueError(
+            f"{source} belongs to another model: {fault}; load it with its own config.json"
+        )
