@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,14 @@ Cost = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Middle(ABC):
-    """Middle layers as data: their options, which check themselves, the layers, and their cost.
+    """Middle layers as data: options that check themselves, the layers, and their cost.
 
-    A subclass is a kind of middle layers and adds its own options, each a field of `ModelConfig`.
-    `MIDDLES` lists the kinds. Raises ValueError for a number below its range or not whole.
+    A subclass is a kind of middle layers, with an entry in `MIDDLES`. Its own fields are options:
+    fields of `ModelConfig` and arguments of its `module`. Raises ValueError for a number below its
+    range or not whole.
     """
 
+    module: ClassVar[type[CausalLayers]]
     width: int
     dropout: float = 0.0
 
@@ -39,13 +41,31 @@ class Middle(ABC):
         """Names of the options of this kind, beyond the width and the dropout that all have."""
         return tuple(field.name for field in fields(cls))[2:]
 
-    @abstractmethod
-    def build(self) -> nn.Module:
-        """The layers, from hidden vectors [B, L, d] and a mask [B, L] to hidden vectors."""
+    def build(self) -> CausalLayers:
+        """The layers, with new weights."""
+        return self.module(**vars(self))
 
     @abstractmethod
     def cost(self) -> Iterator[Cost]:
         """The cost of each component."""
+
+
+class CausalLayers(nn.Module, ABC):
+    """Layers from hidden vectors [B, L, d] to hidden vectors [B, L, d]."""
+
+    def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
+        """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
+
+        `real` [B, L] is False at padding: a padded position is zero, whatever `hidden` holds there.
+        """
+        if real is None:
+            real = hidden.new_ones(hidden.shape[:2], dtype=torch.bool)
+        mask = real.unsqueeze(-1).to(hidden.dtype)
+        return self.apply_layers(hidden * mask, mask)
+
+    @abstractmethod
+    def apply_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """`forward` of hidden vectors that are zero where mask [B, L, 1] is 0, as the result is."""
 
 
 class CausalConvolution(nn.Module):
@@ -142,7 +162,7 @@ class ResidualBlock(nn.Module):
         return outer
 
 
-class DilatedCNN(nn.Module):
+class DilatedCNN(CausalLayers):
     """The middle of NextItNet: a stack of dilated residual blocks, some of them sharing layers.
 
     `dilations` has one entry a block, whose two convolutions have that dilation and twice it;
@@ -168,14 +188,7 @@ class DilatedCNN(nn.Module):
             for (first, second), dilation in zip(table, dilations, strict=True)
         )
 
-    def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
-        """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
-
-        `real` [B, L] is False at padding, wherever it lies: a padded position is zero, whatever
-        `hidden` holds there, and so acts as the zeros that a causal convolution sees before the
-        start of a sequence.
-        """
-        hidden, mask = _masked(hidden, real)
+    def apply_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
         for block in self.blocks:
             hidden = block(hidden, mask)
         return hidden
@@ -185,6 +198,7 @@ class DilatedCNN(nn.Module):
 class Convolutions(Middle):
     """A `DilatedCNN`. Raises ValueError for an unknown scheme of sharing."""
 
+    module = DilatedCNN
     dilations: tuple[int, ...] = (1, 4, 1, 4)
     kernel_size: int = 3
     sharing: str = "none"
@@ -192,10 +206,6 @@ class Convolutions(Middle):
     def __post_init__(self) -> None:
         super().__post_init__()
         sharing_table(self.sharing, len(self.dilations))
-
-    def build(self) -> DilatedCNN:
-        """The layers of NextItNet."""
-        return DilatedCNN(self.width, self.dilations, self.kernel_size, self.sharing, self.dropout)
 
     def cost(self) -> Iterator[Cost]:
         """Shared convolutions are counted once as parameters, and at each use as multiply-adds."""
@@ -205,7 +215,7 @@ class Convolutions(Middle):
         yield "layer norms", 2 * blocks * 2 * self.width, 2 * blocks * self.width
 
 
-class GRU(nn.Module):
+class GRU(CausalLayers):
     """The middle of GRU4Rec: gated recurrent layers, one on top of the other.
 
     r = sigmoid(W_r x[t] + U_r h[t-1])          z = sigmoid(W_z x[t] + U_z h[t-1])
@@ -213,9 +223,9 @@ class GRU(nn.Module):
 
     Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016. These
     are `torch.nn.GRU`s without biases (the paper's formulas have none, its code does), so that a
-    zero state stays zero on zero input: padding before a sequence changes nothing. torch applies r
-    after U_n, the paper before it. `dropout` falls on the output of each layer. Raises ValueError
-    as `Recurrence` does.
+    zero state stays zero on zero input: padding before a sequence changes nothing (inside one, the
+    state fades on it). torch applies r after U_n, the paper before it. `dropout` falls on the
+    output of each layer. Raises ValueError as `Recurrence` does.
     """
 
     def __init__(self, width: int, layers: int = 1, dropout: float = 0.0) -> None:
@@ -226,13 +236,7 @@ class GRU(nn.Module):
         )
         self.dropout = Dropout(dropout)
 
-    def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
-        """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
-
-        `real` [B, L] is False at padding, which is zero, whatever `hidden` holds there. Padding
-        belongs before a sequence: inside one, the state fades on it.
-        """
-        hidden, mask = _masked(hidden, real)
+    def apply_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
         for layer in self.layers:
             hidden = self.dropout(layer(hidden)[0])
         return hidden * mask
@@ -242,11 +246,8 @@ class GRU(nn.Module):
 class Recurrence(Middle):
     """A `GRU`."""
 
+    module = GRU
     layers: int = 1
-
-    def build(self) -> GRU:
-        """The layers of GRU4Rec."""
-        return GRU(self.width, self.layers, self.dropout)
 
     def cost(self) -> Iterator[Cost]:
         """Three gates of two matrices each; three products of vectors mix them and the state."""
@@ -283,7 +284,7 @@ class AttentionBlock(nn.Module):
         return outer
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(CausalLayers):
     """The middle of SASRec: learned positions, then blocks of causal self-attention.
 
     LN(Block(... Block(Dropout(sqrt(d) x + p)))),  where p[0], p[1], ... belong to the first real
@@ -317,19 +318,14 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-8)
         self.dropout = Dropout(dropout)
 
-    def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
-        """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
-
-        `real` [B, L] is False at padding, wherever it lies: nobody looks at it, it is not counted,
-        and it is zero. Raises ValueError if L is above `max_positions`.
-        """
+    def apply_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Padding is not counted, and nobody looks at it. Raises ValueError if L is too large."""
         length, (known, width) = hidden.shape[1], self.positions.shape
         if length > known:
             raise ValueError(
                 f"a window of {length} positions, but this attention knows {known}; cut it to the "
                 f"last {known}, or build the model with max_positions={length}"
             )
-        hidden, mask = _masked(hidden, real)
         is_real = mask.squeeze(-1) > 0
         ordinal = (is_real.cumsum(1) - 1).clamp(min=0)
         hidden = self.dropout(hidden * width**0.5 + F.embedding(ordinal, self.positions))
@@ -344,6 +340,7 @@ class SelfAttention(nn.Module):
 class Attention(Middle):
     """A `SelfAttention`. Raises ValueError unless the heads divide the width."""
 
+    module = SelfAttention
     layers: int = 2
     heads: int = 1
     max_positions: int = 50
@@ -355,10 +352,6 @@ class Attention(Middle):
                 f"{self.heads} heads do not divide the width {self.width}; each head takes an "
                 "equal share of it"
             )
-
-    def build(self) -> SelfAttention:
-        """The layers of SASRec."""
-        return SelfAttention(self.width, self.layers, self.heads, self.max_positions, self.dropout)
 
     def cost(self) -> Iterator[Cost]:
         """For the last of n positions: one query with n keys, n weights with n values."""
@@ -383,14 +376,6 @@ def _seen(real: Tensor) -> Tensor:
     itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
     # A padded position that saw nothing, not even itself, would be not a number.
     return ((real[:, None, :] | itself).tril()).unsqueeze(1)
-
-
-def _masked(hidden: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`hidden` [B, L, d] with zeros at padding, and the mask [B, L, 1] of ones and zeros."""
-    if real is None:
-        real = hidden.new_ones(hidden.shape[:2], dtype=torch.bool)
-    mask = real.unsqueeze(-1).to(hidden.dtype)
-    return hidden * mask, mask
 
 
 def receptive_field(dilations: Sequence[int], kernel_size: int = 3) -> int:
