@@ -147,9 +147,9 @@ class LowRankSoftmax(Softmax):
         self.head = nn.Linear(partition.width, partition.sizes[0], bias=False)
 
     def root_logits(self, hidden: Tensor) -> Tensor:
-        tails = zip(self.tail_projections, self.tail_tables, strict=True)
-        logits = [self.head(hidden), *(table(project(hidden)) for project, table in tails)]
-        return torch.cat(logits, -1)
+        pairs = zip(self.tail_projections, self.tail_tables, strict=True)
+        tails = [table(project(hidden)) for project, table in pairs]
+        return torch.cat([self.head(hidden), *tails], -1)
 
 
 class BlockSoftmax(Softmax):
