@@ -55,18 +55,13 @@ class TailBounds:
 
     @torch.no_grad()
     def __call__(self, tail: int, hidden: Tensor) -> Tensor:
-        """Upper bounds [T] of the log-probability that an item has inside tail block `tail`.
-
-        For hidden [T, d] and the copy of the softmax.
-        """
+        """Upper bounds [T] of an item's log-probability inside a tail block, for hidden [T, d]."""
         return self._cells[tail].bound(self._copy.tail_projections[tail](hidden))
 
     def check(self, softmax: nn.Module) -> None:
         """Raise ValueError unless the tail blocks of a softmax are those of the copy."""
-        if softmax is not self._copy and not all(
-            _same(ours, theirs)
-            for ours, theirs in zip_longest(_tail_weights(self._copy), _tail_weights(softmax))
-        ):
+        pairs = zip_longest(_tail_weights(self._copy), _tail_weights(softmax))
+        if softmax is not self._copy and not all(_same(*pair) for pair in pairs):
             raise ValueError(
                 "the bounds are of other weights: of another softmax, or the weights have changed "
                 "since the bounds were made; make them anew"
@@ -105,10 +100,8 @@ def _spared(
 ) -> tuple[Tensor, float]:
     """The items that a search finds, and the share of pairs with a tail block that it spares."""
     found = [search(some) for some in hidden.split(64)]
-    opened = sum(sum(part.opened) for part in found)
-    return torch.cat([part.items for part in found]), 1 - opened / (
-        len(hidden) * len(softmax.tail_tables)
-    )
+    opened, pairs = sum(sum(part.opened) for part in found), len(hidden) * len(softmax.tail_tables)
+    return torch.cat([part.items for part in found]), 1 - opened / pairs
 
 
 class _Cells:

@@ -102,7 +102,7 @@ def nextitnet(n_items: int, width: int = 64, **options: Any) -> ModelConfig:
     """The uncompressed baseline NextItNet; `options` are further fields of `ModelConfig`.
 
     Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation", WSDM
-    2019. Raises ValueError as `ModelConfig` does, TypeError for an unknown field.
+    2019. Errors are those of `ModelConfig`.
     """
     return ModelConfig(n_items, width, **options)
 
@@ -118,11 +118,11 @@ def cprec(
 
     `cutoffs` are item counts, or cumulative shares of the catalogue if all lie below 1. Sun et
     al., "A Generic Network Compression Framework for Sequential Recommender Systems", SIGIR 2020.
-    Raises ValueError as `resolve_cutoffs` and `ModelConfig` do, TypeError for an unknown field.
+    Errors are those of `resolve_cutoffs` and `ModelConfig`.
     """
-    counts = resolve_cutoffs(n_items, cutoffs)
+    cutoffs = resolve_cutoffs(n_items, cutoffs)
     options = {"block_input": True, "block_softmax": True, **options}
-    return ModelConfig(n_items, width, cutoffs=counts, sharing=sharing, **options)
+    return ModelConfig(n_items, width, cutoffs=cutoffs, sharing=sharing, **options)
 
 
 def gru4rec(
@@ -131,12 +131,11 @@ def gru4rec(
     """GRU4Rec: recurrent middle layers; compressed by `block_input` and `block_softmax`.
 
     Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, who
-    rank against a few sampled items; here every model has the same loss. `cutoffs` and `options` as
-    in `cprec`. Raises ValueError as `resolve_cutoffs` and `ModelConfig` do, TypeError for an
-    unknown field.
+    rank against a few sampled items; here every model has the same loss. `cutoffs`, `options` and
+    errors as for `cprec`.
     """
-    counts = resolve_cutoffs(n_items, cutoffs)
-    return ModelConfig(n_items, width, cutoffs=counts, middle="gru", **options)
+    cutoffs = resolve_cutoffs(n_items, cutoffs)
+    return ModelConfig(n_items, width, cutoffs=cutoffs, middle="gru", **options)
 
 
 def sasrec(
@@ -146,12 +145,11 @@ def sasrec(
 
     Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who train against one
     sampled item and score by the table of the input; here every model has the same loss and a
-    softmax of its own. `cutoffs` and `options` as in `cprec`; `max_positions` must not be below the
-    windows' length. Raises ValueError as `resolve_cutoffs` and `ModelConfig` do, TypeError for an
-    unknown field.
+    softmax of its own. `max_positions` must not be below the windows' length. `cutoffs`, `options`
+    and errors as for `cprec`.
     """
-    counts = resolve_cutoffs(n_items, cutoffs)
-    return ModelConfig(n_items, width, cutoffs=counts, middle="attention", **options)
+    cutoffs = resolve_cutoffs(n_items, cutoffs)
+    return ModelConfig(n_items, width, cutoffs=cutoffs, middle="attention", **options)
 
 
 def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
