@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cprec_lib.files import make_folder, save_tensors, write_text
 from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.model.search import Bound
 from cprec_lib.model.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax, Softmax, rows_where
@@ -147,8 +148,16 @@ class SequentialRecommender(nn.Module):
         Raises FileNotFoundError if a file is missing, ValueError if one is corrupt or another's.
         """
         folder = Path(folder)
-        model = cls(read_config(folder / "config.json"))
-        copy_tensors(read_tensors(folder / "model.safetensors"), model, folder)
+        config = read_config(folder / "config.json")
+        tensors = read_tensors(folder / "model.safetensors")
+        found = sum(tensor.numel() for tensor in tensors.values())
+        if (expected := count_parameters(config).total) > found:  # it might not fit in memory
+            raise ValueError(
+                f"{folder} belongs to another model: its weights are {found:,} numbers, the "
+                f"model's are {expected:,}; load it with its own config.json"
+            )
+        model = cls(config)
+        copy_tensors(tensors, model, folder)
         return model
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cprec_lib import (
+    ModelConfig,
     SequentialRecommender,
     cprec,
     nextitnet,
@@ -94,9 +95,35 @@ def test_a_pickle_is_refused_and_never_run(saved, tmp_path_factory):
     assert not canary.exists()
 
 
+@pytest.mark.parametrize(
+    ("middle", "change"),
+    [
+        ("cnn", {"width": 20_000}),
+        ("cnn", {"n_items": 10**10}),
+        ("cnn", {"width": 10**12}),
+        ("cnn", {"kernel_size": 10**9}),
+        ("gru", {"layers": 10**9}),
+        ("attention", {"layers": 10**9}),
+        ("attention", {"max_positions": 10**10}),
+    ],
+)
+def test_a_configuration_is_compared_with_the_weights_before_a_model_is_built(
+    middle, change, tmp_path, monkeypatch
+):
+    """Else one changed number takes all memory, or all day."""
+    SequentialRecommender(ModelConfig(25, 8, middle=middle)).save(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    monkeypatch.setattr(SequentialRecommender, "__init__", lambda *_: pytest.fail("it is built"))
+    with pytest.raises(
+        ValueError, match=r"another model: its weights are \d?\d,?\d+ numbers, the mod"
+    ):
+        SequentialRecommender.load(tmp_path)
+
+
 def test_weights_of_another_model_are_refused(saved):
     path = saved / "model.safetensors"
-    save_file({"weight": torch.zeros(3)}, path)
+    save_file({"weight": torch.zeros(3000)}, path)
     with pytest.raises(ValueError, match=r"its weights lack embedding.* with its own config\.json"):
         SequentialRecommender.load(saved)
     SequentialRecommender(nextitnet(12, 4, dilations=(1, 2))).save(saved)
