@@ -41,7 +41,7 @@ def ids(column: Any, role: str) -> Any:
     """
     column = decoded(column)
     kind = column.type
-    refuse(column.is_null(), column, f"the {role} is missing", "fill in or omit these rows")
+    _refuse(column.is_null(), column, f"the {role} is missing", "fill in or omit these rows")
     if pa.types.is_integer(kind):
         return column
     if pa.types.is_floating(kind):
@@ -53,23 +53,21 @@ def ids(column: Any, role: str) -> Any:
             return column.cast(pa.string())
     if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or "uuid" in str(kind):
         return _from_bytes(column)
-    if not is_text(kind):
+    if not _is_text(kind):
         raise ValueError(f"the {role} has the type {kind}; ids are whole numbers or text")
     return _text_ids(column, role)
 
 
 def decoded(column: Any) -> Any:
-    """The column without the dictionary in which parquet keeps repeated values."""
+    """The column without the dictionary of repeated values, or the views, that parquet may have."""
     kind = column.type
-    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
+    if pa.types.is_dictionary(kind):
+        return decoded(column.cast(kind.value_type))
+    return column.cast(pa.large_string()) if pa.types.is_string_view(kind) else column
 
 
-def is_text(kind: Any) -> bool:
-    """Whether a type is one of pyarrow's kinds of text."""
-    return any(
-        check(kind)
-        for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _exact(floats: Any, given: Any, role: str) -> Any:
@@ -77,8 +75,8 @@ def _exact(floats: Any, given: Any, role: str) -> Any:
     values = floats.to_numpy()
     limit = 2 ** (np.finfo(values.dtype).nmant + 1)
     whole = np.isfinite(values) & (values == np.round(values))
-    refuse(~whole, given, f"the {role} is not whole", "ids are whole numbers or text")
-    refuse(
+    _refuse(~whole, given, f"the {role} is not whole", "ids are whole numbers or text")
+    _refuse(
         np.abs(values) >= limit,
         given,
         f"the {role} is a {values.dtype}, which is exact only below {limit:,},",
@@ -100,19 +98,19 @@ def _from_bytes(column: Any) -> Any:
 def _text_ids(column: Any, role: str) -> Any:
     column = compute.ascii_trim_whitespace(column)
     empty = compute.equal(compute.binary_length(column), 0)
-    refuse(empty, column, f"the {role} is missing", "fill in or omit these rows")
-    if matches_all(column, FLOAT_LIKE):
+    _refuse(empty, column, f"the {role} is missing", "fill in or omit these rows")
+    if _match_all(column, FLOAT_LIKE):
         return _exact(column.cast(pa.float64()), column, role)
     word = compute.is_in(column, value_set=MISSING.cast(column.type))
     if compute.any(word).as_py():
         others = column.filter(compute.invert(word))
-        if len(others) and matches_all(others, INTEGER_LIKE):
-            refuse(word, column, f"the {role} is missing", "the others are whole numbers")
+        if len(others) and _match_all(others, INTEGER_LIKE):
+            _refuse(word, column, f"the {role} is missing", "the others are whole numbers")
     return column
 
 
-def matches_all(column: Any, pattern: str) -> bool:
-    """Whether each text of a column matches; the first one is looked at alone, to be fast."""
+def _match_all(column: Any, pattern: str) -> bool:
+    """Whether each text of a column matches; the first one is tried alone, to be fast."""
     return all(
         compute.all(compute.match_substring_regex(part, pattern)).as_py()
         for part in (column[:1], column)
@@ -135,19 +133,19 @@ def times(column: Any) -> pd.Series:
         found = pd.to_datetime(column.to_pandas(), utc=True)
     elif pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         found = column.cast(pa.float64(), safe=False).to_pandas()
-    elif is_text(kind):
+    elif _is_text(kind):
         found = _text_times(compute.ascii_trim_whitespace(column.fill_null("")).to_pandas())
     else:
         raise ValueError(f"the timestamp has the type {kind}; times are numbers, dates or text")
     bad = found.isna() | found.isin([np.inf, -np.inf])
     problem = "the timestamp is missing, infinite or unparsable"
     way_out = "give finite numbers or dates such as 2024-05-31 12:00"
-    if is_text(kind) and compute.any(compute.match_substring_regex(column, f"^{CLOCK}$")).as_py():
+    if _is_text(kind) and compute.any(compute.match_substring_regex(column, f"^{CLOCK}$")).as_py():
         way_out = 'a time of day needs its date: join two columns by time_column="date+time"'
     elif bad.any() and not bad.all():
         good = int((~bad).to_numpy().argmax())
         way_out += f". Row {good + 1} has {column[good].as_py()!r}"
-    refuse(bad, column, problem, way_out)
+    _refuse(bad, column, problem, way_out)
     return found
 
 
@@ -182,7 +180,7 @@ def _dates(text: pd.Series, form: str) -> pd.Series:
     return pd.to_datetime(text, errors="coerce", utc=True, format=form)
 
 
-def refuse(bad: Any, values: Any, problem: str, way_out: str) -> None:
+def _refuse(bad: Any, values: Any, problem: str, way_out: str) -> None:
     """Raise ValueError with the number of bad rows and the first of them, if there is one."""
     bad = np.asarray(bad)
     if bad.any():

@@ -18,7 +18,7 @@ import pandas as pd
 from cprec_lib.data import formats
 from cprec_lib.data.downloads import AGAIN, DataFile, Source, fetch, find, verify
 from cprec_lib.data.synthetic import PREFIX, Synthetic
-from cprec_lib.data.tables import Layout, brief, in_order, read_log, read_table
+from cprec_lib.data.tables import COLUMNS, brief, in_order, read_log, read_table
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def load_interactions(
     name and for a file that is no such table, OSError if no source can be reached, the data folder
     cannot be written or the package that reads the data set is missing.
     """
-    name, layout = str(name_or_path), Layout(user_column, item_column, time_column, separator)
+    name = str(name_or_path)
     if name in DATASETS:
         prepared = _prepared(name, data_dir)
         if prepared:
@@ -84,7 +84,9 @@ def load_interactions(
     path = Path(name).expanduser()
     if not path.exists():
         _registered(name, "nor a file; the path of a .csv, .tsv or .parquet file works as well")
-    return read_log(path, layout)
+    given = zip(COLUMNS, (user_column, item_column, time_column), strict=True)
+    named = {role: str(column) for role, column in given if column is not None}
+    return read_log(path, named, separator and separator.replace("\\t", "\t"))
 
 
 def load_titles(name: str, data_dir: str | Path | None = None) -> pd.Series:

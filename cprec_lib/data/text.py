@@ -8,7 +8,8 @@ import gzip
 import io
 import lzma
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZipFile
@@ -16,8 +17,8 @@ from zipfile import ZipFile
 import pyarrow as pa
 from pyarrow import compute
 
+Find = Callable[[list[str]], tuple[list[int], bool]]
 SEPARATORS = {"csv": ",", "tsv": "\t", "inter": "\t", "dat": "::", "data": "\t", "txt": " "}
-UNIT = "\x1f"  # stands for a separator of several characters, which the readers do not take
 BLOCK = 2**22  # bytes of text at a time: that of all rows would take gigabytes
 
 
@@ -51,135 +52,109 @@ _OPENERS: dict[str, Callable[[Path, str], Any]] = {
 }
 
 
-class _Units:
-    """A file in which the separator of several characters is one character."""
+def read_text(path: Path, find: Find, separator: str | None = None) -> list[Any]:
+    """Columns of a text file, as integers where nothing is lost by it, else as text.
 
-    def __init__(self, file: IO[bytes], separator: str) -> None:
-        self.file, self.separator, self.closed = file, separator.encode(), False
+    `find` tells from the first line's fields which columns are wanted, and whether these fields
+    are names. A row is a line. Only where that leaves rows of unequal length, or quotes in these
+    columns, are quotes read as those of CSV, within which a separator or a line's end is text.
+    """
+    mark, header = _first_line(path, separator)
+    positions, has_header = find(header)
+    # "::" is read as ":" with an empty column in between.
+    wanted = [str(len(mark) * i) for i in positions]
+    width = len(mark) * (len(header) - 1) + 1
+    read = partial(_read_columns, path, wanted, mark[0], width, has_header)
+    try:
+        return read(quote=False)
+    except (pa.ArrowInvalid, _QuotesError):
+        columns = read(quote='"')
+    with opened(path) as file:
+        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
+    if len(columns[0]) + has_header < lines:
+        _refuse_swallowed_rows(path, mark, len(header), positions[-1])
+    return columns
 
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; no separator is cut in two."""
-        block = self.file.read(size // 2)
-        while block.endswith(self.separator[:1]) and (more := self.file.read(1)):
-            block += more
-        return block.replace(self.separator, UNIT.encode())
 
-    def close(self) -> None:
-        """Close the file."""
-        self.closed = True
-        self.file.close()
+def _first_line(path: Path, separator: str | None) -> tuple[str, list[str]]:
+    """The separator, given or the most frequent one, and the fields of the first line."""
+    with opened(path) as file:
+        line = file.readline(BLOCK).decode("utf-8-sig", "replace").rstrip("\r\n")
+    if not line:
+        raise ValueError("it is empty, or its first line is")
+    if separator and len(separator) > 1 and separator != "::":
+        raise ValueError(f"the separator {separator!r} is neither one character nor ::")
+    usual = SEPARATORS[Path(member(path)).suffix.lower().removeprefix(".")]
+    marks = dict.fromkeys([usual, "::", "\t", ";", ",", "|", " "])
+    # A blank only where there is nothing else: names and dates have some.
+    mark = separator or max(
+        marks, key=lambda mark: (mark != " ") * line.count(mark) + (mark in line) / 2
+    )
+    fields = next(csv.reader([line], delimiter=mark)) if len(mark) == 1 else line.split(mark)
+    return mark, fields
 
 
-class Text:
-    """A text file: `header` is its first line, `read` gives columns by their position."""
+def _read_columns(
+    path: Path, wanted: list[str], delimiter: str, width: int, skip: bool, quote: str | bool
+) -> list[Any]:
+    from pyarrow import csv as reader
 
-    def __init__(self, path: Path, ending: str, separator: str | None = None) -> None:
-        self.path = path
-        with opened(path) as file:
-            first = file.readline(BLOCK).decode("utf-8-sig", "replace").rstrip("\r\n")
-        if not first:
-            raise ValueError("it is empty, or its first line is")
-        usual = SEPARATORS.get(ending, ",")
-        self.separator = separator or _most_frequent(first, usual)
-        self.unit = UNIT if len(self.separator) > 1 else self.separator
-        self.header = next(csv.reader([first.replace(self.separator, self.unit)], **self._style))
+    names = [str(i) for i in range(width)]
+    types = dict.fromkeys(wanted, pa.string())
+    options = {
+        "read_options": reader.ReadOptions(block_size=BLOCK, column_names=names, skip_rows=skip),
+        "parse_options": reader.ParseOptions(
+            delimiter=delimiter, quote_char=quote, newlines_in_values=bool(quote)
+        ),
+        "convert_options": reader.ConvertOptions(include_columns=wanted, column_types=types),
+    }
+    with opened(path) as file, reader.open_csv(file, **options) as blocks:
+        parts = [[_shortest(text, bool(quote)) for text in block.columns] for block in blocks]
+    return [joined([part[i] for part in parts]) for i in range(len(wanted))]
 
-    @property
-    def _style(self) -> dict[str, Any]:
-        return {"delimiter": self.unit}
 
-    def read(self, positions: list[int], has_header: bool) -> list[Any]:
-        """Columns as integers where nothing is lost by it, else as text.
+def read_sequences(path: Path, start: int, separator: str | None = None) -> list[Any]:
+    """Users and items of a text file with a sequence a line, whose items start in column `start`.
 
-        A row is a line. Only where that leaves rows of unequal length, or quotes in these columns,
-        are quotes read as those of CSV, within which a separator or a line's end is text.
-        """
+    The user is the line's first column, or the number of the line if `start` is 0.
+    """
+    mark, _ = _first_line(path, separator)
+    with io.TextIOWrapper(opened(path), "utf-8-sig") as text:
+        lines = compute.ascii_trim_whitespace(pa.array(text.read().split("\n")))
+    lines = lines.filter(compute.greater(compute.binary_length(lines), 0))
+    fields = compute.split_pattern(lines, mark)
+    items = compute.list_slice(fields, start)
+    line = compute.list_parent_indices(items)
+    user = _shortest(compute.list_element(fields, 0).take(line)) if start else line
+    return [user, _shortest(compute.list_flatten(items))]
+
+
+def _refuse_swallowed_rows(path: Path, mark: str, width: int, time: int) -> None:
+    """Raise ValueError where a quote that no other one closes has made one of several rows."""
+    lines: list[str] = []
+
+    def is_row(line: str) -> bool:
+        fields = line.rstrip("\r\n").split(mark)
+        return len(fields) == width and re.fullmatch(r"\d[\d\s:./TZ+-]*", fields[time]) is not None
+
+    with io.TextIOWrapper(opened(path), "utf-8", "replace", newline="") as text:
+        noted = (lines.append(line) or line for line in text)  # type: ignore[func-returns-value]
+        reader, start = csv.reader(noted, delimiter=mark[0], strict=True), 1
         try:
-            return self._read(positions, has_header, quote=False)
-        except (pa.ArrowInvalid, _QuotesError):
-            columns = self._read(positions, has_header, quote='"')
-        with opened(self.path) as file:
-            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
-        if len(columns[0]) + has_header < lines:
-            self._refuse_swallowed_rows(positions[-1])
-        return columns
-
-    def _read(self, positions: list[int], has_header: bool, quote: str | bool) -> list[Any]:
-        from pyarrow import csv as reader
-
-        names = [str(i) for i in range(len(self.header))]
-        wanted = [names[i] for i in positions]
-        options = {
-            "read_options": reader.ReadOptions(
-                block_size=BLOCK, column_names=names, skip_rows=int(has_header)
-            ),
-            "parse_options": reader.ParseOptions(
-                delimiter=self.unit, quote_char=quote, newlines_in_values=bool(quote)
-            ),
-            "convert_options": reader.ConvertOptions(
-                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
-            ),
-        }
-        with self._open() as file, reader.open_csv(file, **options) as blocks:
-            parts = [[_shortest(text, bool(quote)) for text in block.columns] for block in blocks]
-        return [joined([part[i] for part in parts]) for i in range(len(positions))]
-
-    def _open(self) -> Any:
-        file = opened(self.path)
-        return pa.PythonFile(_Units(file, self.separator) if self.unit == UNIT else file, "r")
-
-    def sequences(self, start: int) -> list[Any]:
-        """Users and items of a file with a sequence a line, whose items start in column `start`.
-
-        The user is the line's first column, or the number of the line if `start` is 0.
-        """
-        with io.TextIOWrapper(opened(self.path), "utf-8-sig") as text:
-            lines = compute.ascii_trim_whitespace(pa.array(text.read().split("\n")))
-        lines = lines.filter(compute.greater(compute.binary_length(lines), 0))
-        fields = compute.split_pattern(lines, self.separator)
-        items = compute.list_slice(fields, start)
-        line = compute.list_parent_indices(items)
-        user = compute.list_element(fields, 0).take(line) if start else line
-        return [_shortest(user) if start else user, _shortest(compute.list_flatten(items))]
-
-    def _refuse_swallowed_rows(self, time: int) -> None:
-        """Raise ValueError where a quote that no other one closes has made one of several rows."""
-        with io.TextIOWrapper(opened(self.path), "utf-8", "replace", newline="") as text:
-            lines: list[str] = []
-            reader, start = csv.reader(_noting(text, lines), strict=True, **self._style), 1
-            try:
-                for _ in reader:
-                    if sum(self._is_row(line, time) for line in lines) > 1:
-                        raise csv.Error("it holds lines that are rows themselves")
-                    lines.clear()
-                    start = reader.line_num + 1
-            except csv.Error as error:
-                raise ValueError(
-                    f'a quote " that opens in line {start} is not closed there ({error}); close '
-                    "it, or export the table as parquet"
-                ) from None
-
-    def _is_row(self, line: str, time: int) -> bool:
-        fields = line.rstrip("\r\n").split(self.separator)
-        same = len(fields) == len(self.header)
-        return same and re.fullmatch(r"\d[\d\s:./TZ+-]*", fields[time]) is not None
+            for _ in reader:
+                if sum(map(is_row, lines)) > 1:
+                    raise csv.Error("it holds lines that are rows themselves")
+                lines.clear()
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise ValueError(
+                f'a quote " that opens in line {start} is not closed there ({error}); close it, or '
+                "export the table as parquet"
+            ) from None
 
 
 class _QuotesError(ValueError):
     """A column holds quotes."""
-
-
-def _noting(lines: Iterator[str] | IO[str], noted: list[str]) -> Iterator[str]:
-    for line in lines:
-        noted.append(line)
-        yield line
-
-
-def _most_frequent(line: str, usual: str) -> str:
-    """The separator that a line has most often; a blank only where it has no other."""
-    counts = {mark: line.count(mark) for mark in (usual, "::", "\t", ";", ",", "|") if mark != " "}
-    best = max(counts, key=lambda mark: counts[mark])
-    return best if counts[best] else " " if " " in line else usual
 
 
 def _shortest(text: Any, quoted: bool = True) -> Any:
