@@ -5,7 +5,8 @@ A problem knows the wrong answers that learners give. `check` names the one that
 
 from importlib import import_module
 
-from cprec_lib.course.exercises.problem import Outcome, Problem, Slip
+from cprec_lib.course.exercises.problem import Outcome, Problem
+from cprec_lib.course.exercises.slips import Slip
 
 NOTEBOOKS = (
     "00_start_here",

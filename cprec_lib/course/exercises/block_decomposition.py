@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from functools import partial
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 from cprec_lib.model.partition import BlockPartition
 from cprec_lib.model.softmax import BlockSoftmax
 
@@ -24,40 +23,6 @@ def vector_of(
     block = bisect_left(cutoffs, item)
     start = cutoffs[block - 1] if block > 0 else 0
     row = tables[block][item - start - 1]
-    return projections[block - 1] @ row if block > 0 else row
-
-
-def _vector(
-    item: int,
-    cutoffs: tuple[int, ...],
-    tables: list[Tensor],
-    projections: list[Tensor],
-    find: Callable[..., int] = bisect_left,
-    first: int = 1,
-    transposed: bool = False,
-    aligned: bool = False,
-) -> Tensor:
-    """As `vector_of` without padding, with what a learner may get wrong as arguments."""
-    block = find(cutoffs, item)
-    if block == 0:
-        return tables[0][item - first]
-    row = tables[block][item - cutoffs[block - 1] - first]
-    matrix = projections[block if aligned else block - 1]
-    return row @ matrix if transposed else matrix @ row
-
-
-def _or_zeros(item: int, cutoffs: Any, tables: Any, projections: Any, **wrong: Any) -> Tensor:
-    if item == 0:
-        return torch.zeros(tables[0].shape[1])
-    return _vector(item, cutoffs, tables, projections, **wrong)
-
-
-def _whole_rows(item: int, cutoffs: Any, tables: Any, projections: Any) -> Tensor:
-    """Looks a tail item up by its id, as if each table began at item 1."""
-    if item == 0:
-        return torch.zeros(tables[0].shape[1])
-    block = bisect_left(cutoffs, item)
-    row: Tensor = tables[block][item - 1]
     return projections[block - 1] @ row if block > 0 else row
 
 
@@ -97,37 +62,25 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
     difficulty="medium",
     purpose="It shows which numbers an item owns, and which it shares with its block.",
     answer=vector_of,
-    slips=(
-        Slip(
-            _vector,
-            "Padding, id 0, gets an item's row here. Its index comes out as −1, and −1 is a valid "
-            "index: the last row.",
-        ),
-        Slip(
-            partial(_or_zeros, find=bisect_right),
-            "An item whose id equals a cutoff lands in the next block. A cutoff is the last id of "
-            "its block.",
-        ),
-        Slip(
-            partial(_or_zeros, first=0),
-            "The rows are off by one. The first item of a block has row 0 of its table.",
-        ),
-        Slip(
-            partial(_or_zeros, transposed=True),
-            "The projection is turned the wrong way. It has one row for each of the d numbers of "
-            "the result.",
-        ),
-        Slip(
-            partial(_or_zeros, aligned=True),
-            "A tail block uses the projection of another block. The head has none, so the two "
-            "lists are not aligned.",
-        ),
-        Slip(
-            _whole_rows,
-            "The row within a block is not the item's id: each table begins anew, after the "
-            "cutoff before it.",
-        ),
-    ),
+    wrong="""
+    item == 0 => item < 0
+        Padding, id 0, gets an item's row here. Its index comes out as −1, and −1 is a valid index:
+        the last row.
+    bisect_left(cutoffs, item) => sum(item >= cutoff for cutoff in cutoffs)
+        An item whose id equals a cutoff lands in the next block. A cutoff is the last id of its
+        block.
+    item - start - 1 => item - start
+        The rows are off by one. The first item of a block has row 0 of its table.
+    projections[block - 1] @ row => row @ projections[block - 1]
+        The projection is turned the wrong way. It has one row for each of the d numbers of the
+        result.
+    projections[block - 1] => projections[block]
+        A tail block uses the projection of another block. The head has none, so the two lists are
+        not aligned.
+    item - start - 1 => item - 1
+        The row within a block is not the item's id: each table begins anew, after the cutoff before
+        it.
+    """,
     hints=(
         "Three questions: in which block is the item, which row of that block's table is it, and "
         "does the row need a projection?",
@@ -166,54 +119,6 @@ def log_prob_of(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Te
     raise ValueError(f"there is no item {item}")
 
 
-def _tree_column(
-    item: int, root_logits: Tensor, tail_logits: list[Tensor], join: Callable[..., Tensor]
-) -> Tensor:
-    """Column of one item, where `join(root, token, logits)` makes a tail block's columns."""
-    root = root_logits.log_softmax(0)
-    head_size = len(root) - len(tail_logits)
-    tails = [join(root, head_size + number, logits) for number, logits in enumerate(tail_logits)]
-    return torch.cat([root[:head_size], *tails])[item - 1]
-
-
-def _first_token(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
-    head_size = len(root_logits) - len(tail_logits)
-    return _tree_column(
-        item,
-        root_logits,
-        tail_logits,
-        lambda root, token, logits: root[head_size] + logits.log_softmax(0),
-    )
-
-
-def _no_tokens_in_the_root(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
-    head_size = len(root_logits) - len(tail_logits)
-    parts = [root_logits[:head_size].log_softmax(0)]
-    tokens = root_logits[head_size:].log_softmax(0)
-    for token, logits in zip(tokens, tail_logits, strict=True):
-        parts.append(token + logits.log_softmax(0))
-    return torch.cat(parts)[item - 1]
-
-
-def _head_alone(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
-    head_logits = root_logits[: len(root_logits) - len(tail_logits)]
-    if item <= len(head_logits):
-        return head_logits.log_softmax(0)[item - 1]
-    return log_prob_of(item, root_logits, tail_logits)
-
-
-def _tokens_are_items(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
-    root = root_logits.log_softmax(0)
-    tokens = root[-len(tail_logits) :]
-    tails = [token + tail.log_softmax(0) for token, tail in zip(tokens, tail_logits, strict=True)]
-    return torch.cat([root, *tails])[item - 1]
-
-
-def _one_softmax(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Tensor:
-    head_size = len(root_logits) - len(tail_logits)
-    return torch.cat([root_logits[:head_size], *tail_logits]).log_softmax(0)[item - 1]
-
-
 def _use_log_prob(
     answer: Any, item: int, exp_root_logits: list[float], exp_tail_logits: list[list[float]]
 ) -> Any:
@@ -239,62 +144,39 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
     difficulty="medium",
     purpose="Scoring one item needs the root and a single block, and this shows which.",
     answer=log_prob_of,
-    slips=(
-        Slip(
-            lambda item, *logits: log_prob_of(item + 1, *logits),
-            "This is the log-probability of another item. Ids begin at 1, indices at 0.",
-        ),
-        Slip(
-            partial(_tree_column, join=lambda root, token, logits: logits.log_softmax(0)),
-            "A tail item has its probability inside its block here: *if* the block is chosen. "
-            "What is missing is how probable that is.",
-        ),
-        Slip(
-            partial(
-                _tree_column,
-                join=lambda root, token, logits: root[token] * logits.log_softmax(0),
-            ),
-            "Two logarithms are multiplied. A product of probabilities is another operation "
-            "between their logarithms.",
-        ),
-        Slip(
-            partial(_tree_column, join=lambda root, token, logits: root[token] + logits),
-            "The logits of the tail block are added as they are. The block's probabilities have to "
-            "sum to what its token received.",
-        ),
-        Slip(
-            _first_token,
-            "A tail block uses the token of another block. The tokens stand in the order of the "
-            "blocks.",
-        ),
-        Slip(
-            _no_tokens_in_the_root,
-            "Head items and block tokens are in two softmaxes here. At the root they compete with "
-            "each other, in one.",
-        ),
-        Slip(
-            _head_alone,
-            "A head item's softmax runs over the head alone here. The tokens stand in the root too "
-            "and get their part.",
-        ),
-        Slip(
-            _one_softmax,
-            "This is one softmax over all items, the flat version: the tokens are not used.",
-        ),
-        Slip(
-            _tokens_are_items,
-            "The block tokens are counted as items. They follow the head in the root, but no id "
-            "belongs to them: the first id after the head is the first item of block 2.",
-        ),
-        Slip(
-            lambda *case: -log_prob_of(*case),
-            "This is the negative log-likelihood. The logarithm of a probability is not above 0.",
-        ),
-        Slip(
-            lambda *case: log_prob_of(*case).exp(),
-            "This is the probability. Asked for is its logarithm.",
-        ),
-    ),
+    wrong="""
+    item - 1 => item
+        This is the log-probability of another item. Ids begin at 1, indices at 0.
+    root[token] + logits => logits
+        A tail item has its probability inside its block here: *if* the block is chosen. What is
+        missing is how probable that is.
+    root[token] + => root[token] *
+        Two logarithms are multiplied. A product of probabilities is another operation between their
+        logarithms.
+    logits.log_softmax(0)[place] => logits[place]
+        The logits of the tail block are added as they are. The block's probabilities have to sum to
+        what its token received.
+    root[token] => root[head_size]
+        A tail block uses the token of another block. The tokens stand in the order of the blocks.
+    root_logits.log_softmax(0) => root_logits
+    return root[place] => return root[:head_size].log_softmax(0)[place]
+    root[token] => root[head_size:].log_softmax(0)[token - head_size]
+        Head items and block tokens are in two softmaxes here. At the root they compete with each
+        other, in one.
+    return root[place] => return root_logits[:head_size].log_softmax(0)[place]
+        A head item's softmax runs over the head alone here. The tokens stand in the root too and
+        get their part.
+    lambda item, root, tails: torch.cat([root[: -len(tails)], *tails]).log_softmax(0)[item - 1]
+        This is one softmax over all items, the flat version: the tokens are not used.
+    place < head_size => place < len(root)
+    place -= head_size => place -= len(root)
+        The block tokens are counted as items. They follow the head in the root, but no id belongs
+        to them: the first id after the head is the first item of block 2.
+    lambda *case: -log_prob_of(*case)
+        This is the negative log-likelihood. The logarithm of a probability is not above 0.
+    lambda *case: log_prob_of(*case).exp()
+        This is the probability. Asked for is its logarithm.
+    """,
     hints=(
         "The root has one entry for each head item and one for each tail block. How many head "
         "items are there, then?",
@@ -322,23 +204,6 @@ def root_targets(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
     return torch.where(block == 0, targets, cutoffs[0] + block) - 1
 
 
-def _root_targets(
-    targets: Tensor, cutoffs: tuple[int, ...], head: int = -1, tail: int = -1, right: bool = False
-) -> Tensor:
-    """As `root_targets`, with what a learner may get wrong as arguments."""
-    block = torch.bucketize(targets, torch.tensor(cutoffs), right=right)
-    return torch.where(block == 0, targets + head, cutoffs[0] + block + tail)
-
-
-def _one_token(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
-    return torch.where(targets <= cutoffs[0], targets - 1, cutoffs[0])
-
-
-def _tokens_first(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
-    block = torch.bucketize(targets, torch.tensor(cutoffs))
-    return torch.where(block == 0, targets - 1 + len(cutoffs), block - 1)
-
-
 root_loss = Problem(
     title="What the root is asked",
     task="""\
@@ -354,44 +219,28 @@ By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the to
     difficulty="easy",
     purpose="For the root all items of a tail block are one and the same answer.",
     answer=root_targets,
-    slips=(
-        Slip(
-            partial(_root_targets, head=0),
-            "The head items are one too high. Item 1 has the first of the root's logits.",
-        ),
-        Slip(
-            partial(_root_targets, tail=0),
-            "The block tokens are one too high. The head has no token: the first token is that of "
-            "block 2, and it follows the last head item at once.",
-        ),
-        Slip(
-            partial(_root_targets, head=0, tail=0),
-            "All indices are one too high. Ids begin at 1, indices at 0.",
-        ),
-        Slip(
-            partial(_root_targets, right=True),
-            "An item whose id equals a cutoff lands in the next block. A cutoff is the last id of "
-            "its block.",
-        ),
-        Slip(
-            lambda targets, cutoffs: targets - 1,
-            "The tail items keep a number of their own. The root has no entry for them, only one "
-            "for their block.",
-        ),
-        Slip(
-            lambda targets, cutoffs: torch.bucketize(targets, torch.tensor(cutoffs)),
-            "This is the number of each target's block, counted from 0. In the root every head "
-            "item has an entry of its own, and the tokens follow.",
-        ),
-        Slip(
-            _one_token,
-            "All tail items are given one token. Each tail block has its own.",
-        ),
-        Slip(
-            _tokens_first,
-            "The block tokens come first here. In the root they come last.",
-        ),
-    ),
+    wrong="""
+    targets, cutoffs[0] + block) - 1 => targets, cutoffs[0] + block - 1)
+        The head items are one too high. Item 1 has the first of the root's logits.
+    targets, cutoffs[0] + block) - 1 => targets - 1, cutoffs[0] + block)
+        The block tokens are one too high. The head has no token: the first token is that of block
+        2, and it follows the last head item at once.
+    ) - 1 => )
+        All indices are one too high. Ids begin at 1, indices at 0.
+    torch.tensor(cutoffs)) => torch.tensor(cutoffs), right=True)
+        An item whose id equals a cutoff lands in the next block. A cutoff is the last id of its
+        block.
+    lambda targets, cutoffs: targets - 1
+        The tail items keep a number of their own. The root has no entry for them, only one for
+        their block.
+    lambda targets, cutoffs: torch.bucketize(targets, torch.tensor(cutoffs))
+        This is the number of each target's block, counted from 0. In the root every head item has
+        an entry of its own, and the tokens follow.
+    cutoffs[0] + block => cutoffs[0] + 1
+        All tail items are given one token. Each tail block has its own.
+    targets, cutoffs[0] + block => targets + len(cutoffs), block
+        The block tokens come first here. In the root they come last.
+    """,
     hints=(
         "Write down the entries of the root for cutoffs (2, 4), with their indices. Which entry "
         "answers for item 4?",
@@ -416,32 +265,6 @@ def tree_logits(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tenso
     head, *tails = p.tensor_split(cutoffs)
     tokens = torch.stack([tail.sum() for tail in tails])
     return torch.cat([head, tokens]).log(), [tail.log() for tail in tails]
-
-
-def _with_tokens(token: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    """The answer in which `token(tail)` is the logit of a tail block's token."""
-
-    def answer(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
-        head, *tails = p.tensor_split(cutoffs)
-        tokens = torch.stack([token(tail) for tail in tails])
-        return torch.cat([head.log(), tokens]), [tail.log() for tail in tails]
-
-    return answer
-
-
-def _probabilities(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
-    root, tails = tree_logits(p, cutoffs)
-    return root.exp(), [tail.exp() for tail in tails]
-
-
-def _early_tokens(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
-    root, tails = tree_logits(p, cutoffs)
-    return root.roll(len(tails)), tails
-
-
-def _token_for_the_head(p: Tensor, cutoffs: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
-    root, tails = tree_logits(p, cutoffs)
-    return torch.cat([root, p[: cutoffs[0]].sum().log().reshape(1)]), tails
 
 
 def _use_tree(answer: Any, p: list[float], cutoffs: tuple[int, ...]) -> Any:
@@ -496,33 +319,21 @@ $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     difficulty="hard",
     purpose="It tells what the tree costs by itself apart from what the narrow blocks cost.",
     answer=tree_logits,
-    slips=(
-        Slip(
-            _probabilities,
-            "These are probabilities. The softmax takes the exponential of what it is given.",
-        ),
-        Slip(
-            _with_tokens(lambda tail: tail.max().log()),
-            "The token has the probability of the block's best item. It stands for all of them.",
-        ),
-        Slip(
-            _with_tokens(lambda tail: tail.mean().log()),
-            "The token has the mean probability of the block's items. What does a block hand out?",
-        ),
-        Slip(
-            _with_tokens(lambda tail: tail.log().sum()),
-            "The logarithms of a block's items are added, which multiplies their probabilities. "
-            "That an item of the block comes next is one *or* another.",
-        ),
-        Slip(
-            _early_tokens,
-            "The tokens come first in this root. They have to come last.",
-        ),
-        Slip(
-            _token_for_the_head,
-            "This root has a token too many: the head's items stand in the root themselves.",
-        ),
-    ),
+    wrong="""
+    ]).log(), [tail.log() => ]), [tail
+        These are probabilities. The softmax takes the exponential of what it is given.
+    tail.sum() => tail.max()
+        The token has the probability of the block's best item. It stands for all of them.
+    tail.sum() => tail.mean()
+        The token has the mean probability of the block's items. What does a block hand out?
+    tail.sum() => tail.log().sum().exp()
+        The logarithms of a block's items are added, which multiplies their probabilities. That an
+        item of the block comes next is one *or* another.
+    [head, tokens] => [tokens, head]
+        The tokens come first in this root. They have to come last.
+    [head, tokens] => [head, tokens, head.sum().reshape(1)]
+        This root has a token too many: the head's items stand in the root themselves.
+    """,
     hints=(
         "Begin with probabilities: what must the root give to a token, and what must a block give "
         "to its items?",
@@ -556,32 +367,6 @@ def blocks_to_open(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
     return opened
 
 
-def _opened(
-    root: Tensor,
-    inside: list[Tensor],
-    k: int,
-    order: str = "best",
-    rival: int = -1,
-    learn: bool = True,
-    scale: bool = True,
-    first: int = 2,
-    beats: Callable[..., Any] = torch.gt,
-) -> list[int]:
-    """As `blocks_to_open`, with what a learner may get wrong as arguments."""
-    head_size, opened = len(root) - len(inside), []
-    best = root[:head_size].topk(k).values
-    tails = [*range(len(inside))]
-    if order != "blocks":
-        tails = root[head_size:].argsort(descending=order == "best").tolist()
-    for tail in tails:
-        token = root[head_size + tail]
-        if beats(token, best[rival]):
-            opened.append(tail + first)
-            found = token * inside[tail] if scale else inside[tail]
-            best = torch.cat([best, found]).topk(k).values if learn else best
-    return opened
-
-
 def _in_the_list(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
     """The blocks that hold one of the k best items."""
     head_size = len(root) - len(inside)
@@ -589,11 +374,6 @@ def _in_the_list(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
     last = torch.cat([root[:head_size], *tails]).topk(k).values[-1]
     order = root[head_size:].argsort(descending=True).tolist()
     return [tail + 2 for tail in order if (tails[tail] >= last).any()]
-
-
-def _early_stopping(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
-    head_size = len(root) - len(inside)
-    return [place - head_size + 2 for place in root.topk(k).indices.tolist() if place >= head_size]
 
 
 def _use_search(answer: Any, root: list[float], inside: list[list[float]], k: int) -> Any:
@@ -621,60 +401,41 @@ is `[3]`; in the order of the blocks both would be opened.""",
     difficulty="hard",
     purpose="The order of the search costs nothing and decides how much of the tail is computed.",
     answer=blocks_to_open,
-    slips=(
-        Slip(
-            partial(_opened, order="blocks"),
-            "This takes the blocks in the order of their numbers. Which block is most likely to "
-            "raise the bar for the others?",
-        ),
-        Slip(
-            partial(_opened, order="worst"),
-            "This begins with the least probable token.",
-        ),
-        Slip(
-            partial(_opened, learn=False),
-            "All tokens are compared with the head alone. What an opened block holds counts among "
-            "the best so far.",
-        ),
-        Slip(
-            partial(_opened, rival=0),
-            "The tokens are compared with the best item so far. A list of k has room for more: "
-            "which place must an item beat to enter?",
-        ),
-        Slip(
-            partial(_opened, scale=False),
-            "The probabilities inside a block are taken as they are. They hold only if the block "
-            "is chosen.",
-        ),
-        Slip(
-            _early_stopping,
-            "This is the early-stopping rule: tokens take places from items. Compare a token with "
-            "items only.",
-        ),
-        Slip(
-            _in_the_list,
-            "These are the blocks that have an item in the list of k. That is known only after "
-            "they have been opened, and others had to be opened to be sure.",
-        ),
-        Slip(
-            partial(_opened, beats=torch.ge),
-            "A block is opened whose token is as probable as the k-th best item. None of its items "
-            "could be more probable than that one.",
-        ),
-        Slip(
-            lambda *case: sorted(blocks_to_open(*case)),
-            "The blocks are right, sorted by their numbers. Asked for is the order in which they "
-            "are opened.",
-        ),
-        Slip(
-            partial(_opened, first=0),
-            "The blocks are right, their numbers are not: the first tail block has the number 2.",
-        ),
-        Slip(
-            partial(_opened, first=1),
-            "The blocks are right, their numbers are one too low: the head is block 1.",
-        ),
-    ),
+    wrong="""
+    root[head_size:].argsort(descending=True).tolist() => range(len(inside))
+    break => continue
+        This takes the blocks in the order of their numbers. Which block is most likely to raise the
+        bar for the others?
+    descending=True => descending=False
+    break => continue
+        This begins with the least probable token.
+    best = torch.cat([best, token * inside[tail]]).topk(k).values =>
+        All tokens are compared with the head alone. What an opened block holds counts among the
+        best so far.
+    best[-1] => best[0]
+        The tokens are compared with the best item so far. A list of k has room for more: which
+        place must an item beat to enter?
+    token * inside => inside
+        The probabilities inside a block are taken as they are. They hold only if the block is
+        chosen.
+    lambda root, inside, k: [2 + place - len(root) + len(inside)
+    for place in root.topk(k).indices.tolist() if place >= len(root) - len(inside)]
+        This is the early-stopping rule: tokens take places from items. Compare a token with items
+        only.
+    _in_the_list
+        These are the blocks that have an item in the list of k. That is known only after they have
+        been opened, and others had to be opened to be sure.
+    token <= best => token < best
+        A block is opened whose token is as probable as the k-th best item. None of its items could
+        be more probable than that one.
+    return opened => return sorted(opened)
+        The blocks are right, sorted by their numbers. Asked for is the order in which they are
+        opened.
+    tail + 2 => tail
+        The blocks are right, their numbers are not: the first tail block has the number 2.
+    tail + 2 => tail + 1
+        The blocks are right, their numbers are one too low: the head is block 1.
+    """,
     hints=(
         "Keep two things up to date: the k best probabilities so far, and the list of opened "
         "blocks.",

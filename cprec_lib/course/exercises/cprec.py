@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 from cprec_lib.course.exercises.values import difference
 from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
@@ -68,38 +68,6 @@ def _within_budget(result: Any, right: Any) -> str:
     return ""
 
 
-def _largest_head(
-    n_items: int, budget: int, cost: Callable[[int], int], last: Callable[[int], int]
-) -> tuple[int, int]:
-    """Cutoffs with the largest head whose cost, as a slip sees it, is within the budget."""
-    head = next(h for h in range(n_items // 3, 0, -1) if cost(h) <= budget or h == 1)
-    return head, last(head)
-
-
-def _one_slice(n_items: int, width: int, budget: int) -> tuple[int, int]:
-    def cost(head: int) -> int:
-        return count_parameters(cprec(n_items, width, (head, 2 * head))).by_part()["embedding"]
-
-    return _largest_head(n_items, budget, cost, lambda head: 2 * head)
-
-
-def _tables_only(n_items: int, width: int, budget: int) -> tuple[int, int]:
-    def cost(head: int) -> int:
-        blocks = BlockPartition.decaying(n_items, (head, 2 * head), width)
-        return 2 * sum(size * own for size, own in zip(blocks.sizes, blocks.widths, strict=True))
-
-    return _largest_head(n_items, budget, cost, lambda head: 2 * head)
-
-
-def _sizes(n_items: int, width: int, budget: int) -> tuple[int, int]:
-    head, second = choose_cutoffs(n_items, width, budget)
-    return head, second - head
-
-
-def _with_all_items(n_items: int, width: int, budget: int) -> tuple[int, int]:
-    return choose_cutoffs(n_items, width, budget)[0], n_items
-
-
 cutoffs_for_a_budget = Problem(
     title="Cutoffs for a budget",
     task="Write `choose_cutoffs(n_items, width, budget)`: two cutoffs with which CpRec's embedding "
@@ -111,33 +79,25 @@ cutoffs_for_a_budget = Problem(
     use=_bread_of,
     judge=_within_budget,
     cases=((10, 4, 58), (200, 16, 2400), (1682, 64, 60_000)),
-    slips=(
-        Slip(
-            _one_slice,
-            "These cutoffs suit a budget for the embedding alone. A sandwich has two slices of "
-            "bread, and the same cutoffs cut both.",
-        ),
-        Slip(
-            _tables_only,
-            "The tables alone would fit. Tail blocks have something else besides their tables, on "
-            "both sides, and the softmax has one more thing.",
-        ),
-        Slip(
-            _sizes,
-            "The second number is the size of block 2. A cutoff says how many items lie before it, "
-            "all blocks together.",
-        ),
-        Slip(
-            _with_all_items,
-            "The last cutoff is the whole catalogue, as the authors' code writes it. Here the "
-            "cutoffs stand between blocks, and the far tail needs items.",
-        ),
-        Slip(
-            lambda n_items, width, budget: (1, 2),
-            "A head of one item fits every budget, but it leaves most of the parameters unused, "
-            "and they are what accuracy is made of.",
-        ),
-    ),
+    wrong="""
+    parts["embedding"] + parts["softmax"] => parts["embedding"]
+        These cutoffs suit a budget for the embedding alone. A sandwich has two slices of bread, and
+        the same cutoffs cut both.
+    count_parameters(cprec(n_items, width, => BlockPartition.decaying(n_items, width=width, cutoffs=
+    2 * head))).by_part() => 2 * head))
+    parts["embedding"] + parts["softmax"] => 2 * np.dot(parts.sizes, parts.widths)
+        The tables alone would fit. Tail blocks have something else besides their tables, on both
+        sides, and the softmax has one more thing.
+    return head, 2 * head => return head, head
+        The second number is the size of block 2. A cutoff says how many items lie before it, all
+        blocks together.
+    return head, 2 * head => return head, n_items
+        The last cutoff is the whole catalogue, as the authors' code writes it. Here the cutoffs
+        stand between blocks, and the far tail needs items.
+    lambda n_items, width, budget: (1, 2)
+        A head of one item fits every budget, but it leaves most of the parameters unused, and they
+        are what accuracy is made of.
+    """,
     hints=(
         "No formula is needed. `count_parameters(config).by_part()` counts what a choice costs, "
         "and counting is fast enough to try many choices.",
@@ -163,24 +123,10 @@ def tuned_scores(runs: Sequence[Run]) -> dict[str, float]:
     return {model: run[3] for model, run in best.items()}
 
 
-def _best_on_test(runs: Sequence[Run]) -> dict[str, float]:
-    return {run[0]: run[3] for run in sorted(runs, key=lambda run: run[3])}
-
-
-def _validation_reported(runs: Sequence[Run]) -> dict[str, float]:
-    return {run[0]: run[2] for run in sorted(runs, key=lambda run: run[2])}
-
-
 def _one_rate(runs: Sequence[Run]) -> dict[str, float]:
     mean = {run[1]: np.mean([other[2] for other in runs if other[1] == run[1]]) for run in runs}
     rate = max(mean, key=lambda rate: mean[rate])
     return {run[0]: run[3] for run in runs if run[1] == rate}
-
-
-def _averaged(runs: Sequence[Run]) -> dict[str, float]:
-    return {
-        model: float(np.mean([run[3] for run in runs if run[0] == model])) for model, *_ in runs
-    }
 
 
 tuning = Problem(
@@ -214,33 +160,24 @@ tuning = Problem(
             ],
         ),
     ),
-    slips=(
-        Slip(
-            _best_on_test,
-            "The test score chose the run. The best of several tries on the test flatters the "
-            "model: part of it is luck with these very test items.",
-        ),
-        Slip(
-            _validation_reported,
-            "These are validation scores. The best of several is too good to be reported, because "
-            "it was chosen for being high. What was kept apart for the report?",
-        ),
-        Slip(
-            _one_rate,
-            "All models run at one learning rate, the best on average. A rate that suits one model "
-            "may spoil another. The budget is to be the same, not the rate.",
-        ),
-        Slip(
-            _averaged,
-            "This is the mean over the rates. A bad rate then counts against a model, although "
-            "nobody would use it there.",
-        ),
-        Slip(
-            lambda runs: {run[0]: run[3] for run in runs},
-            "Each model keeps its last run. A dict forgets the earlier entries of a key; which run "
-            "should stay?",
-        ),
-    ),
+    wrong="""
+    model, _, valid, _ => model, _, _, valid
+    best[model][2] => best[model][3]
+        The test score chose the run. The best of several tries on the test flatters the model: part
+        of it is luck with these very test items.
+    run[3] for => run[2] for
+        These are validation scores. The best of several is too good to be reported, because it was
+        chosen for being high. What was kept apart for the report?
+    _one_rate
+        All models run at one learning rate, the best on average. A rate that suits one model may
+        spoil another. The budget is to be the same, not the rate.
+    lambda runs: {m: float(np.mean([run[3] for run in runs if run[0] == m])) for m, *_ in runs}
+        This is the mean over the rates. A bad rate then counts against a model, although nobody
+        would use it there.
+    lambda runs: {run[0]: run[3] for run in runs}
+        Each model keeps its last run. A dict forgets the earlier entries of a key; which run should
+        stay?
+    """,
     hints=(
         "Two numbers of a run have different jobs: one chooses, the other is reported.",
         "Go through the runs and keep, for each model, the best one so far by its validation "
@@ -260,35 +197,6 @@ def widest_rival(n_items: int, width: int, budget: int) -> int:
     return width
 
 
-def _first_too_wide(n_items: int, width: int, budget: int) -> int:
-    return min(width, widest_rival(n_items, width, budget) + 1)
-
-
-def _nearest(n_items: int, width: int, budget: int) -> int:
-    def distance(candidate: int) -> int:
-        return abs(count_parameters(nextitnet(n_items, candidate)).total - budget)
-
-    return min(range(1, width + 1), key=distance)
-
-
-def _without_limit(n_items: int, width: int, budget: int) -> int:
-    while count_parameters(nextitnet(n_items, width + 1)).total <= budget:
-        width += 1
-    return widest_rival(n_items, width, budget)
-
-
-def _in_proportion(n_items: int, width: int, budget: int) -> int:
-    return int(width * budget / count_parameters(nextitnet(n_items, width)).total)
-
-
-def _square_root(n_items: int, width: int, budget: int) -> int:
-    return int(width * (budget / count_parameters(nextitnet(n_items, width)).total) ** 0.5)
-
-
-def _bread_only(n_items: int, width: int, budget: int) -> int:
-    return min(width, (budget - n_items) // (2 * n_items))
-
-
 rival = Problem(
     title="The plain rival",
     task="Write `widest_rival(n_items, width, budget)`: the largest width, at most `width`, at "
@@ -305,38 +213,28 @@ rival = Problem(
         (3416, 64, 140_328),
         (26_744, 512, 4_000_000),
     ),
-    slips=(
-        Slip(
-            _first_too_wide,
-            "This width is one too large: it is the first that no longer fits, so the rival would "
-            "be larger than the compressed model.",
-        ),
-        Slip(
-            _nearest,
-            "This is the width whose size is nearest to the budget, and a size above the budget "
-            "can be nearer than one below. The rival must not be the larger model.",
-        ),
-        Slip(
-            _without_limit,
-            "The rival is wider than `width` where the budget allows it. It has to be a narrower "
-            "NextItNet, or the same one.",
-        ),
-        Slip(
-            _in_proportion,
-            "The width was shrunk in proportion to the parameters. Not every part of the model "
-            "grows in proportion to its width: look at a convolution.",
-        ),
-        Slip(
-            _square_root,
-            "The width was shrunk with the square root of the parameters. Not every part of the "
-            "model grows with the square of its width: look at a table.",
-        ),
-        Slip(
-            _bread_only,
-            "The bread alone has this width at the budget. The filling of the rival has to be "
-            "paid for as well.",
-        ),
-    ),
+    wrong="""
+    lambda n_items, width, budget: min(width, widest_rival(n_items, width, budget) + 1)
+        This width is one too large: it is the first that no longer fits, so the rival would be
+        larger than the compressed model.
+    lambda n_items, width, budget: min(range(1, width + 1), key=lambda narrow:
+    abs(count_parameters(nextitnet(n_items, narrow)).total - budget))
+        This is the width whose size is nearest to the budget, and a size above the budget can be
+        nearer than one below. The rival must not be the larger model.
+    lambda n_items, width, budget: widest_rival(n_items, 9 * width, budget)
+        The rival is wider than `width` where the budget allows it. It has to be a narrower
+        NextItNet, or the same one.
+    lambda n, width, budget: int(width * budget / count_parameters(nextitnet(n, width)).total)
+        The width was shrunk in proportion to the parameters. Not every part of the model grows in
+        proportion to its width: look at a convolution.
+    lambda n, width, budget: int(width *
+    (budget / count_parameters(nextitnet(n, width)).total) ** 0.5)
+        The width was shrunk with the square root of the parameters. Not every part of the model
+        grows with the square of its width: look at a table.
+    lambda n_items, width, budget: min(width, (budget - n_items) // (2 * n_items))
+        The bread alone has this width at the budget. The filling of the rival has to be paid for as
+        well.
+    """,
     hints=(
         "How many parameters has NextItNet at one given width? The ledger tells, and the widths "
         "are few enough to try.",
@@ -367,29 +265,6 @@ def judge_claim(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
     return "fails" if gap.high < -margin else "open"
 
 
-def _no_difference_shown(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    return "fails" if interval(small - whole).high < 0 else "holds"
-
-
-def _zero_for_margin(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    return judge_claim(small, whole, 0)
-
-
-def _estimate_only(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    return "holds" if np.mean(small - whole) > -margin else "fails"
-
-
-def _best_case(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    return "holds" if interval(small - whole).high > -margin else "fails"
-
-
-def _not_paired(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    a, b = interval(small), interval(whole)
-    if a.low - b.high > -margin:
-        return "holds"
-    return "fails" if a.high - b.low < -margin else "open"
-
-
 def _beside_interval(
     answer: Callable[..., Any], small: np.ndarray, whole: np.ndarray, margin: float
 ) -> Any:
@@ -409,20 +284,6 @@ def _same_verdict(result: Any, right: Any) -> str:
         f"the interval is [{gap.low:.3f}, {gap.high:.3f}], and minus the margin is "
         f"{-right['margin']}: {wrong}"
     )
-
-
-def _gain_by_margin(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    gap = interval(small - whole)
-    if gap.low > margin:
-        return "holds"
-    return "fails" if gap.high < -margin else "open"
-
-
-def _equal(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    gap = interval(small - whole)
-    if -margin < gap.low and gap.high < margin:
-        return "holds"
-    return "fails" if gap.high < -margin else "open"
 
 
 _WHOLE = np.array([0.0, 0.4, 1.0, 0.0, 0.6, 0.3, 0.0, 1.0])
@@ -451,49 +312,38 @@ claim_of_accuracy = Problem(
         (_less(0, 0.3, -0.1, 0, 0.4, 0.2, 0, -0.1), _WHOLE, 0.02),
         (np.array([0.9, 1.0, 0.8]), np.array([0.0, 0.1, 0.0]), 0.02),
     ),
-    slips=(
-        Slip(
-            _no_difference_shown,
-            "An interval that includes 0 is taken for a proof of equal accuracy. With few users "
-            "every interval includes 0, however much is lost. How large may the loss still be?",
-        ),
-        Slip(
-            _zero_for_margin,
-            "The interval is compared with 0, and the margin has no part in it. A loss can be "
-            "certain and yet too small to matter.",
-        ),
-        Slip(
-            _estimate_only,
-            "Only the estimate decides, so nothing is ever open. Other users would give another "
-            "estimate; the interval says how different.",
-        ),
-        Slip(
-            _best_case,
-            "The upper bound decides that the claim holds: that is the best case. Which bound "
-            "tells how bad the loss may be?",
-        ),
-        Slip(
-            _not_paired,
-            "The bounds come from one interval for each model. Users who are hard for one model "
-            "are hard for the other, too. That part cancels only if the difference is taken user "
-            "by user, before the interval.",
-        ),
-        Slip(
-            _gain_by_margin,
-            "Here the small model would have to win by the margin. The margin is what it may lose: "
-            "on which side of 0 does that lie?",
-        ),
-        Slip(
-            _equal,
-            'This asks both models to be equally good, within the margin. The claim is "at least '
-            'as accurate": a gain, however large, does not speak against it.',
-        ),
-        Slip(
-            lambda small, whole, margin: judge_claim(whole, small, margin),
-            "The difference is taken the other way round: here the whole model would have to be as "
-            "good as the small one.",
-        ),
-    ),
+    wrong="""
+    gap.low > -margin => gap.high >= 0
+    "fails" if gap.high < -margin else "open" => "fails"
+        An interval that includes 0 is taken for a proof of equal accuracy. With few users every
+        interval includes 0, however much is lost. How large may the loss still be?
+    -margin => 0
+        The interval is compared with 0, and the margin has no part in it. A loss can be certain and
+        yet too small to matter.
+    interval(small - whole) => np.mean(small - whole)
+    gap.low => gap
+    "fails" if gap.high < -margin else "open" => "fails"
+        Only the estimate decides, so nothing is ever open. Other users would give another estimate;
+        the interval says how different.
+    gap.low => gap.high
+    "fails" if gap.high < -margin else "open" => "fails"
+        The upper bound decides that the claim holds: that is the best case. Which bound tells how
+        bad the loss may be?
+    gap.low => interval(small).low - interval(whole).high
+    gap.high => interval(small).high - interval(whole).low
+        The bounds come from one interval for each model. Users who are hard for one model are hard
+        for the other, too. That part cancels only if the difference is taken user by user, before
+        the interval.
+    gap.low > -margin => gap.low > margin
+        Here the small model would have to win by the margin. The margin is what it may lose: on
+        which side of 0 does that lie?
+    gap.low > -margin => gap.low > -margin and gap.high < margin
+        This asks both models to be equally good, within the margin. The claim is "at least as
+        accurate": a gain, however large, does not speak against it.
+    small - whole => whole - small
+        The difference is taken the other way round: here the whole model would have to be as good
+        as the small one.
+    """,
     hints=(
         "First the difference of each user, then one interval for its mean. `interval` has `.low` "
         "and `.high`.",
@@ -520,74 +370,15 @@ def pareto_front(models: Models) -> list[str]:
     return [name for name in names if not dominated(*models[name])]
 
 
-def _by_size(models: Models) -> list[str]:
-    return sorted(models, key=lambda name: models[name])
-
-
-def _worse_in_both(models: Models) -> list[str]:
-    def dominated(size: int, score: float) -> bool:
-        return any(other < size and accuracy > score for other, accuracy in models.values())
-
-    return [name for name in _by_size(models) if not dominated(*models[name])]
-
-
-def _neighbours(models: Models) -> list[str]:
-    names = _by_size(models)
-    scores = [models[name][1] for name in names]
-    before = [-1.0, *scores]
-    return [
-        n
-        for n, score, last in zip(names, scores, before[: len(names)], strict=True)
-        if score > last
-    ]
-
-
-def _going_up(models: Models, order: list[str], ties: bool) -> list[str]:
-    """Keeps each model that is more accurate than all before it; with ties, as accurate too."""
-    kept: list[str] = []
-    for name in order:
-        best = max((models[other][1] for other in kept), default=-1.0)
-        if models[name][1] > best or (ties and models[name][1] == best):
+def _rising(
+    models: Models, order: list[str], beats: Callable[[float, float], bool] = float.__gt__
+) -> list[str]:
+    """Keeps each model of the order whose accuracy beats that of the last one kept."""
+    kept = order[:1]
+    for name in order[1:]:
+        if beats(models[name][1], models[kept[-1]][1]):
             kept.append(name)
     return kept
-
-
-def _both_of_a_size(models: Models) -> list[str]:
-    return _going_up(models, _by_size(models), ties=False)
-
-
-def _as_accurate_but_larger(models: Models) -> list[str]:
-    order = sorted(models, key=lambda name: (models[name][0], -models[name][1]))
-    return _going_up(models, order, ties=True)
-
-
-def _fewest_dominated(models: Models) -> list[str]:
-    """Starts at the largest model and keeps each one that is less accurate than the last kept."""
-    kept: list[str] = []
-    for name in reversed(_by_size(models)):
-        if not kept or models[name][1] < models[kept[-1]][1]:
-            kept.append(name)
-    return kept[::-1]
-
-
-def _in_given_order(models: Models) -> list[str]:
-    kept: list[str] = []
-    for name, (_, score) in models.items():
-        if not kept or score > models[kept[-1]][1]:
-            kept.append(name)
-    return kept
-
-
-def _by_size_alone(models: Models) -> list[str]:
-    ordered = sorted(models, key=lambda name: models[name][0])
-    return _in_given_order({name: models[name] for name in ordered})
-
-
-def _with_itself(models: Models) -> list[str]:
-    def dominated(size: int, score: float) -> bool:
-        return any(other[0] <= size and other[1] >= score for other in models.values())
-
-    return [name for name in _by_size(models) if not dominated(*models[name])]
 
 
 pareto = Problem(
@@ -613,64 +404,45 @@ pareto = Problem(
             },
         ),
     ),
-    slips=(
-        Slip(
-            _worse_in_both,
-            "A model is crossed out only if another is better in both respects. One of equal size "
-            "and higher accuracy is reason enough, or one as accurate and smaller.",
-        ),
-        Slip(
-            _neighbours,
-            "Each model is compared with its neighbour in size only. A much smaller model can "
-            "dominate it, too.",
-        ),
-        Slip(
-            _in_given_order,
-            "The models are taken in the order of the dict. Nobody promised that they are sorted.",
-        ),
-        Slip(
-            _by_size_alone,
-            "Nearly: of two models of equal size, the one that came first stays, even if the other "
-            "is more accurate.",
-        ),
-        Slip(
-            _both_of_a_size,
-            "Nearly: of two models of equal size the less accurate one is kept beside the other. "
-            "It is met first, and nothing smaller beats it.",
-        ),
-        Slip(
-            _as_accurate_but_larger,
-            "Nearly: a model that is larger than another and only as accurate is dominated.",
-        ),
-        Slip(
-            lambda models: [name for name in models if name in pareto_front(models)],
-            "The right models, but in the order of the dict. The smallest comes first.",
-        ),
-        Slip(
-            _with_itself,
-            "Every model was crossed out, because each was compared with itself too: it is as "
-            "small and as accurate as it is.",
-        ),
-        Slip(
-            lambda models: pareto_front(models)[::-1],
-            "The right models, but the largest comes first.",
-        ),
-        Slip(
-            lambda models: [max(models, key=lambda name: models[name][1] / models[name][0])],
-            "This is the model with the most accuracy a parameter. Half the accuracy at a third of "
-            "the size is no bargain to everyone; the front keeps all that could be.",
-        ),
-        Slip(
-            lambda models: [max(models, key=lambda name: models[name][1])],
-            "This is the most accurate model. Others are smaller, and nothing of their size or "
-            "below beats them.",
-        ),
-        Slip(
-            _fewest_dominated,
-            "The search goes from the largest model down, and keeps what is less accurate than the "
-            "last one. But the largest may itself be dominated: what can it be compared with?",
-        ),
-    ),
+    wrong="""
+    other[0] <= size and other[1] >= score => other[0] < size and other[1] > score
+    models[name][0]) => models[name])
+        A model is crossed out only if another is better in both respects. One of equal size and
+        higher accuracy is reason enough, or one as accurate and smaller.
+    models[name][0]) => models[name])
+    [name for name in names => [name for last, name in zip([names[0], *names], names)
+    not dominated(*models[name]) => name == last or models[name][1] > models[last][1]
+        Each model is compared with its neighbour in size only. A much smaller model can dominate
+        it, too.
+    lambda models: _rising(models, [*models])
+        The models are taken in the order of the dict. Nobody promised that they are sorted.
+    lambda models: _rising(models, sorted(models, key=lambda name: models[name][0]))
+        Nearly: of two models of equal size, the one that came first stays, even if the other is
+        more accurate.
+    lambda models: _rising(models, sorted(models, key=lambda name: models[name]))
+        Nearly: of two models of equal size the less accurate one is kept beside the other. It is
+        met first, and nothing smaller beats it.
+    lambda models: _rising(models,
+    sorted(models, key=lambda name: (models[name][0], -models[name][1])), float.__ge__)
+        Nearly: a model that is larger than another and only as accurate is dominated.
+    lambda models: [name for name in models if name in pareto_front(models)]
+        The right models, but in the order of the dict. The smallest comes first.
+    [other for other in models.values() if other != (size, score)] => models.values()
+        Every model was crossed out, because each was compared with itself too: it is as small and
+        as accurate as it is.
+    lambda models: pareto_front(models)[::-1]
+        The right models, but the largest comes first.
+    lambda models: [max(models, key=lambda name: models[name][1] / models[name][0])]
+        This is the model with the most accuracy a parameter. Half the accuracy at a third of the
+        size is no bargain to everyone; the front keeps all that could be.
+    lambda models: [max(models, key=lambda name: models[name][1])]
+        This is the most accurate model. Others are smaller, and nothing of their size or below
+        beats them.
+    lambda models: _rising(models,
+    sorted(models, key=lambda name: models[name], reverse=True), float.__lt__)[::-1]
+        The search goes from the largest model down, and keeps what is less accurate than the last
+        one. But the largest may itself be dominated: what can it be compared with?
+    """,
     hints=(
         "Take one model, and ask of every other: is it at least as small, and at least as "
         "accurate? A model must not be compared with itself.",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 from cprec_lib.model.middle import CausalConvolution
 
 # Causal padding
@@ -31,15 +31,6 @@ def _convolve(answer: Any, x: Tensor, taps: Tensor, dilation: int) -> Any:
         return answer(x, conv)
 
 
-def _both_sides(x: Tensor, conv: nn.Conv1d) -> Tensor:
-    outputs: Tensor = conv(x.transpose(1, 2))
-    return outputs.transpose(1, 2)
-
-
-def _reach(conv: nn.Conv1d) -> int:
-    return conv.dilation[0] * (conv.kernel_size[0] - 1)
-
-
 causal_padding = Problem(
     title="Keep only the past",
     task="Make the output of a convolution that pads both sides causal.",
@@ -52,57 +43,34 @@ causal_padding = Problem(
     cases=(
         (torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[[100.0, 10.0, 1.0]]]), 1),
         (torch.arange(1.0, 11.0).reshape(1, 5, 2), torch.eye(2).reshape(2, 2, 1), 1),
-        (
-            torch.arange(20.0).reshape(2, 5, 2).sin(),
-            torch.arange(12.0).reshape(2, 2, 3).cos(),
-            2,
-        ),
+        (torch.arange(20.0).reshape(2, 5, 2).sin(), torch.arange(12.0).reshape(2, 2, 3).cos(), 2),
     ),
-    slips=(
-        Slip(
-            _both_sides,
-            "The output is longer than the input: every position that touches the padding is still "
-            "there. Which of them may predict, and which have the sequence behind them?",
-        ),
-        Slip(
-            lambda x, conv: _both_sides(x, conv)[:, -x.shape[1] :],
-            "These are the last outputs, and each of them reads items that come after its own. "
-            "Work out by hand which items the convolution's first output reads, and which its "
-            "last.",
-        ),
-        Slip(
-            lambda x, conv: _both_sides(x, conv)[:, _reach(conv) // 2 :][:, : x.shape[1]],
-            "This is the middle of the output, as image models take it. Each position sees as far "
-            "ahead as back.",
-        ),
-        Slip(
-            lambda x, conv: _both_sides(x, conv)[:, : -_reach(conv)],
-            "`[:-n]` drops the last n, but nothing is left when n is 0, as with one tap. Count "
-            "from the other end.",
-        ),
-        Slip(
-            lambda x, conv: _both_sides(x, conv)[:, :-2],
-            "Two outputs are dropped, whatever the kernel and the dilation. How many must stay "
-            "does not depend on either.",
-        ),
-        Slip(
-            lambda x, conv: conv(x.transpose(1, 2))[:, :, : x.shape[1]].reshape(x.shape),
-            "`reshape` keeps the order of the numbers in memory, so time and width are mixed up. "
-            "To exchange two dimensions takes another method.",
-        ),
-        Slip(
-            lambda x, conv: _both_sides(x, conv)[
-                :, : x.shape[1] + _reach(conv) - conv.kernel_size[0] + 1
-            ],
-            "The number of outputs to drop depends on the dilation too: each gap between two taps "
-            "adds to it.",
-        ),
-        Slip(
-            lambda x, conv: _both_sides(F.pad(x, (0, 0, _reach(conv), 0)), conv)[:, : x.shape[1]],
-            "Zeros were added on the left, and the convolution adds its own on top. So every "
-            "output comes too late.",
-        ),
-    ),
+    wrong="""
+    outputs[:, :, : x.shape[1]] => outputs
+        The output is longer than the input: every position that touches the padding is still there.
+        Which of them may predict, and which have the sequence behind them?
+    : x.shape[1] => -x.shape[1] :
+        These are the last outputs, and each of them reads items that come after its own. Work out
+        by hand which items the convolution's first output reads, and which its last.
+    [:, :, : x.shape[1]] => [:, :, conv.padding[0] // 2 :][:, :, : x.shape[1]]
+        This is the middle of the output, as image models take it. Each position sees as far ahead
+        as back.
+    : x.shape[1] => : -conv.padding[0]
+        `[:-n]` drops the last n, but nothing is left when n is 0, as with one tap. Count from the
+        other end.
+    : x.shape[1] => :-2
+        Two outputs are dropped, whatever the kernel and the dilation. How many must stay does not
+        depend on either.
+    ]].transpose(1, 2) => ]].reshape(x.shape)
+        `reshape` keeps the order of the numbers in memory, so time and width are mixed up. To
+        exchange two dimensions takes another method.
+    x.shape[1] => x.shape[1] + conv.padding[0] - conv.kernel_size[0] + 1
+        The number of outputs to drop depends on the dilation too: each gap between two taps adds to
+        it.
+    conv(x => conv(F.pad(x, (0, 0, conv.padding[0], 0))
+        Zeros were added on the left, and the convolution adds its own on top. So every output comes
+        too late.
+    """,
     hints=(
         "`nn.Conv1d` wants [B, d, L]. Exchange the last two dimensions before it and after it.",
         "Output 0 of the convolution has its newest tap on item 0 and all others on padding. So "
@@ -126,26 +94,6 @@ def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
     return sorted(seen)
 
 
-def _parallel(dilations: Sequence[int], kernel_size: int) -> list[int]:
-    gaps = [gap for dilation in dilations for gap in (dilation, 2 * dilation)]
-    return sorted({tap * gap for gap in gaps for tap in range(kernel_size)})
-
-
-def _with_repeats(dilations: Sequence[int], kernel_size: int) -> list[int]:
-    seen = [0]
-    for dilation in dilations:
-        for gap in (dilation, 2 * dilation):
-            seen = [back + tap * gap for back in seen for tap in range(kernel_size)]
-    return sorted(seen)
-
-
-def _single(dilations: Sequence[int], kernel_size: int) -> list[int]:
-    seen = {0}
-    for gap in dilations:
-        seen = {back + tap * gap for back in seen for tap in range(kernel_size)}
-    return sorted(seen)
-
-
 items_seen = Problem(
     title="Which items does it see?",
     task="List the items that reach a stack's newest output.",
@@ -154,41 +102,28 @@ items_seen = Problem(
     purpose="For choosing dilations that leave no hole in the history.",
     answer=steps_back,
     cases=(((4,), 2), ((1,), 3), ((2, 3), 2), ((4, 4), 3), ((1, 4), 1)),
-    slips=(
-        Slip(
-            lambda dilations, k: [*range(1 + 3 * (k - 1) * sum(dilations))],
-            "This is every item up to the end of the receptive field. With dilation the taps have "
-            "gaps between them: are all of these items really read?",
-        ),
-        Slip(
-            _parallel,
-            "These are the items that each layer would see if it stood directly on the items. A "
-            "layer of a stack reads outputs of the layer below, and each of those looks back too.",
-        ),
-        Slip(
-            _single,
-            "A residual block holds two convolutions. What is the dilation of the second?",
-        ),
-        Slip(
-            lambda dilations, k: _single([d for d in dilations for _ in (1, 2)], k),
-            "Both convolutions of a block got the same dilation here. The block's second one has "
-            "another; look at the block's formula.",
-        ),
-        Slip(
-            lambda dilations, k: steps_back(dilations, k + 1),
-            "The reach is one tap too long in each layer. A kernel of k taps has one of them on "
-            "the current position.",
-        ),
-        Slip(
-            _with_repeats,
-            "Some items are listed more than once. Two ways through the stack can lead to the same "
-            "item.",
-        ),
-        Slip(
-            lambda dilations, k: steps_back(dilations, k)[1:],
-            "The newest item is missing. The last tap of every layer lies on the position itself.",
-        ),
-    ),
+    wrong="""
+    sorted(seen) => [*range(max(seen) + 1)]
+        This is every item up to the end of the receptive field. With dilation the taps have gaps
+        between them: are all of these items really read?
+    seen = {back + tap * gap for back in seen => seen |= {tap * gap
+        These are the items that each layer would see if it stood directly on the items. A layer of
+        a stack reads outputs of the layer below, and each of those looks back too.
+    (dilation, 2 * dilation) => (dilation,)
+        A residual block holds two convolutions. What is the dilation of the second?
+    2 * dilation => dilation
+        Both convolutions of a block got the same dilation here. The block's second one has another;
+        look at the block's formula.
+    range(kernel_size) => range(kernel_size + 1)
+        The reach is one tap too long in each layer. A kernel of k taps has one of them on the
+        current position.
+    {0} => [0]
+    {back => [back
+    range(kernel_size)} => range(kernel_size)]
+        Some items are listed more than once. Two ways through the stack can lead to the same item.
+    sorted(seen) => sorted(seen)[1:]
+        The newest item is missing. The last tap of every layer lies on the position itself.
+    """,
     hints=(
         "Start at the newest output, 0 steps back, and go down layer by layer. Which positions of "
         "the layer below does one position read?",
@@ -219,69 +154,6 @@ class ReZeroBlock(nn.Module):
         inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
         inner = F.relu(self.norm2(self.conv2(inner, 2 * self.dilation)))
         return x + self.alpha * inner
-
-
-class _Buffer(ReZeroBlock):
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__(width, dilation)
-        del self.alpha
-        self.alpha = torch.zeros(1)  # type: ignore[assignment]
-
-
-class _StartsAtOne(ReZeroBlock):
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__(width, dilation)
-        nn.init.ones_(self.alpha)
-
-
-class _ScalesInput(ReZeroBlock):
-    def forward(self, x: Tensor) -> Tensor:
-        alpha = self.alpha.detach().clone()
-        nn.init.ones_(self.alpha)
-        inner = super().forward(x) - x
-        self.alpha.data.copy_(alpha)
-        return alpha * x + inner
-
-
-class _ReluAfterSum(ReZeroBlock):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(super().forward(x))
-
-
-class _NoSum(ReZeroBlock):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) - x
-
-
-class _OneNorm(ReZeroBlock):
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__(width, dilation)
-        self.norm2 = self.norm1
-
-
-class _OneDilation(ReZeroBlock):
-    def forward(self, x: Tensor) -> Tensor:
-        inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
-        return x + self.alpha * F.relu(self.norm2(self.conv2(inner, self.dilation)))
-
-
-class _NormFirst(ReZeroBlock):
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.conv1(F.relu(self.norm1(x)), self.dilation)
-        outer: Tensor = self.conv2(F.relu(self.norm2(inner)), 2 * self.dilation)
-        return x + self.alpha * outer
-
-
-class _AlphaInside(ReZeroBlock):
-    def forward(self, x: Tensor) -> Tensor:
-        inner = F.relu(self.norm1(self.conv1(x, self.dilation)))
-        return x + F.relu(self.alpha * self.norm2(self.conv2(inner, 2 * self.dilation)))
-
-
-class _OneAlphaEach(ReZeroBlock):
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__(width, dilation)
-        self.alpha = nn.Parameter(torch.zeros(width))
 
 
 def _run_block(
@@ -335,55 +207,38 @@ rezero_block = Problem(
         (F.pad(torch.tensor([[[-1.0, 3.0]]]), (0, 0, 0, 6)), 1, 0.5, "each copies its oldest item"),
         (torch.linspace(-2, 3, 36).reshape(1, 9, 4).sin(), 2, -0.7, "random"),
     ),
-    slips=(
-        Slip(
-            _Buffer,
-            "`alpha` is not among the block's parameters, so no optimizer will ever move it from "
-            "0. What turns a tensor into something that a module trains?",
-        ),
-        Slip(
-            _StartsAtOne,
-            "`alpha` starts at 1, so the new block is NextItNet's block and already changes its "
-            "input. At the start nothing should be added.",
-        ),
-        Slip(
-            _ScalesInput,
-            "`alpha` scales the input here. At 0 the block would forget its input, and the road "
-            "around the convolutions would be closed.",
-        ),
-        Slip(
-            _ReluAfterSum,
-            "The last ReLU stands after the sum here: it cuts off what was negative in the input. "
-            "Read the formula from the inside out.",
-        ),
-        Slip(
-            _NoSum,
-            "The sum is missing: the block returns only what should be added to its input.",
-        ),
-        Slip(
-            _OneNorm,
-            "One LayerNorm serves both places. Each of the two has a scale and a shift of its own.",
-        ),
-        Slip(
-            _OneDilation,
-            "Both convolutions run with the same dilation. What does the formula say under the "
-            "second one?",
-        ),
-        Slip(
-            _NormFirst,
-            "Norm and ReLU stand before the convolutions here. In the formula the convolution is "
-            "innermost, so it comes first.",
-        ),
-        Slip(
-            _AlphaInside,
-            "`alpha` stands inside the last ReLU here. When `alpha` is negative, that lets other "
-            "numbers through: the ReLU comes first, then the factor.",
-        ),
-        Slip(
-            _OneAlphaEach,
-            "`alpha` is one number for the whole block, not one for each component.",
-        ),
-    ),
+    wrong="""
+    nn.Parameter(torch.zeros(1)) => torch.zeros(1)
+        `alpha` is not among the block's parameters, so no optimizer will ever move it from 0. What
+        turns a tensor into something that a module trains?
+    torch.zeros(1) => torch.ones(1)
+        `alpha` starts at 1, so the new block is NextItNet's block and already changes its input. At
+        the start nothing should be added.
+    x + self.alpha * inner => self.alpha * x + inner
+        `alpha` scales the input here. At 0 the block would forget its input, and the road around
+        the convolutions would be closed.
+    x + self.alpha * inner => F.relu(x + self.alpha * inner)
+        The last ReLU stands after the sum here: it cuts off what was negative in the input. Read
+        the formula from the inside out.
+    x + self.alpha => self.alpha
+        The sum is missing: the block returns only what should be added to its input.
+    nn.LayerNorm(width), nn.LayerNorm(width) => [nn.LayerNorm(width)] * 2
+        One LayerNorm serves both places. Each of the two has a scale and a shift of its own.
+    2 * self.dilation => self.dilation
+        Both convolutions run with the same dilation. What does the formula say under the second
+        one?
+    F.relu(self.norm1(self.conv1(x, => self.conv1(F.relu(self.norm1(x)),
+    F.relu(self.norm2(self.conv2(inner, => self.conv2(F.relu(self.norm2(inner)),
+    self.dilation))) => self.dilation)
+        Norm and ReLU stand before the convolutions here. In the formula the convolution is
+        innermost, so it comes first.
+    F.relu(self.norm2 => (self.norm2
+    self.alpha * inner => F.relu(self.alpha * inner)
+        `alpha` stands inside the last ReLU here. When `alpha` is negative, that lets other numbers
+        through: the ReLU comes first, then the factor.
+    torch.zeros(1) => torch.zeros(width)
+        `alpha` is one number for the whole block, not one for each component.
+    """,
     hints=(
         "Start from the notebook's `residual_block`. The five attributes are made in `__init__`, "
         "the formula is computed in `forward`. `CausalConvolution` gets its dilation at each call.",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 
 
 def loss_factors(positions: Sequence[int]) -> list[float]:
@@ -25,42 +25,26 @@ processes = Problem(
     "them was computed from.",
     answer=loss_factors,
     cases=(([2, 1],), ([30, 10, 0, 60],), ([5, 5, 5, 5, 5],)),
-    slips=(
-        Slip(
-            lambda positions: [own / sum(positions) for own in positions],
-            "These factors make the *sum* over the processes right. Here the gradients are "
-            "averaged, which divides once more.",
-        ),
-        Slip(
-            lambda positions: [
-                sum(own > 0 for own in positions) * own / sum(positions) for own in positions
-            ],
-            "A process without positions was left out of the count. It has nothing to add, but the "
-            "average divides by the number of all processes.",
-        ),
-        Slip(
-            lambda positions: [1.0 for _ in positions],
-            "All processes count the same, so a position in a short part counts for more than one "
-            "in a long part.",
-        ),
-        Slip(
-            lambda positions: [1 / len(positions) for _ in positions],
-            "This is a mean over the processes. They are averaged anyway; what is missing is that "
-            "they hold different numbers of positions.",
-        ),
-        Slip(
-            lambda positions: [float(own) for own in positions],
-            "The factor turns a mean into a sum over the process's positions, but nothing divides "
-            "by the positions of the whole batch.",
-        ),
-        Slip(
-            lambda positions: [
-                sum(positions) / (len(positions) * own) if own else 0.0 for own in positions
-            ],
-            "The fraction stands on its head: the process with the fewest positions gets the "
-            "largest factor.",
-        ),
-    ),
+    wrong="""
+    len(positions) * own => own
+        These factors make the *sum* over the processes right. Here the gradients are averaged,
+        which divides once more.
+    len(positions) * own => sum(n > 0 for n in positions) * own
+        A process without positions was left out of the count. It has nothing to add, but the
+        average divides by the number of all processes.
+    len(positions) * own / sum(positions) => 1.0
+        All processes count the same, so a position in a short part counts for more than one in a
+        long part.
+    len(positions) * own / sum(positions) => 1 / len(positions)
+        This is a mean over the processes. They are averaged anyway; what is missing is that they
+        hold different numbers of positions.
+    len(positions) * own / sum(positions) => float(own)
+        The factor turns a mean into a sum over the process's positions, but nothing divides by the
+        positions of the whole batch.
+    len(positions) * own / sum(positions) => sum(positions) / (len(positions) * own) if own else 0.0
+        The fraction stands on its head: the process with the fewest positions gets the largest
+        factor.
+    """,
     hints=(
         "Write down what you want: the sum of all losses, divided by all positions. How do you get "
         "a process's sum from its mean?",
@@ -80,13 +64,6 @@ def largest_catalogue(memory: int, width: int, filling: int, positions: int) -> 
     return for_items // (16 * parameters + 4 * positions)
 
 
-def _items(
-    memory: int, each: int, filling: int, positions: int, a_parameter: int = 16, a_logit: int = 4
-) -> int:
-    """Items that fit, with `each` parameters an item."""
-    return (memory - a_parameter * filling) // (a_parameter * each + a_logit * positions)
-
-
 catalogue = Problem(
     title="Does it fit?",
     task="Write `largest_catalogue(memory, width, filling, positions)`: how many items a model "
@@ -101,60 +78,30 @@ catalogue = Problem(
         (80 * 10**9, 512, 6_303_744, 6400),
         (10**6, 8, 1728, 50),
     ),
-    slips=(
-        Slip(
-            lambda memory, width, filling, positions: _items(
-                memory, 2 * width + 1, filling, positions, a_parameter=4
-            ),
-            "Only the weights are counted, 4 bytes a parameter. Training keeps more than the "
-            "weights.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(
-                memory, 2 * width + 1, filling, positions, a_parameter=8
-            ),
-            "Weights and gradients are counted. The optimiser remembers something about each "
-            "parameter, too.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(
-                memory, 2 * width + 1, filling, positions, a_parameter=12
-            ),
-            "12 bytes a parameter: one of its numbers is missing. Go through them: the weight, its "
-            "gradient, and what the optimiser keeps.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(memory, 2 * width + 1, filling, 0),
-            "The logits are missing. The full softmax makes one for each item at each position.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(
-                memory, 2 * width + 1, filling, positions, a_logit=16
-            ),
-            "The logits take 16 bytes each here. A logit is no parameter: the optimiser does not "
-            "know it.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(memory, width + 1, filling, positions),
-            "An item has only one row here. There are two slices of bread, and weights are not "
-            "shared between them.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(memory, 2 * width, filling, positions),
-            "An item's bias is missing: the softmax of NextItNet has one number for each item "
-            "besides its row.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: _items(memory, 2 * width + 1, 0, positions),
-            "The filling has no room. It does not grow with the catalogue, but it is there.",
-        ),
-        Slip(
-            lambda memory, width, filling, positions: (
-                1 + largest_catalogue(memory, width, filling, positions)
-            ),
-            "One item too many: it does not fit entirely, and half an item helps nobody.",
-        ),
-    ),
+    wrong="""
+    16 => 4
+        Only the weights are counted, 4 bytes a parameter. Training keeps more than the weights.
+    16 => 8
+        Weights and gradients are counted. The optimiser remembers something about each parameter,
+        too.
+    16 => 12
+        12 bytes a parameter: one of its numbers is missing. Go through them: the weight, its
+        gradient, and what the optimiser keeps.
+    + 4 * positions =>
+        The logits are missing. The full softmax makes one for each item at each position.
+    4 * positions => 16 * positions
+        The logits take 16 bytes each here. A logit is no parameter: the optimiser does not know it.
+    2 * width + 1 => width + 1
+        An item has only one row here. There are two slices of bread, and weights are not shared
+        between them.
+    2 * width + 1 => 2 * width
+        An item's bias is missing: the softmax of NextItNet has one number for each item besides its
+        row.
+    - 16 * filling =>
+        The filling has no room. It does not grow with the catalogue, but it is there.
+    return for_items => return 1 + for_items
+        One item too many: it does not fit entirely, and half an item helps nobody.
+    """,
     hints=(
         "Sort the bytes in two heaps: those that every further item adds, and those that are there "
         "without any item.",
@@ -171,26 +118,6 @@ def sharded_log_prob(shards: Sequence[Tensor]) -> list[Tensor]:
     """Log-probabilities [T, n_j] of each machine's items from its logits [T, n_j]."""
     own = torch.stack([logits.logsumexp(1, keepdim=True) for logits in shards])
     return [logits - own.logsumexp(0) for logits in shards]
-
-
-def _overflowing(shards: Sequence[Tensor]) -> list[Tensor]:
-    total = torch.stack([logits.exp().sum(1, keepdim=True) for logits in shards]).sum(0)
-    return [logits - total.log() for logits in shards]
-
-
-def _added(shards: Sequence[Tensor]) -> list[Tensor]:
-    total = torch.stack([logits.logsumexp(1, keepdim=True) for logits in shards]).sum(0)
-    return [logits - total for logits in shards]
-
-
-def _one_total(shards: Sequence[Tensor]) -> list[Tensor]:
-    total = torch.cat([logits.flatten() for logits in shards]).logsumexp(0)
-    return [logits - total for logits in shards]
-
-
-def _largest_only(shards: Sequence[Tensor]) -> list[Tensor]:
-    own = torch.stack([logits.logsumexp(1, keepdim=True) for logits in shards])
-    return [logits - own.amax(0) for logits in shards]
 
 
 _BY_HAND = [torch.tensor([[6.0, 3.0]]).log(), torch.tensor([[1.0]]).log()]
@@ -210,37 +137,25 @@ shards = Problem(
     purpose="A catalogue that no machine can hold needs a softmax that is put together from parts.",
     answer=sharded_log_prob,
     cases=((_BY_HAND,), (_TWO_POSITIONS,), (_LARGE,)),
-    slips=(
-        Slip(
-            lambda shards: [logits.log_softmax(1) for logits in shards],
-            "Each machine made a softmax of its own, so the probabilities of every machine sum to "
-            "1. What do they have to know of each other?",
-        ),
-        Slip(
-            lambda shards: [part.exp() for part in sharded_log_prob(shards)],
-            "These are probabilities. What is asked for are their logarithms.",
-        ),
-        Slip(
-            _overflowing,
-            "Right on paper, but the exponential of a large logit is infinite in float32: from 89 "
-            "on. Which function adds exponentials without computing them as they are?",
-        ),
-        Slip(
-            _added,
-            "The machines' numbers are added. They are logarithms: to add them is to multiply the "
-            "sums that they stand for.",
-        ),
-        Slip(
-            _one_total,
-            "One total serves all positions. Each position has probabilities of its own that sum "
-            "to 1.",
-        ),
-        Slip(
-            _largest_only,
-            "Only the largest of the machines' numbers is subtracted. That is a good guess where "
-            "one machine has nearly all of the probability, and wrong elsewhere.",
-        ),
-    ),
+    wrong="""
+    logits - own.logsumexp(0) => logits.log_softmax(1)
+        Each machine made a softmax of its own, so the probabilities of every machine sum to 1. What
+        do they have to know of each other?
+    logits - own.logsumexp(0) => (logits - own.logsumexp(0)).exp()
+        These are probabilities. What is asked for are their logarithms.
+    logits.logsumexp(1, keepdim=True) => logits.exp().sum(1, keepdim=True)
+    own.logsumexp(0) => own.sum(0).log()
+        Right on paper, but the exponential of a large logit is infinite in float32: from 89 on.
+        Which function adds exponentials without computing them as they are?
+    own.logsumexp(0) => own.sum(0)
+        The machines' numbers are added. They are logarithms: to add them is to multiply the sums
+        that they stand for.
+    own.logsumexp(0) => own.flatten().logsumexp(0)
+        One total serves all positions. Each position has probabilities of its own that sum to 1.
+    own.logsumexp(0) => own.amax(0)
+        Only the largest of the machines' numbers is subtracted. That is a good guess where one
+        machine has nearly all of the probability, and wrong elsewhere.
+    """,
     hints=(
         "A log-probability is a logit minus one number, and that number is the same for all items "
         "of a position, on every machine.",

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 
 # A metric from ranks with ties
 
@@ -19,45 +19,6 @@ def expected_hit_rate(scores: Tensor, targets: Tensor, k: int) -> float:
     better = (scores > own).sum(1)
     equal = (scores == own).sum(1)
     return float(((k - better) / equal).clamp(0, 1).mean())
-
-
-def _better_and_equal(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    own = scores.gather(1, targets[:, None] - 1)
-    return (scores > own).sum(1), (scores == own).sum(1)
-
-
-def _lenient(scores: Tensor, targets: Tensor, k: int) -> float:
-    better, _ = _better_and_equal(scores, targets)
-    return float((better + 1 <= k).float().mean())
-
-
-def _strict(scores: Tensor, targets: Tensor, k: int) -> float:
-    better, equal = _better_and_equal(scores, targets)
-    return float((better + equal <= k).float().mean())
-
-
-def _middle_rank(scores: Tensor, targets: Tensor, k: int) -> float:
-    better, equal = _better_and_equal(scores, targets)
-    return float((better + (equal + 1) / 2 <= k).float().mean())
-
-
-def _without_target(scores: Tensor, targets: Tensor, k: int) -> float:
-    better, equal = _better_and_equal(scores, targets)
-    return float(((k - better) / (equal - 1)).clamp(0, 1).mean())
-
-
-def _unbounded(scores: Tensor, targets: Tensor, k: int) -> float:
-    better, equal = _better_and_equal(scores, targets)
-    return float(((k - better) / equal).mean())
-
-
-def _sorted_order(scores: Tensor, targets: Tensor, k: int) -> float:
-    top = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return float((top == targets[:, None] - 1).any(1).float().mean())
-
-
-def _wrong_column(scores: Tensor, targets: Tensor, k: int) -> float:
-    return expected_hit_rate(scores, targets + 1, k)
 
 
 ties_at_random = Problem(
@@ -75,40 +36,27 @@ ties_at_random = Problem(
         (torch.tensor([[1.0, 3.0, 2.0], [3.0, 2.0, 1.0]]), torch.tensor([2, 2]), 1),
         (torch.tensor([[5.0, 5.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]), torch.tensor([1, 3]), 3),
     ),
-    slips=(
-        Slip(
-            _lenient,
-            "Every tie goes to the target here. A model that gives all items one score would be "
-            "perfect. Chance puts the target on each of the tied places equally often.",
-        ),
-        Slip(
-            _strict,
-            "Every tie goes against the target, as in `evaluate`. That is a rule too, but not an "
-            "average over random orders: on some of its places the target would be a hit.",
-        ),
-        Slip(
-            _middle_rank,
-            "The average rank is right, but a hit at the average rank is not the average hit: "
-            "part of the tied places may lie inside the top k and part outside.",
-        ),
-        Slip(
-            _without_target,
-            "Count the tied places once more. The target stands on one of them too.",
-        ),
-        Slip(
-            _unbounded,
-            "A chance lies between 0 and 1. What if all tied places are inside the top k, or none?",
-        ),
-        Slip(
-            _wrong_column,
-            "The scores of the wrong item were taken. Items are numbered from 1, columns from 0.",
-        ),
-        Slip(
-            _sorted_order,
-            "The order of a sort decides the ties here, so low item ids win. That is one order of "
-            "many, and no random one.",
-        ),
-    ),
+    wrong="""
+    ((k - better) / equal).clamp(0, 1) => (better + 1 <= k).float()
+        Every tie goes to the target here. A model that gives all items one score would be perfect.
+        Chance puts the target on each of the tied places equally often.
+    ((k - better) / equal).clamp(0, 1) => (better + equal <= k).float()
+        Every tie goes against the target, as in `evaluate`. That is a rule too, but not an average
+        over random orders: on some of its places the target would be a hit.
+    ((k - better) / equal).clamp(0, 1) => (better + (equal + 1) / 2 <= k).float()
+        The average rank is right, but a hit at the average rank is not the average hit: part of the
+        tied places may lie inside the top k and part outside.
+    / equal => / (equal - 1)
+        Count the tied places once more. The target stands on one of them too.
+    .clamp(0, 1) =>
+        A chance lies between 0 and 1. What if all tied places are inside the top k, or none?
+    [:, None] - 1 => [:, None]
+        The scores of the wrong item were taken. Items are numbered from 1, columns from 0.
+    lambda scores, targets, k: float((scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    == targets[:, None] - 1).any(1).float().mean())
+        The order of a sort decides the ties here, so low item ids win. That is one order of many,
+        and no random one.
+    """,
     hints=(
         "For one user, count the items that score higher than the target, and those that score as "
         "high, the target among them. On which places can the target land?",
@@ -128,54 +76,6 @@ def best_ndcg(probabilities: Tensor, k: int) -> float:
     best = probabilities.sort(dim=1, descending=True).values[:, :k]
     ranks = torch.arange(1, best.shape[1] + 1)
     return float((best / (ranks + 1).log2()).sum(1).mean())
-
-
-def _gains(n_ranks: int) -> Tensor:
-    return 1 / torch.arange(2, n_ranks + 2).log2()
-
-
-def _expected(in_order: Tensor, k: int) -> float:
-    """Expected NDCG@k where the items of each list come with these probabilities [U, N]."""
-    top = in_order[:, :k]
-    return float((top @ _gains(top.shape[1])).mean())
-
-
-def _top(probabilities: Tensor, k: int) -> Tensor:
-    return probabilities.sort(dim=1, descending=True).values[:, :k]
-
-
-def _one_list_for_all(probabilities: Tensor, k: int) -> float:
-    return _expected(probabilities[:, probabilities.mean(0).argsort(descending=True)], k)
-
-
-def _of_ideal(probabilities: Tensor, k: int) -> float:
-    top = _top(probabilities, k)
-    return _expected(top, k) / float(_gains(top.shape[1]).sum())
-
-
-def _certain_hit(probabilities: Tensor, k: int) -> float:
-    top = _top(probabilities, k)
-    return _expected(top / top.sum(1, keepdim=True), k)
-
-
-def _reciprocal_ranks(probabilities: Tensor, k: int) -> float:
-    top = _top(probabilities, k)
-    return float((top / torch.arange(1, top.shape[1] + 1)).sum(1).mean())
-
-
-def _shifted(probabilities: Tensor, k: int, shift: int) -> float:
-    top = _top(probabilities, k)
-    ranks = torch.arange(1, top.shape[1] + 1)
-    return float((top / (ranks + shift).log2()).sum(1).mean())
-
-
-def _natural(probabilities: Tensor, k: int) -> float:
-    top = _top(probabilities, k)
-    return float((top / torch.arange(2, top.shape[1] + 2).log()).sum(1).mean())
-
-
-def _never_short(probabilities: Tensor, k: int) -> float:
-    return float((_top(probabilities, k) * _gains(k)).sum(1).mean())
 
 
 best_reachable = Problem(
@@ -202,72 +102,44 @@ best_reachable = Problem(
             3,
         ),
     ),
-    slips=(
-        Slip(
-            _expected,
-            "The rows are not sorted here: each list has the items in the order of their numbers. "
-            "(Sorting the columns instead gives the same mean.) Which item should stand first for "
-            "this user?",
-        ),
-        Slip(
-            lambda probabilities, k: _expected(probabilities.sort(dim=1).values, k),
-            "The least probable item stands first here: a sort rises unless it is told otherwise.",
-        ),
-        Slip(
-            _one_list_for_all,
-            "All users get one list here, ordered by the mean over users. That is the best that "
-            "popularity can do. Whoever knows each user's probabilities gives each a list of its "
-            "own.",
-        ),
-        Slip(
-            lambda probabilities, k: float(_top(probabilities, k).sum(1).mean()),
-            "This is the best hit rate: every place of the list counts the same. NDCG pays less "
-            "the lower an item stands.",
-        ),
-        Slip(
-            _reciprocal_ranks,
-            "This is the best MRR: a hit at rank r counts 1 / r here. How does NDCG count it?",
-        ),
-        Slip(
-            _of_ideal,
-            "The sum was divided by that of a list with a hit at every place. Only one item comes "
-            "next, so the ideal list has one hit, at rank 1. That is worth 1, and nothing is left "
-            "to divide by.",
-        ),
-        Slip(
-            _certain_hit,
-            "The probabilities of the list were scaled to a sum of 1, as if the next item had to "
-            "be on it. When another one comes, the user counts 0.",
-        ),
-        Slip(
-            lambda probabilities, k: _shifted(probabilities, k, 0),
-            "At rank 1 this divides by the logarithm of 1, which is 0. Rank 1 counts "
-            "1 / log2(2) = 1. Do the ranks start at 1, and is 1 added to them?",
-        ),
-        Slip(
-            lambda probabilities, k: _shifted(probabilities, k, 2),
-            "Each place counts as if it were one lower. A hit at rank 1 is worth 1: is something "
-            "added twice?",
-        ),
-        Slip(
-            _natural,
-            "This is the natural logarithm, so every place counts 1.44 times what it should. NDCG "
-            "takes the logarithm with base 2.",
-        ),
-        Slip(
-            lambda probabilities, k: best_ndcg(probabilities, probabilities.shape[1]),
-            "Items beyond place k are counted too. The list ends there.",
-        ),
-        Slip(
-            lambda probabilities, k: best_ndcg(probabilities, k) * len(probabilities),
-            "This is the sum over the users; asked is their mean.",
-        ),
-        Slip(
-            _never_short,
-            "The list has k places here, more than there are items: one item was counted at every "
-            "place. With k above N there are only N places to fill.",
-        ),
-    ),
+    wrong="""
+    .sort(dim=1, descending=True).values =>
+        The rows are not sorted here: each list has the items in the order of their numbers.
+        (Sorting the columns instead gives the same mean.) Which item should stand first for this
+        user?
+    , descending=True =>
+        The least probable item stands first here: a sort rises unless it is told otherwise.
+    .sort(dim=1, descending=True).values => [:, probabilities.mean(0).argsort(descending=True)]
+        All users get one list here, ordered by the mean over users. That is the best that
+        popularity can do. Whoever knows each user's probabilities gives each a list of its own.
+    best / (ranks + 1).log2() => best
+        This is the best hit rate: every place of the list counts the same. NDCG pays less the lower
+        an item stands.
+    (ranks + 1).log2() => ranks
+        This is the best MRR: a hit at rank r counts 1 / r here. How does NDCG count it?
+    .mean() => .mean() / (1 / (ranks + 1).log2()).sum()
+        The sum was divided by that of a list with a hit at every place. Only one item comes next,
+        so the ideal list has one hit, at rank 1. That is worth 1, and nothing is left to divide by.
+    best / => best / best.sum(1, keepdim=True) /
+        The probabilities of the list were scaled to a sum of 1, as if the next item had to be on
+        it. When another one comes, the user counts 0.
+    (ranks + 1).log2() => ranks.log2()
+        At rank 1 this divides by the logarithm of 1, which is 0. Rank 1 counts 1 / log2(2) = 1. Do
+        the ranks start at 1, and is 1 added to them?
+    ranks + 1 => ranks + 2
+        Each place counts as if it were one lower. A hit at rank 1 is worth 1: is something added
+        twice?
+    log2 => log
+        This is the natural logarithm, so every place counts 1.44 times what it should. NDCG takes
+        the logarithm with base 2.
+    [:, :k] =>
+        Items beyond place k are counted too. The list ends there.
+    .sum(1).mean() => .sum()
+        This is the sum over the users; asked is their mean.
+    best.shape[1] + 1 => k + 1
+        The list has k places here, more than there are items: one item was counted at every place.
+        With k above N there are only N places to fill.
+    """,
     hints=(
         "Start with one user and k = 2. The item at rank 1 counts more when it comes than the one "
         "at rank 2. Which two items do you choose, and which of them goes first?",
@@ -296,25 +168,6 @@ def split_at(table: pd.DataFrame, moment: float) -> tuple[dict[Any, int], dict[A
 
 def _split_rows(answer: Any, rows: list[tuple[str, str, int]], moment: int) -> Any:
     return answer(pd.DataFrame(rows, columns=["user", "item", "timestamp"]), moment)
-
-
-def _targets(table: pd.DataFrame, moment: float, which: str, known_only: bool = True) -> Any:
-    """First or last item of each user from the moment on, in the order of the table."""
-    past, later = table[table["timestamp"] < moment], table[table["timestamp"] >= moment]
-    if known_only:
-        later = later[later["user"].isin(past["user"])]
-    return getattr(later.groupby("user")["item"], which)().to_dict()
-
-
-def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    return table.sort_values("timestamp", kind="stable")
-
-
-def _leave_one_out(table: pd.DataFrame, moment: float) -> tuple[Any, Any]:
-    table = _sorted(table)
-    last = ~table.duplicated("user", keep="last")
-    counts = table[~last]["item"].value_counts().to_dict()
-    return counts, table[last].set_index("user")["item"].to_dict()
 
 
 split_in_time = Problem(
@@ -349,46 +202,28 @@ split_in_time = Problem(
         ([("bob", "Y", 8), ("ann", "X", 7), ("bob", "Y", 2), ("bob", "X", 1)], 10),
         ([("bob", "Y", 18), ("ann", "X", 17)], 10),
     ),
-    slips=(
-        Slip(
-            lambda table, moment: (
-                table["item"].value_counts().to_dict(),
-                split_at(table, moment)[1],
-            ),
-            "The counts include rows of the test part. A baseline that ranks by them has seen the "
-            "answers.",
-        ),
-        Slip(
-            lambda table, moment: (split_at(table, moment)[0], _targets(table, moment, "first")),
-            "A target is the first row in the table, not the first in time. The rows come in no "
-            "particular order.",
-        ),
-        Slip(
-            lambda table, moment: (
-                split_at(table, moment)[0],
-                _targets(_sorted(table), moment, "last"),
-            ),
-            "A target is the user's last item. Between the training part and it lie items that the "
-            "model does not read; asked is what comes next.",
-        ),
-        Slip(
-            lambda table, moment: (
-                split_at(table, moment)[0],
-                _targets(_sorted(table), moment, "first", known_only=False),
-            ),
-            "A user with no row before the moment has a target here. What would the model read to "
-            "predict it?",
-        ),
-        Slip(
-            lambda table, moment: split_at(table, moment + 1),
-            "Rows at the very moment belong to the later part: training rows come before it.",
-        ),
-        Slip(
-            _leave_one_out,
-            "This is leave-one-out: each user's last row, whenever it was. One user's training "
-            "rows are then later than another's test row, and what was popular later leaks back.",
-        ),
-    ),
+    wrong="""
+    return past["item"] => return table["item"]
+        The counts include rows of the test part. A baseline that ranks by them has seen the
+        answers.
+    table = table.sort_values("timestamp", kind="stable") =>
+        A target is the first row in the table, not the first in time. The rows come in no
+        particular order.
+    .first() => .last()
+        A target is the user's last item. Between the training part and it lie items that the model
+        does not read; asked is what comes next.
+    later[later["user"].isin(past["user"])] => later
+        A user with no row before the moment has a target here. What would the model read to predict
+        it?
+    < moment => <= moment
+    >= moment => > moment
+        Rows at the very moment belong to the later part: training rows come before it.
+    table["timestamp"] < moment => table.duplicated("user", keep="last")
+    table["timestamp"] >= moment => ~table.duplicated("user", keep="last")
+    later[later["user"].isin(past["user"])] => later
+        This is leave-one-out: each user's last row, whenever it was. One user's training rows are
+        then later than another's test row, and what was popular later leaks back.
+    """,
     hints=(
         "First two tables: the rows before the moment and the rows from it on. Sort by time before "
         "you ask for a first row.",

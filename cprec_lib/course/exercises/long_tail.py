@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections import defaultdict
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 from cprec_lib.course.popularity import block_table
 from cprec_lib.model.partition import BlockPartition
 
@@ -27,31 +25,6 @@ def training_counts(events: Events) -> dict[str, int]:
         for item in history[:-2]:
             counts[item] += 1
     return counts
-
-
-def _counts(events: Events, held_out: int = 2, by_time: bool = True) -> dict[str, int]:
-    """As `training_counts`, with what a learner may get wrong as arguments."""
-    histories = defaultdict(list)
-    for user, item, _ in sorted(events, key=lambda event: event[2]) if by_time else events:
-        histories[user].append(item)
-    counts = Counter({item: 0 for _, item, _ in events})
-    for history in histories.values():
-        counts.update(history[: len(history) - held_out])
-    return dict(counts)
-
-
-def _sorted_tuples(events: Events) -> dict[str, int]:
-    return _counts(sorted(events), by_time=False)
-
-
-def _only_seen(events: Events) -> dict[str, int]:
-    return {item: count for item, count in training_counts(events).items() if count > 0}
-
-
-def _end_of_the_log(events: Events) -> dict[str, int]:
-    in_order = sorted(events, key=lambda event: event[2])
-    trained = Counter(item for _, item, _ in in_order[:-2])
-    return {item: trained[item] for _, item, _ in events}
 
 
 counts = Problem(
@@ -74,38 +47,25 @@ Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so 
     purpose="All ids of the course rest on this count, and a count that has seen the test is a "
     "leak.",
     answer=training_counts,
-    slips=(
-        Slip(
-            lambda events: _counts(events, held_out=0),
-            "This counts the whole log. The held-out items stand for the future: what may be "
-            "counted is what is left of a sequence when they are gone.",
-        ),
-        Slip(
-            lambda events: _counts(events, held_out=1),
-            "This leaves out one item of each user. Leave-one-out keeps two: one for the test, and "
-            "one for what?",
-        ),
-        Slip(
-            lambda events: _counts(events, by_time=False),
-            "This takes the order of the list for the order of time. The first line of a log need "
-            "not be the first event.",
-        ),
-        Slip(
-            _sorted_tuples,
-            "Tuples are sorted by their first part, then by the second: by user, then by item. The "
-            "time comes last.",
-        ),
-        Slip(
-            _only_seen,
-            "The counts are right, but an item that occurs only among the held-out ones is "
-            "missing. It needs an id as well, so it needs a count: which one?",
-        ),
-        Slip(
-            _end_of_the_log,
-            "This cuts the last two events off the whole log. Each user has held-out items of "
-            "their own.",
-        ),
-    ),
+    wrong="""
+    [:-2] =>
+        This counts the whole log. The held-out items stand for the future: what may be counted is
+        what is left of a sequence when they are gone.
+    -2 => -1
+        This leaves out one item of each user. Leave-one-out keeps two: one for the test, and one
+        for what?
+    sorted(events, key=lambda event: event[2]) => events
+        This takes the order of the list for the order of time. The first line of a log need not be
+        the first event.
+    , key=lambda event: event[2] =>
+        Tuples are sorted by their first part, then by the second: by user, then by item. The time
+        comes last.
+    return counts => return {item: count for item, count in counts.items() if count > 0}
+        The counts are right, but an item that occurs only among the held-out ones is missing. It
+        needs an id as well, so it needs a count: which one?
+    histories[user] => histories[0]
+        This cuts the last two events off the whole log. Each user has held-out items of their own.
+    """,
     hints=(
         "Three steps: each user's items in order of time, the training part of each, the count.",
         "Sort the events by time first, then put them into one list a user: each list is then in "
@@ -158,31 +118,6 @@ def cut_windows(sequence: list[int], max_len: int) -> list[list[int]]:
     return windows
 
 
-def _windows(
-    sequence: list[int], length: int, step: int, shortest: int = 2, left: bool = True
-) -> list[list[int]]:
-    """As `cut_windows`, with what a learner may get wrong as arguments."""
-    windows = []
-    for end in range(len(sequence), shortest - 1, -step):
-        window = sequence[max(0, end - length) : end]
-        padding = [0] * (length - len(window))
-        windows.append(padding + window if left else window + padding)
-    return windows
-
-
-def _negative_slices(sequence: list[int], max_len: int) -> list[list[int]]:
-    ends = range(len(sequence), 1, -max_len)
-    windows = [sequence[end - max_len - 1 : end] for end in ends]
-    return [[0] * (max_len + 1 - len(window)) + window for window in windows]
-
-
-def _windows_from_the_start(sequence: list[int], max_len: int) -> list[list[int]]:
-    windows = [
-        sequence[start : start + max_len + 1] for start in range(0, len(sequence) - 1, max_len)
-    ]
-    return [[0] * (max_len + 1 - len(window)) + window for window in windows]
-
-
 windows = Problem(
     title="Cut a sequence into windows",
     task="""\
@@ -198,44 +133,32 @@ so each of the steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
     purpose="A step that no window holds is never learnt, and one that two windows hold counts "
     "double.",
     answer=cut_windows,
-    slips=(
-        Slip(
-            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len + 1),
-            "These windows have no item in common. The step from the last item of one window to "
-            "the first item of the next is then in no window.",
-        ),
-        Slip(
-            lambda sequence, max_len: _windows(sequence, max_len + 1, 1),
-            "These windows move on by one item each, so that most steps are in several windows.",
-        ),
-        Slip(
-            lambda sequence, max_len: _windows(sequence, max_len, max_len - 1),
-            "These windows have L items. The model reads L of them and must predict L: with how "
-            "many in all?",
-        ),
-        Slip(
-            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len, left=False),
-            "The padding is on the right. The item to predict last must stand in the last place.",
-        ),
-        Slip(
-            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len, shortest=1),
-            "One window holds a single item. Where is the step that it should teach?",
-        ),
-        Slip(
-            lambda sequence, max_len: _windows(sequence, max_len + 1, max_len)[::-1],
-            "The windows are right; their order is not. The one at the end comes first.",
-        ),
-        Slip(
-            _negative_slices,
-            "Items are missing from the short window. Where its slice begins before the sequence "
-            "does, the start is negative, and Python counts a negative index from the end.",
-        ),
-        Slip(
-            _windows_from_the_start,
-            "These windows are counted from the start. Counted from the end, only the window with "
-            "the oldest items is short.",
-        ),
-    ),
+    wrong="""
+    end -= max_len => end -= max_len + 1
+        These windows have no item in common. The step from the last item of one window to the first
+        item of the next is then in no window.
+    end -= max_len => end -= 1
+        These windows move on by one item each, so that most steps are in several windows.
+    max_len - 1) : => max_len) :
+    max_len + 1 - => max_len -
+    end -= max_len => end -= max_len - 1
+        These windows have L items. The model reads L of them and must predict L: with how many in
+        all?
+    [0] * (max_len + 1 - len(window)) + window => window + [0] * (max_len + 1 - len(window))
+        The padding is on the right. The item to predict last must stand in the last place.
+    end > 1 => end > 0
+        One window holds a single item. Where is the step that it should teach?
+    return windows => return windows[::-1]
+        The windows are right; their order is not. The one at the end comes first.
+    max(0, end - max_len - 1) => end - max_len - 1
+        Items are missing from the short window. Where its slice begins before the sequence does,
+        the start is negative, and Python counts a negative index from the end.
+    lambda sequence, max_len: [[0] * (max_len + 1 - len(window)) + window
+    for start in range(0, len(sequence) - 1, max_len)
+    for window in [sequence[start : start + max_len + 1]]]
+        These windows are counted from the start. Counted from the end, only the window with the
+        oldest items is short.
+    """,
     hints=(
         "Write down, for a sequence of 6 items and L = 2, the place where each window ends. How "
         "far apart are they?",
@@ -267,25 +190,6 @@ def head_of(counts: dict[int, int], share: float) -> list[int]:
     return by_popularity[:size]
 
 
-def _head(ordered: Sequence[int], counts: dict[int, int], share: float) -> list[int]:
-    """The first items of `ordered` that have the share."""
-    served = np.cumsum([counts[item] for item in ordered])
-    size = int(np.searchsorted(served, share * served[-1])) + 1
-    return list(ordered[:size])
-
-
-def _over(counts: dict[int, int], share: float) -> list[int]:
-    ordered = head_of(counts, 1)
-    served = np.cumsum([counts[item] for item in ordered])
-    return ordered[: int((served <= share * served[-1]).sum()) + 1]
-
-
-def _under(counts: dict[int, int], share: float) -> list[int]:
-    ordered = head_of(counts, 1)
-    served = np.cumsum([counts[item] for item in ordered])
-    return ordered[: int((served <= share * served[-1]).sum())]
-
-
 head = Problem(
     title="A head for a share of the interactions",
     task="""\
@@ -302,45 +206,26 @@ answer is `[3, 5]`.""",
     difficulty="medium",
     purpose="A cut can be chosen by what it should serve instead of by its size.",
     answer=head_of,
-    slips=(
-        Slip(
-            lambda counts, share: head_of(counts, 1)[: round(share * len(counts))],
-            "This head has the share of the items. Asked for is a share of the interactions.",
-        ),
-        Slip(
-            lambda counts, share: _head(
-                sorted(counts, key=lambda item: -counts[item]), counts, share
-            ),
-            "Equal counts stay in the order in which the dict lists them. Then two people with the "
-            "same data could number their items differently.",
-        ),
-        Slip(
-            lambda counts, share: _head(
-                sorted(counts, key=lambda item: (counts[item], item), reverse=True), counts, share
-            ),
-            "Among equal counts the highest original id comes first here. Turning a sort round "
-            "turns its ties round as well.",
-        ),
-        Slip(
-            lambda counts, share: _head(
-                sorted(counts, key=lambda item: (counts[item], item)), counts, share
-            ),
-            "This head begins with the least popular item. That is the order of a Lorenz curve.",
-        ),
-        Slip(
-            lambda counts, share: _head(sorted(counts), counts, share),
-            "The items stand in the order of their original ids. They have to be sorted by count.",
-        ),
-        Slip(
-            _over,
-            "A head that has exactly the share is enough; this one goes on for one item.",
-        ),
-        Slip(
-            _under,
-            "This head stops before it would pass the share, so it may have less. It should have "
-            "at least so much.",
-        ),
-    ),
+    wrong="""
+    [:size] => [: round(share * len(counts))]
+        This head has the share of the items. Asked for is a share of the interactions.
+    (-counts[item], item) => -counts[item]
+        Equal counts stay in the order in which the dict lists them. Then two people with the same
+        data could number their items differently.
+    (-counts[item], item) => (counts[item], item), reverse=True
+        Among equal counts the highest original id comes first here. Turning a sort round turns its
+        ties round as well.
+    -counts => counts
+        This head begins with the least popular item. That is the order of a Lorenz curve.
+    , key=lambda item: (-counts[item], item) =>
+        The items stand in the order of their original ids. They have to be sorted by count.
+    served < share => served <= share
+        A head that has exactly the share is enough; this one goes on for one item.
+    served < share => served <= share
+    [:size] => [: size - 1]
+        This head stops before it would pass the share, so it may have less. It should have at least
+        so much.
+    """,
     hints=(
         "Two steps: an order of the items, then a walk along it until enough is gathered.",
         "`sorted` takes a `key`. A key that is a pair sorts by its first part, and equal first "
@@ -377,29 +262,18 @@ items has 90 as well, which is half and not more. So `items_for_half(4, 90)` is 
     difficulty="easy",
     purpose="With fewer items no cut of the bread can halve the model.",
     answer=items_for_half,
-    slips=(
-        Slip(
-            lambda width, middle: middle // (2 * width) + 1,
-            "Each item has one number more than its two rows. Which slice does it belong to?",
-        ),
-        Slip(
-            lambda width, middle: middle // width + 1,
-            "This counts one slice of bread. An item has a row in each.",
-        ),
-        Slip(
-            lambda width, middle: middle // (2 * width + 1),
-            "This is the last size at which the bread holds half or less.",
-        ),
-        Slip(
-            lambda width, middle: -(-middle // (2 * width + 1)),
-            "This is right unless the division comes out even: then the bread holds half, and not "
-            "more.",
-        ),
-        Slip(
-            lambda width, middle: middle // 2 // (2 * width + 1) + 1,
-            "Half of all parameters is not half of the middle's: the bread counts among all.",
-        ),
-    ),
+    wrong="""
+    2 * width + 1 => 2 * width
+        Each item has one number more than its two rows. Which slice does it belong to?
+    2 * width + 1 => width
+        This counts one slice of bread. An item has a row in each.
+    (2 * width + 1) + 1 => (2 * width + 1)
+        This is the last size at which the bread holds half or less.
+    middle // (2 * width + 1) + 1 => -(-middle // (2 * width + 1))
+        This is right unless the division comes out even: then the bread holds half, and not more.
+    middle // (2 => middle // 2 // (2
+        Half of all parameters is not half of the middle's: the bread counts among all.
+    """,
     hints=(
         "If one of two parts holds more than half of the whole, how does it compare with the "
         "other part?",
@@ -424,31 +298,6 @@ def best_cutoffs(counts: list[int], width: int, budget: int) -> tuple[int, int]:
         if table["decomposed"].sum() <= budget and mean_width > best:
             chosen, best = cutoffs, mean_width
     return chosen
-
-
-def _search(
-    counts: list[int],
-    width: int,
-    budget: int,
-    projections: bool = True,
-    gain: Callable[[np.ndarray, np.ndarray, np.ndarray], float] = (
-        lambda sizes, widths, interactions: widths @ interactions
-    ),
-) -> tuple[int, int]:
-    """As `best_cutoffs`, with what a learner may get wrong as arguments."""
-    gains = {}
-    for pair in combinations(range(1, len(counts)), 2):
-        partition = BlockPartition.decaying(len(counts), pair, width, factor=4)
-        sizes, widths = np.array(partition.sizes), np.array(partition.widths)
-        if sizes @ widths + projections * width * widths[1:].sum() <= budget:
-            interactions = np.add.reduceat(counts, [0, *pair])
-            gains[pair] = gain(sizes, widths, interactions)
-    return max(gains, key=lambda pair: gains[pair])
-
-
-def _sizes(counts: list[int], width: int, budget: int) -> tuple[int, int]:
-    first, second = best_cutoffs(counts, width, budget)
-    return first, second - first
 
 
 def _use_cutoffs(answer: Any, counts: list[int], width: int, budget: int) -> Any:
@@ -505,32 +354,23 @@ needs 22 parameters, too many. `(2, 3)` is right, and so is `(2, 4)`.""",
     difficulty="hard",
     purpose="A memory limit is a common reason to compress, and then the question is where to cut.",
     answer=best_cutoffs,
-    slips=(
-        Slip(
-            partial(_search, projections=False),
-            "The rows fit into the budget, but rows are not all that a cut table has. What turns a "
-            "narrow row into one of full width?",
-        ),
-        Slip(
-            partial(_search, gain=lambda sizes, widths, interactions: sizes @ widths),
-            "This is the largest mean width over the items. Items that are read more often count "
-            "more here.",
-        ),
-        Slip(
-            partial(_search, gain=lambda sizes, widths, interactions: interactions[0]),
-            "This makes the head as large as it can be. A wider second block may serve more than "
-            "the last items of the head.",
-        ),
-        Slip(
-            partial(_search, gain=lambda sizes, widths, interactions: -(sizes @ widths)),
-            "This is the smallest table. The budget may be spent.",
-        ),
-        Slip(
-            _sizes,
-            "These look like sizes of blocks. Cutoffs are counted from the start of the catalogue, "
-            "each includes the blocks before it.",
-        ),
-    ),
+    wrong="""
+    table["decomposed"].sum() => (table["items"] * table["width"]).sum()
+        The rows fit into the budget, but rows are not all that a cut table has. What turns a narrow
+        row into one of full width?
+    table["share_of_interactions"] => table["items"]
+        This is the largest mean width over the items. Items that are read more often count more
+        here.
+    table["width"] * => [1, 0, 0] *
+        This makes the head as large as it can be. A wider second block may serve more than the last
+        items of the head.
+    0.0 => -float("inf")
+    table["width"] * table["share_of_interactions"] => -table["items"] * table["width"]
+        This is the smallest table. The budget may be spent.
+    return chosen => return chosen[0], chosen[1] - chosen[0]
+        These look like sizes of blocks. Cutoffs are counted from the start of the catalogue, each
+        includes the blocks before it.
+    """,
     hints=(
         "There are at most 66 pairs of cutoffs for 13 items. A computer can try them all.",
         "`itertools.combinations(range(1, len(counts)), 2)` lists the pairs. For one pair you need "

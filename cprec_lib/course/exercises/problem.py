@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from itertools import zip_longest
 from textwrap import indent
 from typing import Any, Literal
 
 from cprec_lib.course.exercises.guard import Died, TookTooLong, limited
+from cprec_lib.course.exercises.slips import Slip, slips_in
 from cprec_lib.course.exercises.source import source
 from cprec_lib.course.exercises.values import cut, describe, difference
 
@@ -47,23 +49,15 @@ class Text:
         return self.text
 
 
-@dataclass(frozen=True)
-class Slip:
-    """A wrong answer that learners give, and what helps them."""
-
-    answer: Any
-    message: str
-
-
 @dataclass
 class Problem:
     """An exercise.
 
-    `answer` is a function, a class or a value; so are the wrong answers in `slips`. `use` puts an
-    answer to work on the arguments of a case and returns what is compared; left out, a function or
-    a class is called with them and a value is itself. `judge` says what is wrong with a result, ""
-    if nothing is, given the right one; left out, the two have to be equal. `why` explains the
-    solution, and is told with a correct answer.
+    `answer` is a function, a class or a value; so are the wrong answers in `slips`, which `wrong`
+    lists as text (see `slips_in`). `use` puts an answer to work on the arguments of a case and
+    returns what is compared; left out, a function or a class is called with them and a value is
+    itself. `judge` says what is wrong with a result, "" if nothing is, given the right one; left
+    out, the two have to be equal. `why` explains the solution, and is told with a correct answer.
     """
 
     title: str
@@ -72,13 +66,18 @@ class Problem:
     difficulty: Literal["easy", "medium", "hard"]
     purpose: str
     answer: Any
-    slips: tuple[Slip, ...]
     hints: tuple[str, ...]
+    slips: tuple[Slip, ...] = ()
+    wrong: InitVar[str] = ""
     cases: Sequence[tuple[Any, ...]] = ((),)
     use: Callable[..., Any] | None = None
     judge: Callable[[Any, Any], str] = difference
     why: str = ""
     _hints_shown: int = field(default=0, repr=False)
+
+    def __post_init__(self, wrong: str) -> None:
+        module = (self.answer if callable(self.answer) else self.judge).__module__
+        self.slips += tuple(slips_in(wrong, self.answer, module))
 
     def check(self, answer: Any) -> Outcome:
         """Judge an answer. Never raises, and ends in seconds whatever the answer does.
@@ -133,18 +132,16 @@ class Problem:
             return Outcome(
                 "incorrect", f"The check needs the {kind} itself; this is {describe(answer)}."
             )
-        return self._compare(self._results(answer))
+        return self._compare([*self._results(answer)])
 
-    def _results(self, answer: Any) -> list[Any]:
+    def _results(self, answer: Any) -> Iterator[Any]:
         """What an answer makes of each case. Every case gets a copy, so nothing is spoilt."""
-        results = []
         for case in self.cases:
             try:
-                results.append(self._run(answer, *deepcopy(case)))
+                yield self._run(answer, *deepcopy(case))
             except (Exception, SystemExit) as error:
-                results.append(_Failure(error))
-                break
-        return results
+                yield _Failure(error)
+                return
 
     def _run(self, answer: Any, *case: Any) -> Any:
         if self.use is not None:
@@ -232,11 +229,12 @@ def _own_line(error: BaseException) -> str:
     return own[-1].line or "" if own else ""
 
 
-def same(results: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether `results` pass for `others`, errors by their type."""
-    if len(results) != len(others):
-        return False
-    for one, other in zip(results, others, strict=True):
+def same(results: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether `results` pass for `others`, errors by their type. Stops where they do not."""
+    missing: Any = object()
+    for one, other in zip_longest(results, others, fillvalue=missing):
+        if one is missing or other is missing:
+            return False
         if isinstance(one, _Failure) or isinstance(other, _Failure):
             both = isinstance(one, _Failure) and isinstance(other, _Failure)
             if not (both and type(one.error) is type(other.error)):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 from cprec_lib.course.exercises.values import describe
 from cprec_lib.model.config import ModelConfig, cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
@@ -28,24 +29,6 @@ def add_up(names: list[str], gradients: Tensor) -> dict[str, Tensor]:
     return total
 
 
-def _combined(combine: Callable[[Tensor], Tensor]) -> Callable[[list[str], Tensor], Any]:
-    """An answer that makes one gradient from those [uses, ...] of each name."""
-
-    def answer(names: list[str], gradients: Tensor) -> dict[str, Tensor]:
-        places = {name: [i for i, other in enumerate(names) if other == name] for name in names}
-        return {name: combine(gradients[uses]) for name, uses in places.items()}
-
-    return answer
-
-
-def _neighbours_only(names: list[str], gradients: Tensor) -> dict[str, Tensor]:
-    total: dict[str, Tensor] = {}
-    for place, name in enumerate(names):
-        again = place > 0 and names[place - 1] == name
-        total[name] = gradients[place] + (total[name] if again else 0)
-    return total
-
-
 shared_gradient = Problem(
     title="One gradient from many",
     task="Work out the gradients of shared weights from those of their uses.",
@@ -58,33 +41,23 @@ shared_gradient = Problem(
         (["A", "A", "B", "A"], torch.tensor([1.0, 20.0, 300.0, 4000.0])),
         (["A", "A", "A"], torch.tensor([[1.0, -2.0], [3.0, 2.0], [1.0, 0.0]])),
     ),
-    slips=(
-        Slip(
-            _combined(lambda uses: uses.mean(0)),
-            "This is the mean over the uses. The loss changes by what the weight does in the "
-            "first place and by what it does in the second.",
-        ),
-        Slip(
-            _combined(lambda uses: uses[-1]),
-            "Only the last use counts here: a later gradient takes the place of an earlier one "
-            "under the same name.",
-        ),
-        Slip(
-            _combined(lambda uses: uses[0]),
-            "Only the first use counts here. Every further use of the same weight adds to its "
-            "gradient.",
-        ),
-        Slip(
-            _neighbours_only,
-            "Uses that lie next to each other are put together, but a weight can come back later "
-            "in the stack.",
-        ),
-        Slip(
-            _combined(lambda uses: uses.sum()),
-            "Everything was added up to one number. A gradient has the shape of its weight; only "
-            "the uses are added.",
-        ),
-    ),
+    wrong="""
+    return total => return {name: value / names.count(name) for name, value in total.items()}
+        This is the mean over the uses. The loss changes by what the weight does in the first place
+        and by what it does in the second.
+    total.get(name, 0) + gradient => gradient
+        Only the last use counts here: a later gradient takes the place of an earlier one under the
+        same name.
+    total.get(name, 0) + gradient => total.get(name, gradient)
+        Only the first use counts here. Every further use of the same weight adds to its gradient.
+    total: dict[str, Tensor] = {} => total, last = {}, None
+    total.get(name, 0) + gradient => gradient + (total[name] if name == last else 0); last = name
+        Uses that lie next to each other are put together, but a weight can come back later in the
+        stack.
+    return total => return {name: value.sum() for name, value in total.items()}
+        Everything was added up to one number. A gradient has the shape of its weight; only the uses
+        are added.
+    """,
     hints=(
         "Walk through names and gradients together, as with `zip`. Each gradient belongs to the "
         "weight whose name stands at the same place.",
@@ -105,10 +78,6 @@ def mirrored(n_blocks: int) -> Table:
     return tuple((2 * depth, 2 * depth + 1) for depth in depths)
 
 
-def _pairs(groups: list[int]) -> Table:
-    return tuple((2 * group, 2 * group + 1) for group in groups)
-
-
 mirror_scheme = Problem(
     title="A mirror",
     task="Write the table of a scheme where the first block shares with the last.",
@@ -117,49 +86,31 @@ mirror_scheme = Problem(
     purpose="For trying a scheme of your own: only its table is new.",
     answer=mirrored,
     cases=((4,), (5,), (3,), (1,), (6,)),
-    slips=(
-        Slip(
-            lambda n: _pairs([block % ((n + 1) // 2) for block in range(n)]),
-            "Here the upper half repeats the lower half in the same order. In a mirror the order "
-            "turns round: the last block belongs to the first.",
-        ),
-        Slip(
-            lambda n: _pairs([block // 2 for block in range(n)]),
-            "These are neighbours sharing, which is adjacent-block. Which block lies as far from "
-            "the top as this one lies from the bottom?",
-        ),
-        Slip(
-            lambda n: tuple(
-                pair if block <= n - 1 - block else pair[::-1]
-                for block, pair in enumerate(mirrored(n))
-            ),
-            "Inside the blocks the order is turned round as well: a first convolution shares with "
-            "a second. First goes with first, and second with second.",
-        ),
-        Slip(
-            lambda n: tuple((min(b, n - 1 - b), min(b, n - 1 - b) + 1) for b in range(n)),
-            "The numbers overlap: the second convolution of a block is also the first of the "
-            "next. Each pair of blocks needs two numbers of its own.",
-        ),
-        Slip(
-            lambda n: tuple((min(b, n - 1 - b),) * 2 for b in range(n)),
-            "The two convolutions of a block got the same number, so they are one.",
-        ),
-        Slip(
-            lambda n: _pairs([min(block, n - block) for block in range(n)]),
-            "The partner is off by one. With n blocks the last has the number n - 1.",
-        ),
-        Slip(
-            lambda n: _pairs([*range(n // 2), *reversed(range(n // 2))]),
-            "With an odd number of blocks the one in the middle is missing. It shares with nobody, "
-            "but it needs its pair.",
-        ),
-        Slip(
-            lambda n: _pairs([max(block, n - 1 - block) for block in range(n)]),
-            "The right blocks share, but the numbers do not start at 0: the lower block of each "
-            "pair should give them.",
-        ),
-    ),
+    wrong="""
+    min(block, n_blocks - 1 - block) => block % ((n_blocks + 1) // 2)
+        Here the upper half repeats the lower half in the same order. In a mirror the order turns
+        round: the last block belongs to the first.
+    min(block, n_blocks - 1 - block) => block // 2
+        These are neighbours sharing, which is adjacent-block. Which block lies as far from the top
+        as this one lies from the bottom?
+    (2 * depth, 2 * depth + 1) for depth => (2 * d, 2 * d + 1)[:: 1 if d == b else -1] for b, d
+    in depths => in enumerate(depths)
+        Inside the blocks the order is turned round as well: a first convolution shares with a
+        second. First goes with first, and second with second.
+    2 * depth => depth
+        The numbers overlap: the second convolution of a block is also the first of the next. Each
+        pair of blocks needs two numbers of its own.
+    (2 * depth, 2 * depth + 1) => (depth, depth)
+        The two convolutions of a block got the same number, so they are one.
+    n_blocks - 1 - block => n_blocks - block
+        The partner is off by one. With n blocks the last has the number n - 1.
+    range(n_blocks) => range(n_blocks) if 2 * block != n_blocks - 1
+        With an odd number of blocks the one in the middle is missing. It shares with nobody, but it
+        needs its pair.
+    min( => max(
+        The right blocks share, but the numbers do not start at 0: the lower block of each pair
+        should give them.
+    """,
     hints=(
         "Write the table for four blocks by hand. Which block is the partner of block 0, of 1, of "
         "2, of 3?",
@@ -183,10 +134,6 @@ def filling_parameters(table: Table, width: int, kernel_size: int) -> int:
     return convolutions * (kernel_size * width**2 + width) + norms * 2 * width
 
 
-def _count(convolutions: int, norms: int, width: int, kernel_size: int) -> int:
-    return convolutions * (kernel_size * width**2 + width) + norms * 2 * width
-
-
 def _distinct(table: Table) -> int:
     return len({number for pair in table for number in pair})
 
@@ -204,46 +151,26 @@ shared_count = Problem(
         (((5, 5), (5, 7), (7, 5)), 4, 2),
         (((0, 0),), 2, 1),
     ),
-    slips=(
-        Slip(
-            lambda table, width, k: _count(2 * len(table), 2 * len(table), width, k),
-            "A convolution that is used again was counted again. In memory it is there once.",
-        ),
-        Slip(
-            lambda table, width, k: _count(_distinct(table), _distinct(table), width, k),
-            "There is one layer normalisation for each convolution here. Are they shared as the "
-            "convolutions are?",
-        ),
-        Slip(
-            lambda table, width, k: _count(_distinct(table), 0, width, k),
-            "The layer normalisations are missing. They have a scale and a shift.",
-        ),
-        Slip(
-            lambda table, width, k: _count(_distinct(table), len(table), width, k),
-            "The number of layer normalisations, or of what each holds, is half of what it should "
-            "be. A block has two, and each has a scale and a shift.",
-        ),
-        Slip(
-            lambda table, width, k: (
-                _count(_distinct(table), 2 * len(table), width, k) - _distinct(table) * width
-            ),
-            "The convolutions have a bias too, one number for each output.",
-        ),
-        Slip(
-            lambda table, width, k: _count(1 + max(map(max, table)), 2 * len(table), width, k),
-            "The highest number in the table is no count: numbers may be left out. Count "
-            "different ones.",
-        ),
-        Slip(
-            lambda table, width, k: _count(len(set(table)), 2 * len(table), width, k),
-            "Different pairs were counted. What is shared or not is a convolution, and a pair "
-            "names two.",
-        ),
-        Slip(
-            lambda table, width, k: _count(_distinct(table), 2 * len(table), width, 3),
-            "The kernel size is not always 3.",
-        ),
-    ),
+    wrong="""
+    len({number for pair in table for number in pair}) => 2 * len(table)
+        A convolution that is used again was counted again. In memory it is there once.
+    2 * len(table) => convolutions
+        There is one layer normalisation for each convolution here. Are they shared as the
+        convolutions are?
+    + norms * 2 * width =>
+        The layer normalisations are missing. They have a scale and a shift.
+    2 * len(table) => len(table)
+        The number of layer normalisations, or of what each holds, is half of what it should be. A
+        block has two, and each has a scale and a shift.
+    width**2 + width => width**2
+        The convolutions have a bias too, one number for each output.
+    len({number for pair in table for number in pair}) => 1 + max(map(max, table))
+        The highest number in the table is no count: numbers may be left out. Count different ones.
+    {number for pair in table for number in pair} => set(table)
+        Different pairs were counted. What is shared or not is a convolution, and a pair names two.
+    kernel_size * => 3 *
+        The kernel size is not always 3.
+    """,
     hints=(
         "Two counts, added: the convolutions by how many different numbers the table has, the "
         "layer normalisations by how many places it has.",
@@ -266,77 +193,15 @@ def tie(blocks: nn.ModuleList, table: Table) -> None:
         block.conv2 = made.setdefault(second, block.conv2)
 
 
-def _tie_with(blocks: nn.ModuleList, table: Table, bind: Any) -> None:
-    """Call bind(block, name, source) at every use of a convolution after its first."""
+def _tie_with(blocks: nn.ModuleList, table: Table, bind: Callable[[Any, Any], Any]) -> None:
+    """Call bind(own, made) at every use of a convolution; the first use binds it to itself."""
     made: dict[int, Any] = {}
-    for block, pair in zip(blocks, table, strict=True):
-        for name, number in zip(("conv1", "conv2"), pair, strict=True):
-            if number in made:
-                bind(block, name, made[number])
-            else:
-                made[number] = getattr(block, name)
+    for own, number in zip(_convolutions(blocks), chain(*table), strict=True):
+        bind(own, made.setdefault(number, own))
 
 
-def _copy_values(block: Any, name: str, source: Any) -> None:
-    getattr(block, name).load_state_dict(source.state_dict())
-
-
-def _share_memory(block: Any, name: str, source: Any) -> None:
-    getattr(block, name).weight.data = source.weight.data
-    getattr(block, name).bias.data = source.bias.data
-
-
-def _share_weight_only(block: Any, name: str, source: Any) -> None:
-    getattr(block, name).weight = source.weight
-
-
-def _tie_whole_blocks(blocks: nn.ModuleList, table: Table) -> None:
-    made: dict[tuple[int, int], nn.Module] = {}
-    for number, pair in enumerate(table):
-        blocks[number] = made.setdefault(pair, blocks[number])
-
-
-def _tie_norms_too(blocks: Any, table: Table) -> None:
-    tie(blocks, table)
-    made: dict[int, Any] = {}
-    for block, (first, second) in zip(blocks, table, strict=True):
-        block.norm1 = made.setdefault(first, block.norm1)
-        block.norm2 = made.setdefault(second, block.norm2)
-
-
-def _tie_by_place(blocks: nn.ModuleList, table: Table) -> None:
-    """Ties firsts with firsts and seconds with seconds only."""
-    firsts: dict[int, Any] = {}
-    seconds: dict[int, Any] = {}
-    for block, (first, second) in zip(blocks, table, strict=True):
-        block.conv1 = firsts.setdefault(first, block.conv1)
-        block.conv2 = seconds.setdefault(second, block.conv2)
-
-
-def _last_wins(blocks: nn.ModuleList, table: Table) -> None:
-    made: dict[int, Any] = {}
-    for block, pair in zip(blocks, table, strict=True):
-        made.update(zip(pair, (block.conv1, block.conv2), strict=True))
-    for block, (first, second) in zip(blocks, table, strict=True):
-        block.conv1, block.conv2 = made[first], made[second]
-
-
-def _number_is_block(blocks: Any, table: Table) -> None:
-    for block, (first, second) in zip(blocks, table, strict=True):
-        block.conv1, block.conv2 = blocks[first].conv1, blocks[second].conv2
-
-
-def _number_is_place(blocks: Any, table: Table) -> None:
-    layers = _convolutions(blocks)
-    for block, (first, second) in zip(blocks, table, strict=True):
-        block.conv1, block.conv2 = layers[first], layers[second]
-
-
-def _new_ones(blocks: Any, table: Table) -> None:
-    made: dict[int, Any] = {}
-    for block, (first, second) in zip(blocks, table, strict=True):
-        block.conv1 = made.setdefault(first, CausalConvolution(2, 3))
-        block.conv2 = made.setdefault(second, CausalConvolution(2, 3))
+def _share_memory(own: Any, made: Any) -> None:
+    own.weight.data, own.bias.data = made.weight.data, made.bias.data
 
 
 def _tie_and_step(answer: Any, table: Table, dilations: tuple[int, ...]) -> Any:
@@ -409,56 +274,46 @@ tied_blocks = Problem(
         (((3, 1), (1, 3), (2, 2)), (1, 2, 1)),
         (((0, 1), (2, 3)), (1, 1)),
     ),
-    slips=(
-        Slip(
-            lambda blocks, table: _tie_with(blocks, table, _copy_values),
-            "The numbers were copied: equal at the start, apart after one step, and no parameter "
-            "saved. Two places have to hold one object.",
-        ),
-        Slip(
-            lambda blocks, table: _tie_with(blocks, table, _share_memory),
-            "Two parameters look at the same memory. Both are counted and both are stepped, and "
-            "they part as soon as the model is moved or loaded. Share the module, not its `.data`.",
-        ),
-        Slip(
-            lambda blocks, table: _tie_with(blocks, table, _share_weight_only),
-            "The weights are one, the biases are not. To share the whole module is less work.",
-        ),
-        Slip(
-            _tie_whole_blocks,
-            "Whole blocks were shared. With them went the layer normalisations and the dilations, "
-            "which each block keeps for itself.",
-        ),
-        Slip(
-            _tie_norms_too,
-            "The layer normalisations are shared too. Each place keeps its own.",
-        ),
-        Slip(
-            _tie_by_place,
-            "First convolutions share with firsts here and seconds with seconds. One number can "
-            "stand in both places, and then both are the same convolution.",
-        ),
-        Slip(
-            _last_wins,
-            "They share, but the last convolution with a number gave the weights. The first one "
-            "was to.",
-        ),
-        Slip(
-            _number_is_block,
-            "The numbers of the table were taken as numbers of blocks. They name convolutions: "
-            "the blocks come in order, one a pair.",
-        ),
-        Slip(
-            _number_is_place,
-            "The numbers were taken as places in a list of all convolutions. They only say who is "
-            "one with whom; the convolution to keep stands where a number first occurs.",
-        ),
-        Slip(
-            _new_ones,
-            "New convolutions were made, so what the blocks had learned is lost. Keep the ones "
-            "that are there.",
-        ),
-    ),
+    wrong="""
+    lambda *case: _tie_with(*case, lambda own, made: own.load_state_dict(made.state_dict()))
+        The numbers were copied: equal at the start, apart after one step, and no parameter saved.
+        Two places have to hold one object.
+    lambda *case: _tie_with(*case, _share_memory)
+        Two parameters look at the same memory. Both are counted and both are stepped, and they part
+        as soon as the model is moved or loaded. Share the module, not its `.data`.
+    lambda *case: _tie_with(*case, lambda own, made: setattr(own, "weight", made.weight))
+        The weights are one, the biases are not. To share the whole module is less work.
+    block.conv1 => blocks[place]
+    block, (first, second) in zip(blocks, table, strict=True) => place, pair in enumerate(table)
+    setdefault(first => setdefault(pair
+    block.conv2 = made.setdefault(second, block.conv2) =>
+        Whole blocks were shared. With them went the layer normalisations and the dilations, which
+        each block keeps for itself.
+    made: dict[int, Any] = {} => made, norms = {}, {}
+    block.conv1 = => block.norm1 = norms.setdefault(first, block.norm1); block.conv1 =
+    block.conv2 = => block.norm2 = norms.setdefault(second, block.norm2); block.conv2 =
+        The layer normalisations are shared too. Each place keeps its own.
+    made: dict[int, Any] = {} => firsts, seconds = {}, {}
+    made.setdefault(first => firsts.setdefault(first
+    made.setdefault(second => seconds.setdefault(second
+        First convolutions share with firsts here and seconds with seconds. One number can stand in
+        both places, and then both are the same convolution.
+    made: dict[int, Any] = {} => made = dict(zip(chain(*table), _convolutions(blocks)))
+        They share, but the last convolution with a number gave the weights. The first one was to.
+    made.setdefault(first, block.conv1) => blocks[first].conv1
+    made.setdefault(second, block.conv2) => blocks[second].conv2
+        The numbers of the table were taken as numbers of blocks. They name convolutions: the blocks
+        come in order, one a pair.
+    made: dict[int, Any] = {} => layers = _convolutions(blocks)
+    made.setdefault(first, block.conv1) => layers[first]
+    made.setdefault(second, block.conv2) => layers[second]
+        The numbers were taken as places in a list of all convolutions. They only say who is one
+        with whom; the convolution to keep stands where a number first occurs.
+    first, block.conv1) => first, CausalConvolution(2, 3))
+    second, block.conv2) => second, CausalConvolution(2, 3))
+        New convolutions were made, so what the blocks had learned is lost. Keep the ones that are
+        there.
+    """,
     hints=(
         "Assigning a module to an attribute, as in `block.conv1 = other`, puts the same object "
         "there; nothing is copied.",
@@ -520,39 +375,25 @@ budget = Problem(
     purpose="For spending a budget of parameters where it buys most.",
     answer=_cprec(cutoffs=(0.02, 0.1), sharing="adjacent-block"),
     judge=_fits,
-    slips=(
-        Slip(
-            _cprec(sharing="adjacent-block"),
-            "Close: the default cutoffs leave too large a head. Where do the parameters of the "
-            "bread lie, and which cutoff moves most of them?",
-        ),
-        Slip(
-            _cprec(sharing="adjacent-layer"),
-            "The filling is as thin as it may be. The rest has to come from the bread: look at "
-            "what each block of items costs.",
-        ),
-        Slip(
-            _cprec(sharing="cross-block"),
-            "Small enough, but the filling was thinned more than allowed. Which schemes keep a "
-            "convolution for each residual block?",
-        ),
-        Slip(
-            _cprec(sharing="cross-layer"),
-            "One convolution does everything here. Which schemes keep more of them?",
-        ),
-        Slip(
-            _cprec(sharing="none"),
-            "Nothing is shared, and the filling now is the larger part of the model.",
-        ),
-        Slip(
-            nextitnet(_ITEMS, _WIDTH, dilations=_DILATIONS, sharing="adjacent-block"),
-            "The filling is thinner, but the bread is whole, and most of this model is bread.",
-        ),
-        Slip(
-            _cprec(width=64, sharing="adjacent-block"),
-            "Narrower is smaller too, but that is another model. The width was to stay.",
-        ),
-    ),
+    wrong="""
+    _cprec(sharing="adjacent-block")
+        Close: the default cutoffs leave too large a head. Where do the parameters of the bread lie,
+        and which cutoff moves most of them?
+    _cprec(sharing="adjacent-layer")
+        The filling is as thin as it may be. The rest has to come from the bread: look at what each
+        block of items costs.
+    _cprec(sharing="cross-block")
+        Small enough, but the filling was thinned more than allowed. Which schemes keep a
+        convolution for each residual block?
+    _cprec(sharing="cross-layer")
+        One convolution does everything here. Which schemes keep more of them?
+    _cprec(sharing="none")
+        Nothing is shared, and the filling now is the larger part of the model.
+    nextitnet(_ITEMS, _WIDTH, dilations=_DILATIONS, sharing="adjacent-block")
+        The filling is thinner, but the bread is whole, and most of this model is bread.
+    _cprec(width=64, sharing="adjacent-block")
+        Narrower is smaller too, but that is another model. The width was to stay.
+    """,
     hints=(
         "`count_parameters(config).by_part()` shows which part is the heaviest. Try it on the "
         "uncut model, then cut the heaviest part first.",

@@ -20,9 +20,10 @@ def source(answer: Any) -> str:
     imports of the standard library that it needs; others the notebook has.
     """
     try:
-        if getattr(answer, "__name__", "") == "<lambda>":
+        written = getattr(answer, "__source__", None)
+        if written is None and getattr(answer, "__name__", "") == "<lambda>":
             return _lambda(answer)
-        text = dedent(inspect.getsource(answer)).strip()
+        text = dedent(written or inspect.getsource(answer)).strip()
     except (OSError, TypeError):  # no source: a value, a partial function
         return repr(answer)
     lines = text.encode().split(b"\n")

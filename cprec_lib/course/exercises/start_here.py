@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cprec_lib.course.exercises.problem import Problem, Slip
+from cprec_lib.course.exercises.problem import Problem
 
 
 def rank_of(scores: Sequence[float], item: int) -> int:
     """Rank of an item; one that scores the same counts as above it. scores[i - 1] is item i's."""
     own = scores[item - 1]
     return sum(score >= own for score in scores)
-
-
-def _from_below(scores: Sequence[float], item: int) -> int:
-    return sum(score <= scores[item - 1] for score in scores)
-
-
-def _flattered(scores: Sequence[float], item: int) -> int:
-    return 1 + sum(score > scores[item - 1] for score in scores)
-
-
-def _shared_places(scores: Sequence[float], item: int) -> float:
-    return (rank_of(scores, item) + _flattered(scores, item)) / 2
 
 
 rank = Problem(
@@ -39,42 +27,29 @@ rank = Problem(
         ([2.0, -1.0, 0.5, 3.0, 0.5], 2),
         ([2.0, -1.0, 0.5, 3.0, 0.5], 3),
     ),
-    slips=(
-        Slip(
-            _flattered,
-            "Ties are counted in the item's favour. A model that gives every item the same score "
-            "would then put each item first. Who stands above the item if scores are equal?",
-        ),
-        Slip(
-            lambda scores, item: rank_of(scores, item) - 1,
-            "The rank counts from 0, as Python's places do. What is the rank of the best item?",
-        ),
-        Slip(
-            lambda scores, item: rank_of(scores, item) + 1,
-            "The item itself is counted among those above it, so every rank is one too large. What "
-            "does the count give for the best item?",
-        ),
-        Slip(
-            lambda scores, item: rank_of(scores, item + 1),
-            "This is the rank of the item after the one that was asked for. Items count from 1, "
-            "places in a list from 0.",
-        ),
-        Slip(
-            _from_below,
-            "This counts the items with lower scores: the best item would come last. Which scores "
-            "stand before the item's own?",
-        ),
-        Slip(
-            lambda scores, item: 1 + sum(score < scores[item - 1] for score in scores),
-            "The scores run from low to high here, so the worst item has rank 1. A higher score is "
-            "better.",
-        ),
-        Slip(
-            _shared_places,
-            "Items with equal scores share the mean of their places. That is a rule too, but here "
-            "the item stands below all that score as high.",
-        ),
-    ),
+    wrong="""
+    sum(score >= own => 1 + sum(score > own
+        Ties are counted in the item's favour. A model that gives every item the same score would
+        then put each item first. Who stands above the item if scores are equal?
+    in scores) => in scores) - 1
+        The rank counts from 0, as Python's places do. What is the rank of the best item?
+    in scores) => in scores) + 1
+        The item itself is counted among those above it, so every rank is one too large. What does
+        the count give for the best item?
+    item - 1 => item
+        This is the rank of the item after the one that was asked for. Items count from 1, places in
+        a list from 0.
+    >= => <=
+        This counts the items with lower scores: the best item would come last. Which scores stand
+        before the item's own?
+    sum(score >= => 1 + sum(score <
+        The scores run from low to high here, so the worst item has rank 1. A higher score is
+        better.
+    sum(score >= own => sum((score >= own) + (score > own)
+    in scores) => in scores) / 2 + 0.5
+        Items with equal scores share the mean of their places. That is a rule too, but here the
+        item stands below all that score as high.
+    """,
     hints=(
         "Nothing has to be sorted. Find the item's own score first: at which place of the list "
         "does item 1 stand?",
@@ -93,19 +68,6 @@ def as_context(history: Sequence[int], ids: Mapping[int, int], length: int) -> l
     return [0] * (length - len(newest)) + newest
 
 
-def _padded_right(history: Sequence[int], ids: Mapping[int, int], length: int) -> list[int]:
-    newest = [ids[film] for film in history][-length:]
-    return newest + [0] * (length - len(newest))
-
-
-def _original_ids(history: Sequence[int], ids: Mapping[int, int], length: int) -> list[int]:
-    return as_context(history, {film: film for film in ids}, length)
-
-
-def _from_zero(history: Sequence[int], ids: Mapping[int, int], length: int) -> list[int]:
-    return as_context(history, {film: number - 1 for film, number in ids.items()}, length)
-
-
 _IDS = {50: 1, 100: 2, 181: 3, 172: 4, 204: 5, 11: 6}
 
 context = Problem(
@@ -122,40 +84,26 @@ context = Problem(
         ([11, 172, 50, 100, 204], _IDS, 2),
         ([], _IDS, 2),
     ),
-    slips=(
-        Slip(
-            _padded_right,
-            "The padding stands on the right. The newest film has to be in the last place: from "
-            "there the model predicts the next one.",
-        ),
-        Slip(
-            lambda history, ids, length: as_context(history[:length], ids, length),
-            "A long history keeps its oldest films. Which end of it says more about the next film?",
-        ),
-        Slip(
-            _original_ids,
-            "These are the original ids. The model knows the films by numbers of its own, which "
-            "`ids` holds.",
-        ),
-        Slip(
-            _from_zero,
-            "All ids are one too small, so film 1 became 0, which is padding. `ids` already holds "
-            "the numbers that the model uses.",
-        ),
-        Slip(
-            lambda history, ids, length: [ids[film] for film in history][-length:],
-            "A short history stays short. The model needs `length` numbers; what fills the places "
-            "that are free?",
-        ),
-        Slip(
-            lambda history, ids, length: as_context(history, ids, max(length, len(history))),
-            "A long history is not cut. The model reads `length` places and no more.",
-        ),
-        Slip(
-            lambda history, ids, length: as_context([*history[-length:]][::-1], ids, length),
-            "The newest film comes first. A sequence runs from the oldest film to the newest.",
-        ),
-    ),
+    wrong="""
+    [0] * (length - len(newest)) + newest => newest + [0] * (length - len(newest))
+        The padding stands on the right. The newest film has to be in the last place: from there the
+        model predicts the next one.
+    [-length:] => [:length]
+        A long history keeps its oldest films. Which end of it says more about the next film?
+    ids[film] => film
+        These are the original ids. The model knows the films by numbers of its own, which `ids`
+        holds.
+    ids[film] => ids[film] - 1
+        All ids are one too small, so film 1 became 0, which is padding. `ids` already holds the
+        numbers that the model uses.
+    [0] * (length - len(newest)) + newest => newest
+        A short history stays short. The model needs `length` numbers; what fills the places that
+        are free?
+    [-length:] =>
+        A long history is not cut. The model reads `length` places and no more.
+    [-length:] => [-length:][::-1]
+        The newest film comes first. A sequence runs from the oldest film to the newest.
+    """,
     hints=(
         "Three steps: turn each film into the model's id, cut what is too long, fill what is too "
         "short.",

@@ -73,7 +73,7 @@ def test_known_slips_are_named(problem: Problem):
 
 @each
 def test_the_cases_tell_the_slips_apart(problem: Problem):
-    results = [problem._results(slip.answer) for slip in problem.slips]
+    results = [[*problem._results(slip.answer)] for slip in problem.slips]
     for place, one in enumerate(results):
         for other in results[place + 1 :]:
             assert not same(one, other)
