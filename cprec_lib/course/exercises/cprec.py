@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cprec_lib.course.exercises.problem import Problem
-from cprec_lib.course.exercises.values import difference
+from cprec_lib.course.exercises.values import difference, rows_of
 from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.partition import BlockPartition
@@ -138,26 +138,13 @@ tuning = Problem(
     purpose="A comparison is worth as much as the care with which both sides were tuned.",
     answer=tuned_scores,
     cases=(
+        (rows_of("large .01 .30 .27, large .03 .24 .29, small .01 .21 .20, small .03 .25 .24"),),
         (
-            [
-                ("large", 0.01, 0.30, 0.27),
-                ("large", 0.03, 0.24, 0.29),
-                ("small", 0.01, 0.21, 0.20),
-                ("small", 0.03, 0.25, 0.24),
-            ],
-        ),
-        (
-            [
-                ("a", 0.001, 0.12, 0.11),
-                ("b", 0.001, 0.15, 0.13),
-                ("c", 0.001, 0.11, 0.14),
-                ("a", 0.003, 0.14, 0.10),
-                ("b", 0.003, 0.14, 0.16),
-                ("c", 0.003, 0.16, 0.12),
-                ("a", 0.010, 0.13, 0.15),
-                ("b", 0.010, 0.12, 0.12),
-                ("c", 0.010, 0.13, 0.13),
-            ],
+            rows_of(
+                "a .001 .12 .11, b .001 .15 .13, c .001 .11 .14, "
+                "a .003 .14 .10, b .003 .14 .16, c .003 .16 .12, "
+                "a .010 .13 .15, b .010 .12 .12, c .010 .13 .13"
+            ),
         ),
     ),
     wrong="""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cprec_lib.course.exercises.problem import Problem
+from cprec_lib.course.exercises.values import rows_of
 
 # A metric from ranks with ties
 
@@ -179,28 +180,10 @@ split_in_time = Problem(
     answer=split_at,
     use=_split_rows,
     cases=(
-        (
-            [
-                ("ann", "X", 3),
-                ("ann", "Z", 12),
-                ("ann", "Y", 11),
-                ("bob", "X", 20),
-                ("cat", "Y", 5),
-            ],
-            10,
-        ),
-        (
-            [
-                ("ann", "X", 9),
-                ("ann", "Z", 10),
-                ("ann", "Y", 11),
-                ("ann", "V", 14),
-                ("ann", "W", 13),
-            ],
-            10,
-        ),
-        ([("bob", "Y", 8), ("ann", "X", 7), ("bob", "Y", 2), ("bob", "X", 1)], 10),
-        ([("bob", "Y", 18), ("ann", "X", 17)], 10),
+        (rows_of("ann X 3, ann Z 12, ann Y 11, bob X 20, cat Y 5"), 10),
+        (rows_of("ann X 9, ann Z 10, ann Y 11, ann V 14, ann W 13"), 10),
+        (rows_of("bob Y 8, ann X 7, bob Y 2, bob X 1"), 10),
+        (rows_of("bob Y 18, ann X 17"), 10),
     ),
     wrong="""
     return past["item"] => return table["item"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cprec_lib.course.exercises.problem import Problem
+from cprec_lib.course.exercises.values import rows_of
 from cprec_lib.course.popularity import block_table
 from cprec_lib.model.partition import BlockPartition
 
@@ -74,33 +75,12 @@ Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so 
         "a list, whatever its length.",
     ),
     cases=(
+        (rows_of("ann B 1, bob C 1, ann A 3, ann B 2, ann A 4, bob A 2, bob C 3"),),
         (
-            [
-                ("ann", "B", 1),
-                ("bob", "C", 1),
-                ("ann", "A", 3),
-                ("ann", "B", 2),
-                ("ann", "A", 4),
-                ("bob", "A", 2),
-                ("bob", "C", 3),
-            ],
-        ),
-        (
-            [
-                ("dan", "F", 30),
-                ("eve", "D", 35),
-                ("dan", "D", 10),
-                ("dan", "E", 20),
-                ("eve", "D", 55),
-                ("dan", "D", 40),
-                ("dan", "D", 25),
-                ("eve", "F", 25),
-                ("fay", "D", 90),
-                ("fay", "E", 80),
-                ("fay", "G", 70),
-                ("eve", "E", 15),
-                ("fay", "H", 95),
-            ],
+            rows_of(
+                "dan F 30, eve D 35, dan D 10, dan E 20, eve D 55, dan D 40, dan D 25, eve F 25, "
+                "fay D 90, fay E 80, fay G 70, eve E 15, fay H 95"
+            ),
         ),
     ),
     why="An item with count 0 is in the catalogue all the same: it has an id at the end, a row in "

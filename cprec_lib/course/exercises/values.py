@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Number
 from typing import Any
 
@@ -59,6 +60,18 @@ def describe(value: Any) -> str:
 def cut(text: str) -> str:
     """The start of a text, with an ellipsis if there is more."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def rows_of(text: str) -> list[tuple[Any, ...]]:
+    """A small table: "ann B 1, bob C .5" is [("ann", "B", 1), ("bob", "C", 0.5)]."""
+    return [tuple(map(_cell, row.split())) for row in text.split(",")]
+
+
+def _cell(text: str) -> str | int | float:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _text(value: Any) -> str:

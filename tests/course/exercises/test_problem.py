@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cprec_lib.course.exercises import Problem, Slip, problem
-from cprec_lib.course.exercises.values import describe, difference
+from cprec_lib.course.exercises.values import describe, difference, rows_of
 
 
 def scale(values: torch.Tensor, factor: float) -> torch.Tensor:
@@ -343,3 +343,7 @@ def test_long_values_are_cut():
     assert describe(10**5000) == "an int that cannot be shown (ValueError)"
     assert describe(torch.zeros(50)) == "a tensor of shape [50]"
     assert len(describe(list(range(1000)))) == 200
+
+
+def test_rows_are_read_from_text():
+    assert rows_of("ann B 1, bob C .5") == [("ann", "B", 1), ("bob", "C", 0.5)]
