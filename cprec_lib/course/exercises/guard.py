@@ -17,7 +17,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -53,24 +53,31 @@ def limited(seconds: float, call: Callable[[], Value]) -> Value:
     RuntimeError if the call raises. In a thread, one that hangs inside a C function is left behind,
     and one that ends its process ends the notebook's.
     """
-    if not _forks():
-        with undisturbed():
-            return within(seconds, call)
     reader, writer = Pipe(duplex=False)
-    child = get_context("fork").Process(
-        target=_run_in_copy, args=(call, writer, random.getstate(), int(seconds) + 1), daemon=True
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are not copied
-        child.start()
+    child = _copy(call, writer, int(seconds) + 1) if _forks() else None
     writer.close()  # so that the end of the child ends the pipe
     try:
+        if child is None:
+            with undisturbed():
+                return within(seconds, call)
         value: Value = _received(reader, child, seconds)
         return value
     finally:
-        child.kill()
-        child.join()
         reader.close()
+        if child is not None:
+            child.kill()
+            child.join()
+
+
+def _copy(call: Callable[[], Any], writer: Connection, seconds: int) -> BaseProcess | None:
+    """A copy of this process that runs the call; None where the system allows no other process."""
+    arguments = call, writer, random.getstate(), seconds
+    child = get_context("fork").Process(target=_run_in_copy, args=arguments, daemon=True)
+    with warnings.catch_warnings(), suppress(OSError):
+        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are not copied
+        child.start()
+        return child
+    return None
 
 
 def _forks() -> bool:

@@ -194,9 +194,8 @@ class _Failure:
     """An error that an answer raised, without the values that its traceback would keep alive."""
 
     def __init__(self, error: BaseException):
-        self.line = _own_line(error)
-        self.error = error.with_traceback(None)
-        error.__context__ = None
+        self.error, self.line = error, _own_line(error)
+        error.__traceback__ = error.__context__ = None
 
     def __str__(self) -> str:
         where = f" in the line\n\n    {self.line}\n\n" if self.line else ", "

@@ -96,6 +96,20 @@ def test_what_no_thread_can_end_is_killed(
     assert "had not ended after" in outcome.message
 
 
+@pytest.mark.parametrize("where", ["os.fork", "torch.cuda.device_count"])
+def test_a_thread_serves_where_no_copy_can(where: str, monkeypatch: pytest.MonkeyPatch):
+    def refuse() -> int:
+        raise BlockingIOError("too many processes")
+
+    monkeypatch.setattr(where, refuse if where == "os.fork" else lambda: 1)
+    assert limited(30, os.getpid) == os.getpid()
+
+
+@copies
+def test_a_copy_is_another_process():
+    assert limited(30, os.getpid) != os.getpid()
+
+
 @copies
 def test_no_process_is_left_behind():
     with pytest.raises(TookTooLong):
