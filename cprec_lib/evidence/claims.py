@@ -299,7 +299,7 @@ def _size() -> Claim:
         f"the cutoffs in the authors' code a model of MovieLens-20M's size is {times[0]:.1f} to "
         f"{times[1]:.1f} times smaller.",
         tuple(evidence),
-        "notebooks/05_cprec.ipynb",
+        "notebooks/06_cprec.ipynb",
     )
 
 

@@ -81,7 +81,7 @@ def test_a_model_cannot_beat_it_and_the_bigram_comes_close():
 
 
 @pytest.mark.parametrize("k", [1, 10, 60])
-def test_the_exercise_of_notebook_03_agrees(k: int):
+def test_the_exercise_of_notebook_04_agrees(k: int):
     made = Synthetic.parse(NAME)
     rows = torch.from_numpy(np.stack([made.next_item(item) for item in range(1, 51)]))
     by_last_item = [best_ndcg(row[None], k) for row in rows]

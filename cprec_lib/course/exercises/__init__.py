@@ -13,9 +13,10 @@ NOTEBOOKS = (
     "01_long_tail",
     "02_block_decomposition",
     "03_dilated_cnn",
-    "04_sharing_schemes",
-    "05_cprec",
-    "06_full_training",
+    "04_honest_evaluation",
+    "05_sharing_schemes",
+    "06_cprec",
+    "07_full_training",
 )
 """The notebooks that have exercises; a module is named after its notebook, without the number."""
 
