@@ -130,6 +130,25 @@ def missing_measurements(notebook: NotebookNode) -> list[str]:
     return ["The first text cell holds no measurement between its markers: run `make figures`"]
 
 
+def wrong_header(notebook: NotebookNode, name: str, course: list[str]) -> list[str]:
+    """A title or a map, the last line of the first text cell, that does not fit the course.
+
+    `course` are the file names of all its notebooks, in their order.
+    """
+    first = next((text for _, text in _markdown(notebook)), "")
+    found = [] if first.startswith(f"# {int(name[:2])}. ") else ["The title has another number"]
+    places = first.splitlines()[-1].split(" · ")
+    expected = [
+        rf"\*\*{other[:2]} [^*\]]+\*\* \(you are here\)"
+        if other == name
+        else rf"\[{other[:2]} [^*\]]+\]\({re.escape(other)}\)"
+        for other in course
+    ]
+    if len(places) == len(expected) and all(map(re.fullmatch, expected, places)):
+        return found
+    return [*found, "The map in the first text cell is not that of the course"]
+
+
 def leftovers(notebook: NotebookNode) -> list[str]:
     """Widget states, widget views and execution times: nothing to see, and new in every run."""
     found = ["The notebook stores widget states"] if "widgets" in notebook.metadata else []

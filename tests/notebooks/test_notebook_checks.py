@@ -162,6 +162,41 @@ def test_missing_measurements(between: str) -> None:
     assert len(checks.missing_measurements(broken)) == 1
 
 
+COURSE = ["00_a.ipynb", "01_b.ipynb"]
+
+
+def header(text: str) -> NotebookNode:
+    broken = notebook()
+    broken.cells[0].source = text
+    return broken
+
+
+def test_right_header() -> None:
+    right = header("# 1. Bee\n\n[00 A](00_a.ipynb) · **01 B** (you are here)")
+    assert checks.wrong_header(right, "01_b.ipynb", COURSE) == []
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        "**01 B** (you are here)",
+        "[00 A](00_a.ipynb) · [01 B](01_b.ipynb)",
+        "**00 A** (you are here) · [01 B](01_b.ipynb)",
+        "[01 A](00_a.ipynb) · **01 B** (you are here)",
+        "[00 A](00_c.ipynb) · **01 B** (you are here)",
+        "[00 A](00_a.ipynb) · **01 B** (you are here) · [02 C](02_c.ipynb)",
+    ],
+)
+def test_wrong_map(places: str) -> None:
+    (problem,) = checks.wrong_header(header(f"# 1. Bee\n\n{places}"), "01_b.ipynb", COURSE)
+    assert "map" in problem
+
+
+def test_wrong_number() -> None:
+    wrong = header("# 2. Bee\n\n[00 A](00_a.ipynb) · **01 B** (you are here)")
+    assert checks.wrong_header(wrong, "01_b.ipynb", COURSE) == ["The title has another number"]
+
+
 def test_leftovers() -> None:
     broken = notebook("f()", shown({checks.WIDGET_VIEW: "{}"}))
     broken.metadata["widgets"] = {}

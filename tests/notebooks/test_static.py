@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from cprec_lib.course.exercises import NOTEBOOKS as WITH_EXERCISES
 from tests.notebooks import notebook_checks as checks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -17,6 +18,12 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 def read(path: Path) -> nbformat.NotebookNode:
     """A notebook as its file has it."""
     return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+
+def asks(notebook: nbformat.NotebookNode) -> bool:
+    """Does a code cell check an answer to an exercise?"""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return any(re.search(r"^exercises\.\w+\.check\(", source, re.MULTILINE) for source in code)
 
 
 def test_the_course_is_numbered_without_a_gap() -> None:
@@ -38,6 +45,17 @@ def test_links_lead_somewhere(path: Path) -> None:
 @each_notebook
 def test_size(path: Path) -> None:
     assert checks.too_large(path) == []
+
+
+@each_notebook
+def test_the_header_fits_the_course(path: Path) -> None:
+    names = [other.name for other in NOTEBOOKS]
+    assert checks.wrong_header(read(path), path.name, names) == []
+
+
+def test_the_list_of_exercises_is_complete() -> None:
+    with_checks = [path.stem for path in NOTEBOOKS if asks(read(path))]
+    assert with_checks == [*WITH_EXERCISES]
 
 
 def test_readme_maps_the_course() -> None:
