@@ -143,14 +143,16 @@ class Checkpoint:
         learning rate falls with them. The tensors must be those of the model and of its AdamW:
         torch takes others without a look, and then reads and writes beyond their ends.
         """
-        wanted = json.loads(json.dumps(settings))
+        wanted, advice = json.loads(json.dumps(settings)), "use the same data and settings"
+        if "split_seed" not in self.settings["data"]:
+            advice += f"; an older run by user has split_seed {self.settings['training']['seed']}"
         for part, found in json.loads(json.dumps(self.settings)).items():
             for name, value in found.items():
                 free = name == "epochs" and found.get("schedule") == "constant"
                 if value != (own := wanted[part].get(name)) and not free:
                     raise ValueError(
                         f"{path} is of another run: its {name} is {value}, this run's is {own}; "
-                        "use the same data and settings, or another folder"
+                        f"{advice}; or choose another folder"
                     )
         _check_tensors(dict(self.tensors()), model, path)
 

@@ -202,6 +202,7 @@ class Run:
     count and, if the data set has titles, title.
     """
 
+    folder: Path
     model: SequentialRecommender
     items: pd.DataFrame
     record: RunRecord
@@ -218,7 +219,7 @@ class Run:
         _check_files(folder)
         model = SequentialRecommender.load(folder)
         items = _read_items(folder / ITEMS, model.config.n_items)
-        return cls(model, items, _read_record(folder / METRICS))
+        return cls(folder, model, items, _read_record(folder / METRICS))
 
     @property
     def names(self) -> pd.Series:
@@ -242,12 +243,8 @@ class Run:
         """
         record = self.record
         dataset = dataset or record["dataset"]
-        data = SequenceData.from_interactions(
-            load_interactions(dataset),
-            record["max_len"],
-            record["split"],
-            record["split_seed"],
-        )
+        cut = (record["max_len"], record["split"], record["split_seed"])
+        data = SequenceData.from_interactions(load_interactions(dataset), *cut)
         theirs = data.catalogue.items.astype(str)
         if not np.array_equal(theirs, self.items["original"].to_numpy(dtype=str)):
             raise ValueError(

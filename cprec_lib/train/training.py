@@ -65,9 +65,7 @@ def fit(
     little.
     """
     config, processes = config or TrainConfig(), Processes()
-    _check_catalogue(model, data)
-    data.check_trainable()
-    _check_precision(config, processes)
+    _check(model, data, config, processes)
     model.to(processes.device(next(model.parameters()).device))
     path = None if folder is None else named_path(folder) / CHECKPOINT
     training = Training(model, data, config, path, processes)
@@ -135,12 +133,8 @@ class Training:
             "training": asdict(config),
             "data": describe_sequences(data),
         }
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        rate, decay = config.learning_rate, config.weight_decay
+        self.optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
         self.history = History()
         self.best = _copy(model)
 
@@ -190,8 +184,7 @@ class Training:
         """Go on from the checkpoint if there is one. Raises ValueError if that cannot be."""
         if (path := self.path) is None:
             return
-        found = self.processes.on_main(lambda: _find(path, resume))
-        if found is None:
+        if (found := self.processes.on_main(lambda: _find(path, resume))) is None:
             return
         found.check(self.settings, self.model, path)
         copy_tensors(found.model, self.model, path)
@@ -278,15 +271,15 @@ def _advice_on_memory(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def _check_catalogue(model: SequentialRecommender, data: SequenceData) -> None:
+def _check(
+    model: SequentialRecommender, data: SequenceData, config: TrainConfig, processes: Processes
+) -> None:
     if model.config.n_items != data.n_items:
         raise ValueError(
             f"the model knows {model.config.n_items} items, the data {data.n_items}; "
             "build the model with n_items=data.n_items"
         )
-
-
-def _check_precision(config: TrainConfig, processes: Processes) -> None:
+    data.check_trainable()
     launched = {"no": "float32", "bf16": "bfloat16"}.get(asked := processes.mixed_precision, asked)
     if launched not in ("float32", config.precision):
         raise ValueError(

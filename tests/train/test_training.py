@@ -673,6 +673,8 @@ def test_a_checkpoint_from_before_its_keys_were_renamed_goes_on(checkpoint, data
     old = {"max_len": 8, "split": "leave_one_out", "data's sha256": run["data"]["windows_sha256"]}
     rewrite(checkpoint, run=json.dumps({**run, "data": old}))
     model = new_model(seed=5)
+    other = replace(data, train=data.train[1:])
+    refuse(checkpoint, other, "its windows_sha256 is .*; an older run by user has split_seed 0; or")
     history = fit(model, data, SHORT, checkpoint.parent, resume=True, progress=False)
     assert numbers(history) == numbers(whole[0])
     assert_same(weights(model), whole[1])
