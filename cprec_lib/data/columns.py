@@ -5,7 +5,6 @@ A column comes as a pyarrow array, whatever the file was, so that text and parqu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,7 @@ DAYS = (
     *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y", "%d-%b-%Y"),
 )
 DATES = (
+    "ISO8601",
     *(day + clock for day, clock in product(DAYS, CLOCKS)),
     *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z"),
 )
@@ -45,7 +45,7 @@ def ids(column: Any, role: str) -> Any:
     if pa.types.is_integer(kind):
         return column
     if pa.types.is_floating(kind):
-        return _exact(column, column, role)
+        return _exact(column, role)
     if pa.types.is_decimal(kind):
         try:
             return column.cast(pa.int64())
@@ -70,18 +70,15 @@ def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _exact(floats: Any, given: Any, role: str) -> Any:
+def _exact(floats: Any, role: str) -> Any:
     """Floats as integers; refused where a float may stand for several whole numbers."""
     values = floats.to_numpy()
     limit = 2 ** (np.finfo(values.dtype).nmant + 1)
     whole = np.isfinite(values) & (values == np.round(values))
-    _refuse(~whole, given, f"the {role} is not whole", "ids are whole numbers or text")
-    _refuse(
-        np.abs(values) >= limit,
-        given,
-        f"the {role} is a {values.dtype}, which is exact only below {limit:,},",
-        "two ids may have become one; export them as integers or text",
-    )
+    _refuse(~whole, floats, f"the {role} is not whole", "ids are whole numbers or text")
+    problem = f"the {role} is a {values.dtype}, which is exact only below {limit:,},"
+    way_out = "two ids may have become one; export them as integers or text"
+    _refuse(np.abs(values) >= limit, floats, problem, way_out)
     return pa.array(values.astype(np.int64))
 
 
@@ -100,7 +97,7 @@ def _text_ids(column: Any, role: str) -> Any:
     empty = compute.equal(compute.binary_length(column), 0)
     _refuse(empty, column, f"the {role} is missing", "fill in or omit these rows")
     if _match_all(column, FLOAT_LIKE):
-        return _exact(column.cast(pa.float64()), column, role)
+        return _exact(column.cast(pa.float64()), role)
     word = compute.is_in(column, value_set=MISSING.cast(column.type))
     if compute.any(word).as_py():
         others = column.filter(compute.invert(word))
@@ -151,28 +148,24 @@ def times(column: Any) -> pd.Series:
 
 def _text_times(text: pd.Series) -> pd.Series:
     """The reading that most of the rows have: numbers, ISO dates, or one of `DATES`."""
-    readings: list[Callable[[], pd.Series]] = [
-        lambda: pd.to_numeric(text, errors="coerce"),
-        lambda: _dates(text, "ISO8601"),
-    ]
-    for reading in readings:
-        found = reading()
-        if found.count() >= len(text) / 2:
-            return found
+    numbers = pd.to_numeric(text, errors="coerce")
+    if numbers.count() >= len(text) / 2:
+        return numbers
     sample = text.iloc[:100]
     formats = [form for form in DATES if _dates(sample, form).count() >= len(sample) / 2]
-    dates = sorted((_dates(text, form) for form in formats), key=pd.Series.count, reverse=True)
-    if not dates:
-        return found
-    for other in dates[1:]:
-        differs = (other != dates[0]) & other.notna()
-        if other.count() == len(text) and differs.any():
-            row = int(differs.to_numpy().argmax())
+    readings = sorted((_dates(text, form) for form in formats), key=pd.Series.count)
+    if not readings:
+        return numbers
+    *others, best = readings
+    for other in others:
+        differs = (other != best).to_numpy()
+        if other.notna().all() and differs.any():
+            row = int(differs.argmax())
             raise ValueError(
                 f"the timestamp may be day first or month first, as {text.iloc[row]!r} in row "
                 f"{row + 1}; write dates such as 2024-05-31"
             )
-    return dates[0]
+    return best
 
 
 def _dates(text: pd.Series, form: str) -> pd.Series:

@@ -63,9 +63,8 @@ def load_interactions(
 
     Ids stay the file's own, whole numbers or text, without blanks around them. Times stay the
     file's numbers; dates become Unix seconds (UTC where they name no zone). Rows with equal times
-    keep the order of the file, except in MovieLens, where many ratings of a user share their
-    second: a fixed seed shuffles those. Any order by id would hand the last item, the one to
-    predict, to whoever reads the ids. In ml-1m the order of the file, which is none by id, stays.
+    keep the order of the file, except in MovieLens (ml-1m apart), where a fixed seed shuffles the
+    ratings of a second: an order by id would hand the item to predict to whoever reads the ids.
 
     A table DATA/NAME.parquet in the data folder, or a folder DATA/NAME of parts, is the data set
     NAME. Warns where a log mixes units of time or repeats rows. Raises ValueError for an unknown
@@ -243,18 +242,15 @@ def _movielens(name: str, title: str, md5: str, megabytes: int, *others: Source)
     return Dataset(name, title, licence, citation, (source, *others))
 
 
+RATINGS_SHA256 = "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff"
+MOVIES_SHA256 = "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532"
+BEAUTY_SHA256 = "f480b7a7403852342ffd8f9809bb30697dd669be31813d0e204b698fec86ef49"
 RECBOLE = Source(
     address="recbole==1.2.1",
     megabytes=2,
     files=(
-        DataFile(
-            "ml-100k.inter",
-            "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-        ),
-        DataFile(
-            "ml-100k.item",
-            "sha256:51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-        ),
+        DataFile("ml-100k.inter", f"sha256:{RATINGS_SHA256}"),
+        DataFile("ml-100k.item", f"sha256:{MOVIES_SHA256}"),
     ),
     read_interactions=formats.read_recbole,
     read_titles=formats.read_recbole_titles,
@@ -271,12 +267,7 @@ BEAUTY = Dataset(
             address="https://raw.githubusercontent.com/FeiSun/BERT4Rec/"
             "615eaf2004abecda487a38d5b0c72f3dcfcae5b3/data/beauty.txt",
             megabytes=4,
-            files=(
-                DataFile(
-                    "beauty.txt",
-                    "sha256:f480b7a7403852342ffd8f9809bb30697dd669be31813d0e204b698fec86ef49",
-                ),
-            ),
+            files=(DataFile("beauty.txt", f"sha256:{BEAUTY_SHA256}"),),
             read_interactions=lambda path: in_order(read_table(path), ["user", "timestamp"]),
         ),
     ),
