@@ -80,8 +80,8 @@ def load_interactions(
         return _read(source.read_interactions, folder / source.files[0].name)
     if name.startswith(PREFIX):
         return Synthetic.parse(name).interactions()
-    path = Path(name).expanduser()
-    if not path.exists():
+    path = _expanded(name)
+    if not name or not path.exists():
         _registered(name, "nor a file; the path of a .csv, .tsv or .parquet file works as well")
     given = zip(COLUMNS, (user_column, item_column, time_column), strict=True)
     named = {role: str(column) for role, column in given if column is not None}
@@ -170,13 +170,21 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     """Where downloads go: `data_dir`, else CPREC_DATA, else a checkout's data/, else a cache."""
     chosen = data_dir or os.environ.get("CPREC_DATA")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return _expanded(chosen).absolute()
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
         return checkout / "data"
     import pooch
 
     return Path(pooch.os_cache("cprec"))
+
+
+def _expanded(path: str | Path) -> Path:
+    """A path whose ~ is the home folder. Raises ValueError for a user without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _registered(name: str, hint: str) -> Dataset:

@@ -56,7 +56,11 @@ def read_table(
         files, given = _parts(path), given or {}
         if len(files) > 1 and given.get("item") == "0:":
             raise ValueError("lines of several files have no numbers to tell the sessions by")
-        parts = [_read_file(file, given, separator) for file in files]
+    parts = []
+    for file in files:
+        with _naming(file):
+            parts.append(_read_file(file, given, separator))
+    with _naming(path):
         user, item, *clocks = (joined(list(same)) for same in zip(*parts, strict=True))
         del parts
         if not len(user):
@@ -200,7 +204,7 @@ def _plain(name: str) -> str:
 
 def in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Stable sort by the columns `by`: for 32 million rows in 5 s, where pandas takes 30 s."""
-    keys = pa.Table.from_pandas(table[by], preserve_index=False)
+    keys = pa.table({column: pa.array(table[column]) for column in by})
     order = compute.sort_indices(keys, [(column, "ascending") for column in by])
     return table.iloc[order.to_numpy()].reset_index(drop=True)
 

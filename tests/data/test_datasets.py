@@ -62,6 +62,21 @@ def test_titles_for_figures() -> None:
     assert len({title_of(name) for name in datasets.DATASETS}) == len(datasets.DATASETS)
 
 
+def test_paths_without_a_home_and_empty_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time\n1,2,3\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_interactions(".")) == 1
+    with pytest.raises(ValueError, match="'' is none of the data sets"):
+        load_interactions("")
+    with pytest.raises(ValueError, match=r"~no-such-user/log\.csv: .*home"):
+        load_interactions("~no-such-user/log.csv")
+    monkeypatch.setenv("CPREC_DATA", "~no-such-user/data")
+    with pytest.raises(ValueError, match=r"~no-such-user/data: .*home"):
+        data_folder()
+
+
 def test_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CPREC_DATA", str(tmp_path / "room"))
     assert data_folder() == tmp_path / "room"

@@ -219,6 +219,9 @@ def test_a_folder_of_parts(tmp_path: Path) -> None:
     assert rows(load_interactions(folder)) == [(1, 6, 1), (1, 5, 2)]
     with pytest.raises(ValueError, match="no numbers to tell the sessions by"):
         load_interactions(folder, item_column="0:")
+    (folder / "c.csv").write_text("user,time\n1,3\n")
+    with pytest.raises(ValueError, match=r"log.c\.csv: it has no columns for item"):
+        load_interactions(folder)
     (folder / "c.csv").write_text("user,item,time\n1,x,3\n")
     assert rows(load_interactions(folder)) == [(1, "6", 1), (1, "5", 2), (1, "x", 3)]
 
