@@ -158,12 +158,12 @@ def judge_claims(results: Path) -> list[Claim]:
 
 
 def _warn_of_lacking_rates(folder: Path) -> None:
-    tried = {key: rates(runs) for key, runs in read_all(folder).items()}
-    for key, lacking in lacking_rates(tried).items():
-        numbers = ", ".join(f"{rate:g}" for rate in sorted(lacking))
+    lacking = lacking_rates({key: rates(runs) for key, runs in read_all(folder).items()})
+    if lacking:
+        numbers = ", ".join(f"{rate:g}" for rate in sorted(set().union(*lacking.values())))
         warnings.warn(
-            f"{folder.name}: {label(key)} is not judged, because it lacks the learning rate "
-            f"{numbers}; `cprec reproduce --model {key}` makes it",
+            f"{folder.name}: not judged, because others have the learning rates {numbers} and each "
+            f"of these lacks one: {', '.join(lacking)}",
             stacklevel=3,
         )
 

@@ -187,8 +187,8 @@ def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results:
     already = lacking_rates(before)
     if newly := [key for key in lacking_rates(after) if key in before and key not in already]:
         warnings.warn(
-            f"{results.name} will have learning rates that {', '.join(map(label, newly))} will "
-            "lack: notebooks and claims omit these until they have the same rates",
+            f"{results.name} will have learning rates that some variants lack; notebooks and "
+            f"claims omit these until they have all rates: {', '.join(newly)}",
             stacklevel=3,
         )
 
