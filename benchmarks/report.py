@@ -1,4 +1,7 @@
-"""The README's table and picture of the benchmark: `python -m benchmarks.report`."""
+"""The benchmark's tables and picture, from its records: `python -m benchmarks.report`.
+
+docs/benchmarks.md has all comparisons, the README one for each task.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,19 @@ TASKS = {
     "loading": "ratings file to tensors",
     "recbole": "training until a",
 }
+# The rival that the README shows for each task: what a user would otherwise take.
+BRIEF = {
+    "losses": "torch AdaptiveLogSoftmaxWithLoss",
+    "search": "full table, top-k",
+    "epochs": "NextItNet",
+    "loading": "pandas",
+    "recbole": "RecBole 1.2.1",
+}
 MARKED = re.compile("<!-- benchmark -->.*?<!-- /benchmark -->", flags=re.DOTALL)
 
 
 def shown(folder: Path = RESULTS) -> pd.DataFrame:
-    """The comparisons that the README shows; prints which rows have none, and why.
+    """The comparisons that the page shows; prints which rows have none, and why.
 
     Raises ValueError if no row has any.
     """
@@ -47,10 +58,16 @@ def shown(folder: Path = RESULTS) -> pd.DataFrame:
         if table.empty:
             print(f"{name} is left out: {result.get('skipped', 'no two sides could be run')}")
         else:
-            tables.append(table.assign(case=TASKS[name] + " " + _joined(table["case"])))
+            case = TASKS[name] + " " + _joined(table["case"])
+            tables.append(table.assign(row=name, case=case))
     if not tables:
         raise ValueError(f"no comparison in {folder}; `python -m benchmarks` measures them")
     return pd.concat(tables, ignore_index=True)
+
+
+def brief(table: pd.DataFrame) -> pd.DataFrame:
+    """The first comparison of each row with its rival in BRIEF."""
+    return table[table["rival"] == table["row"].map(BRIEF)].drop_duplicates("row")
 
 
 def comparisons(result: Sealed) -> pd.DataFrame:
@@ -72,7 +89,7 @@ def _joined(cases: pd.Series) -> pd.Series:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table for the README."""
+    """A table of comparisons."""
     lines = [
         "",
         "| task | ours | beside | times as fast | memory of the other, in ours |",
@@ -82,7 +99,7 @@ def markdown(table: pd.DataFrame) -> str:
         ratio = f"{_number(line.faster)} ({_number(line.lowest)} to {_number(line.highest)})"
         memory = "" if math.isnan(line.memory) else _number(line.memory)
         lines.append(f"| {line.case} | {line.ours} | {line.rival} | {ratio} | {memory} |")
-    return "\n".join([*lines, "", ""])
+    return "\n".join([*lines, ""])
 
 
 def _number(ratio: float) -> str:
@@ -104,20 +121,27 @@ def picture(table: pd.DataFrame) -> Any:
     return figure
 
 
-def write_readme(text: str, table: pd.DataFrame) -> str:
-    """The README's text with its table anew. Raises ValueError unless it is marked once."""
+def write_table(path: Path, table: pd.DataFrame) -> str:
+    """The text of a file with its table anew. Raises ValueError unless it is marked once."""
+    text = path.read_text(encoding="utf-8")
     marked = f"<!-- benchmark -->{markdown(table)}<!-- /benchmark -->"
     changed, n_places = MARKED.subn(lambda _: marked, text)
     if n_places != 1:
-        raise ValueError(f"README.md has {n_places} places marked <!-- benchmark -->, not one")
+        raise ValueError(f"{path.name} has {n_places} places marked <!-- benchmark -->, not one")
     return changed
 
 
+def pages(table: pd.DataFrame) -> dict[Path, str]:
+    """The files that show the comparisons, each with its text."""
+    shown_in = {ROOT / "docs" / "benchmarks.md": table, ROOT / "README.md": brief(table)}
+    return {path: write_table(path, some) for path, some in shown_in.items()}
+
+
 def main() -> None:
-    """Write both."""
-    table, readme = shown(), ROOT / "README.md"
-    text = write_readme(readme.read_text(encoding="utf-8"), table)
-    readme.write_text(text, encoding="utf-8", newline="\n")
+    """Write the tables and the picture."""
+    table = shown()
+    for path, text in pages(table).items():
+        path.write_text(text, encoding="utf-8", newline="\n")
     picture(table).savefig(ROOT / "docs" / "benchmark.png", dpi=100)
 
 

@@ -29,12 +29,12 @@ def run_course(notebooks: Path, out: Path) -> list[Run]:
     return runs
 
 
-def run_figures(notebooks: Path, out: Path, readme: Path) -> list[Run]:
+def run_figures(notebooks: Path, out: Path, page: Path) -> list[Run]:
     """Run every notebook in place, with its figures written to `out`.
 
-    A notebook that fails leaves its file as it was; one failure also leaves `readme` as it was.
+    A notebook that fails leaves its file as it was; one failure also leaves `page` as it was.
     """
-    measured.check_markers(_notebook_paths(notebooks), readme)
+    measured.check_markers(_notebook_paths(notebooks), page)
     out.mkdir(parents=True, exist_ok=True)
     steps = []
 
@@ -51,7 +51,7 @@ def run_figures(notebooks: Path, out: Path, readme: Path) -> list[Run]:
             measured.write_header(run.notebook, run, (before + after) / 2)
             nbformat.write(run.notebook, notebooks / f"{run.name}.ipynb")
     if not any(run.failure for run in runs):
-        measured.write_readme(readme, runs)
+        measured.write_page(page, runs)
     print(f"\nThe figures are in {out}")
     _report(runs)
     return runs
@@ -122,7 +122,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--out", type=Path, default=Path("build/course"))
     figures = commands.add_parser("figures", help="run the notebooks in place, write figures")
     figures.add_argument("--out", type=Path, default=Path("build/figures"))
-    figures.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    figures.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md")
     return parser.parse_args()
 
 
@@ -132,7 +132,7 @@ def main() -> int:
     if arguments.command == "run":
         runs = run_course(arguments.notebooks, arguments.out)
     else:
-        runs = run_figures(arguments.notebooks, arguments.out, arguments.readme)
+        runs = run_figures(arguments.notebooks, arguments.out, arguments.page)
     return 1 if any(run.failure for run in runs) else 0
 
 

@@ -55,22 +55,22 @@ def write_header(notebook: NotebookNode, run: Run, step_seconds: float) -> None:
     _write_header(notebook, measured, run.name)
 
 
-def write_readme(readme: Path, runs: Sequence[Run]) -> None:
-    """Write the table of all runs into README.md."""
-    text = readme.read_text(encoding="utf-8")
-    changed = write_between_markers(text, markdown_table(runs), readme.name)
-    readme.write_text(changed, encoding="utf-8", newline="\n")
+def write_page(page: Path, runs: Sequence[Run]) -> None:
+    """Write the table of all runs into the page."""
+    text = page.read_text(encoding="utf-8")
+    changed = write_between_markers(text, markdown_table(runs), page.name)
+    page.write_text(changed, encoding="utf-8", newline="\n")
 
 
-def check_markers(notebooks: Sequence[Path], readme: Path) -> None:
+def check_markers(notebooks: Sequence[Path], page: Path) -> None:
     """Raise ValueError if a file lacks the markers: sooner said before the run than after."""
     for path in notebooks:
         _write_header(nbformat.read(path, as_version=4), "", path.name)
-    write_between_markers(readme.read_text(encoding="utf-8"), "", readme.name)
+    write_between_markers(page.read_text(encoding="utf-8"), "", page.name)
 
 
 def markdown_table(runs: Sequence[Run]) -> str:
-    """The table for README.md: a line for each notebook and one for all of them."""
+    """The table for docs/benchmarks.md: a line for each notebook and one for all of them."""
     lines = [
         "",
         f"Measured on {cpu_cores()} CPU cores.",
@@ -79,7 +79,7 @@ def markdown_table(runs: Sequence[Run]) -> str:
         "|---|---:|---:|",
     ]
     for run in runs:
-        link = f"[{run.name}](notebooks/{run.name}.ipynb)"
+        link = f"[{run.name}](../notebooks/{run.name}.ipynb)"
         lines.append(f"| {link} | {duration(run.seconds)} | {memory(run.peak_bytes)} |")
     lines.append(f"| All | {_total_duration(runs)} | {_largest_memory(runs)} |")
     return "\n".join([*lines, ""])

@@ -329,9 +329,11 @@ def test_comparisons_leave_out_what_was_skipped():
     assert table["memory"].isna().all()
 
 
-def test_the_readme_shows_the_recorded_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.write_readme(text, report.shown()) == text, "run python -m benchmarks.report"
+def test_the_pages_show_the_recorded_results():
+    table = report.shown()
+    for path, text in report.pages(table).items():
+        assert path.read_text(encoding="utf-8") == text, "run python -m benchmarks.report"
+    assert report.brief(table)["row"].tolist() == [*report.BRIEF]
 
 
 def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
@@ -343,7 +345,7 @@ def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
     found = {"case": large, "ours": "a", "sides": sides, "times_as_fast": faster}
     write_result(tmp_path / "search.json", {"cases": [found]})
     write_result(tmp_path / "epochs.json", {"cases": [{**found, "times_as_fast": {}}]})
-    assert report.markdown(report.shown(tmp_path)).splitlines()[3:-1] == [
+    assert report.markdown(report.shown(tmp_path)).splitlines()[3:] == [
         f"| exact top-10 ({large}) | a | b | 3.0 (3.0 to 4.0) |  |"
     ]
     said = capsys.readouterr().out
@@ -352,9 +354,11 @@ def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
     assert "epochs is left out: no two sides could be run" in said
 
 
-def test_the_readmes_place_must_be_marked_once():
-    with pytest.raises(ValueError, match="2 places"):
-        report.write_readme(2 * "<!-- benchmark --><!-- /benchmark -->", pd.DataFrame())
+def test_a_pages_place_must_be_marked_once(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(2 * "<!-- benchmark --><!-- /benchmark -->")
+    with pytest.raises(ValueError, match=r"page\.md has 2 places"):
+        report.write_table(page, pd.DataFrame())
 
 
 def test_every_recorded_row_is_whole():

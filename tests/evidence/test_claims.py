@@ -275,3 +275,9 @@ def test_a_damaged_result_is_refused(results: Path) -> None:
 def test_the_committed_page_is_what_the_results_say() -> None:
     page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     assert page == to_markdown(judge_claims(ROOT / "results")), "run `cprec claims`"
+
+
+def test_the_readme_shows_todays_verdicts() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for each in judge_claims(ROOT / "results"):
+        assert f"| {each.claim} | {each.says} | {each.verdict} |" in readme

@@ -55,7 +55,7 @@ class Trial:
 
     folder: Path
     out: Path
-    readme: Path
+    page: Path
     status: int
     printed: str
 
@@ -101,11 +101,11 @@ def last_notebook() -> nbformat.NotebookNode:
 
 
 def write_folder(folder: Path, notebooks: dict[str, nbformat.NotebookNode]) -> Path:
-    """Write notebooks/ and README.md to a folder; the path of notebooks/."""
+    """Write notebooks/ and page.md to a folder; the path of notebooks/."""
     (folder / "notebooks").mkdir()
     for name, notebook in notebooks.items():
         nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
-    (folder / "README.md").write_text(f"# A course\n\n{MARKERS}\n\nThe end.\n", encoding="utf-8")
+    (folder / "page.md").write_text(f"# A course\n\n{MARKERS}\n\nThe end.\n", encoding="utf-8")
     return folder / "notebooks"
 
 
@@ -122,8 +122,8 @@ def run_command(command: str, folder: Path, *options: str) -> Trial:
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         timeout=600,
     )
-    readme = folder / "README.md"
-    return Trial(folder / "notebooks", out, readme, process.returncode, process.stdout)
+    page = folder / "page.md"
+    return Trial(folder / "notebooks", out, page, process.returncode, process.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     write_folder(folder, {"00_good": good_notebook(), "02_last": last_notebook()})
     (folder / "out").mkdir()
     (folder / "out" / "00_good-renamed.png").touch()
-    return run_command("figures", folder, "--readme", str(folder / "README.md"))
+    return run_command("figures", folder, "--page", str(folder / "page.md"))
 
 
 def page(trial: Trial, name: str) -> BeautifulSoup:
@@ -250,7 +250,7 @@ def test_links_between_notebooks_lead_to_their_pages(with_failure: Trial) -> Non
     assert links["next"] == "01_broken.html#why"
     assert (
         with_failure.out / links["data"]
-    ).resolve() == with_failure.readme.parent / "data/README.md"
+    ).resolve() == with_failure.page.parent / "data/README.md"
     assert links["paper"] == "https://example.org/p"
 
 
@@ -297,20 +297,20 @@ def test_figures_run_the_notebooks_in_place(figures: Trial) -> None:
     )
 
 
-def test_measurements_are_written_into_notebooks_and_readme(figures: Trial) -> None:
+def test_measurements_are_written_into_notebooks_and_page(figures: Trial) -> None:
     stored = nbformat.read(figures.folder / "00_good.ipynb", as_version=4)
     written = (
         r"<!-- measured -->Measured on \d+ CPU cores: \d+ s, \d\.\d GB\."
         r"<!-- loss and gradient of a batch took \d+\.\d\d ms --><!-- /measured -->"
     )
     assert re.search(written, stored.cells[0].source)
-    readme = figures.readme.read_text(encoding="utf-8")
-    assert readme.startswith("# A course\n\n<!-- measured -->\n")
-    assert readme.endswith("\n<!-- /measured -->\n\nThe end.\n")
+    text = figures.page.read_text(encoding="utf-8")
+    assert text.startswith("# A course\n\n<!-- measured -->\n")
+    assert text.endswith("\n<!-- /measured -->\n\nThe end.\n")
     assert re.search(
-        r"\| \[02_last\]\(notebooks/02_last.ipynb\) \| \d+ s \| \d\.\d GB \|\n", readme
+        r"\| \[02_last\]\(\.\./notebooks/02_last.ipynb\) \| \d+ s \| \d\.\d GB \|\n", text
     )
-    assert re.search(r"\| All \| \d+ s \| \d\.\d GB \|\n", readme)
+    assert re.search(r"\| All \| \d+ s \| \d\.\d GB \|\n", text)
 
 
 def test_what_is_written_into_a_header_can_be_read_for_an_estimate(tmp_path: Path) -> None:
@@ -326,12 +326,12 @@ def test_what_is_written_into_a_header_can_be_read_for_an_estimate(tmp_path: Pat
 def test_a_notebook_that_fails_in_place_keeps_its_file(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, {"01_broken": broken_notebook(), "02_last": last_notebook()})
     before = (folder / "01_broken.ipynb").read_bytes()
-    readme = tmp_path / "README.md"
-    readme_before = readme.read_bytes()
-    runs = course.run_figures(folder, tmp_path / "out", readme)
+    page = tmp_path / "page.md"
+    page_before = page.read_bytes()
+    runs = course.run_figures(folder, tmp_path / "out", page)
     assert [run.status for run in runs] == ["failed in code cell 2", "ok"]
     assert (folder / "01_broken.ipynb").read_bytes() == before
-    assert readme.read_bytes() == readme_before
+    assert page.read_bytes() == page_before
     last = nbformat.read(folder / "02_last.ipynb", as_version=4)
     assert last.cells[1].execution_count == 1
 
@@ -341,7 +341,7 @@ def test_missing_markers_are_refused_before_anything_runs(tmp_path: Path) -> Non
     notebook.cells[0].source = "# No markers"
     folder = write_folder(tmp_path, {"00_unmarked": notebook})
     with pytest.raises(ValueError, match=r"text cell of 00_unmarked\.ipynb has 0 places"):
-        course.run_figures(folder, tmp_path / "out", tmp_path / "README.md")
+        course.run_figures(folder, tmp_path / "out", tmp_path / "page.md")
     assert not (tmp_path / "out").exists()
 
 
