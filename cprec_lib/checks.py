@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import fields
+from functools import cache
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 if TYPE_CHECKING:  # `cprec doctor` imports this module where torch is broken
     from torch import Tensor
@@ -27,23 +28,27 @@ def whole_numbers(name: str, values: Iterable[Any], least: int | None = None) ->
     return tuple(whole_number(name, value, least) for value in values)
 
 
+@cache
+def _types(config: Any) -> dict[str, Any]:
+    return get_type_hints(config)
+
+
 def check_fields(config: Any) -> None:
-    """Check the fields of a frozen dataclass by their annotations, which must be text.
+    """Check the fields of a frozen dataclass by their types.
 
     int is a whole number of at least 1, tuple[int, ...] a sequence of them, and bool a flag. They
     become plain ints and tuples, as JSON and equality need them; None stays where it is allowed.
     Raises ValueError, which names the field.
     """
-    for field in fields(config):
-        name, value, kind = field.name, getattr(config, field.name), str(field.type)
-        if value is None and kind.endswith(" | None"):
+    for name, kind in _types(type(config)).items():
+        value = getattr(config, name)
+        if value is None and NoneType in get_args(kind):
             continue
-        kind = kind.removesuffix(" | None")
-        if kind == "int":
+        if kind in (int, int | None):
             object.__setattr__(config, name, whole_number(name, value, least=1))
-        elif kind == "tuple[int, ...]":
+        elif kind in (tuple[int, ...], tuple[int, ...] | None):
             object.__setattr__(config, name, whole_numbers(name, value, least=1))
-        elif kind == "bool" and not isinstance(value, bool):
+        elif kind is bool and not isinstance(value, bool):
             raise ValueError(f"{name} {value!r} is neither True nor False")
 
 

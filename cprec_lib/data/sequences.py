@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -100,9 +100,9 @@ class SequenceData:
     def from_interactions(
         cls,
         table: pd.DataFrame,
-        max_len: int = 50,
-        split: Split = "leave_one_out",
-        seed: int = 0,
+        max_len: Annotated[int, "Positions that the model sees."] = 50,
+        split: Annotated[Split, "What is held out."] = "leave_one_out",
+        seed: Annotated[int, "Seed of the split by user."] = 0,
     ) -> SequenceData:
         """Order each user's interactions by time, split, number the items, cut into windows.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cprec_lib.data.sequences import Split
 from cprec_lib.data.synthetic import PREFIX
@@ -28,26 +28,26 @@ class Setting:
     Raises ValueError if a rate is given twice, or if rates and dropouts are not equally many.
     """
 
-    width: int = 64
-    dropout: float = 0.3
-    cutoffs: tuple[float, float] = (0.1, 0.33)
-    learning_rates: tuple[float, ...] = (0.003, 0.01)
-    dropouts: tuple[float, ...] = ()
-    epochs: int = 20
-    patience: int = 3
-    batch_size: int = 32
-    max_len: int = 50
-    split: Split = "leave_one_out"
-    seeds: int = 3
-    dilations: tuple[int, ...] = (1, 4, 1, 4)
-    precision: str = "float32"
-    schedule: str = "constant"
-    users: int | None = None
-    input_dropout: float = 0.0
-    further_rates: tuple[float, ...] = ()
-    more_dropouts: tuple[float, ...] = ()
-    initial_weights: str = "scaled"
-    split_seed: int = 0
+    width: Annotated[int, "Components of an item's vector, d."] = 64
+    dropout: Annotated[float, "Share of units to drop in the middle layers."] = 0.3
+    cutoffs: Annotated[tuple[float, float], "Ends of the blocks, as shares."] = (0.1, 0.33)
+    learning_rates: Annotated[tuple[float, ...], "Learning rates to try first."] = (0.003, 0.01)
+    dropouts: Annotated[tuple[float, ...], "Dropout that goes with each learning rate."] = ()
+    epochs: Annotated[int, "Largest number of epochs."] = 20
+    patience: Annotated[int, "Epochs without a better validation NDCG@10 before it stops."] = 3
+    batch_size: Annotated[int, "Windows in a step."] = 32
+    max_len: Annotated[int, "Positions that the model sees."] = 50
+    split: Annotated[Split, "What is held out."] = "leave_one_out"
+    seeds: Annotated[int, "Number of seeds, 0, 1, ..., of each model."] = 3
+    dilations: Annotated[tuple[int, ...], "Dilation of each residual block."] = (1, 4, 1, 4)
+    precision: Annotated[str, "Matrix products: float32 or bfloat16."] = "float32"
+    schedule: Annotated[str, "Learning rate over time: constant or linear."] = "constant"
+    users: Annotated[int | None, "Number of users, drawn with a fixed seed; else all."] = None
+    input_dropout: Annotated[float, "Share to drop of the components of an item's vector."] = 0.0
+    further_rates: Annotated[tuple[float, ...], "Rates to try beyond an edge."] = ()
+    more_dropouts: Annotated[tuple[float, ...], "Dropouts to try at the best learning rate."] = ()
+    initial_weights: Annotated[str, "Initial weights: scaled or authors."] = "scaled"
+    split_seed: Annotated[int, "Seed of the split by user."] = 0
     dataset: str = ""
 
     def __post_init__(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 from cprec_lib.checks import check_choice, check_fields, check_share
 from cprec_lib.model.middle import MIDDLES, Middle
 from cprec_lib.model.partition import BlockPartition, cutoffs_from_shares, decaying_widths
+from cprec_lib.model.sharing import SHARING
 
 INITIAL_WEIGHTS = ("scaled", "authors")
 """How a model's weights are drawn before training: see `ModelConfig`."""
@@ -42,23 +43,23 @@ class ModelConfig:
     """
 
     n_items: int
-    width: int = 64
-    dilations: tuple[int, ...] | None = None
-    kernel_size: int | None = None
-    cutoffs: tuple[int, ...] = ()
-    factor: float = 4
-    block_input: bool = False
-    block_softmax: bool = False
-    sharing: str | None = None
-    widths: tuple[int, ...] | None = None
-    tree: bool = True
-    dropout: float = 0.0
-    middle: str = "cnn"
-    layers: int | None = None
-    heads: int | None = None
-    max_positions: int | None = None
-    input_dropout: float = 0.0
-    initial_weights: str = "scaled"
+    width: Annotated[int, "Components of an item's vector, d."] = 64
+    dilations: Annotated[tuple[int, ...] | None, "Dilation of each residual block."] = None
+    kernel_size: Annotated[int | None, "Taps of a convolution."] = None
+    cutoffs: Annotated[tuple[int, ...], "Ends of the blocks: shares of the items, or counts."] = ()
+    factor: Annotated[float, "Factor by which the width falls from block to block."] = 4
+    block_input: Annotated[bool, "Cut the embedding into blocks of falling width."] = False
+    block_softmax: Annotated[bool, "Cut the softmax into blocks of falling width."] = False
+    sharing: Annotated[str | None, f"Layers that share weights: {', '.join(SHARING)}."] = None
+    widths: Annotated[tuple[int, ...] | None, "Width of each block, instead of a factor."] = None
+    tree: Annotated[bool, "Predict a block first, then an item, in two levels."] = True
+    dropout: Annotated[float, "Share of units to drop in the middle layers."] = 0.0
+    middle: Annotated[str, f"Kind of middle layers: {', '.join(MIDDLES)}."] = "cnn"
+    layers: Annotated[int | None, "Layers of a GRU or of self-attention."] = None
+    heads: Annotated[int | None, "Heads of self-attention."] = None
+    max_positions: Annotated[int | None, "Positions that self-attention sees."] = None
+    input_dropout: Annotated[float, "Share to drop of the components of an item's vector."] = 0.0
+    initial_weights: Annotated[str, f"Initial weights: {' or '.join(INITIAL_WEIGHTS)}."] = "scaled"
 
     def __post_init__(self) -> None:
         check_fields(self)

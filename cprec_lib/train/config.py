@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from cprec_lib.checks import whole_number
 
@@ -26,15 +26,17 @@ class TrainConfig:
     number that trains nothing and for an unknown precision or schedule.
     """
 
-    epochs: int = 20
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    patience: int = 3
-    seed: int = 0
-    precision: str = "float32"
-    compile: bool = False
-    schedule: str = "constant"
+    epochs: Annotated[int, "Largest number of epochs."] = 20
+    batch_size: Annotated[int, "Windows in a step, over all processes."] = 32
+    learning_rate: Annotated[float, "Learning rate of AdamW."] = 3e-3
+    weight_decay: Annotated[float, "Weight decay of AdamW."] = 0.01
+    patience: Annotated[int, "Epochs without a better validation NDCG@10 before it stops."] = 3
+    seed: Annotated[int, "Seed of the initial weights, order of windows, dropout."] = 0
+    precision: Annotated[str, f"Precision of matrix products: {' or '.join(PRECISIONS)}."] = (
+        "float32"
+    )
+    compile: Annotated[bool, "Compile the embedding and the middle layers."] = False
+    schedule: Annotated[str, f"Learning rate over time: {' or '.join(SCHEDULES)}."] = "constant"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience", "seed"):

@@ -17,6 +17,7 @@ import pandas as pd
 
 from cprec_lib.data.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.data.sequences import Catalogue, SequenceData
+from cprec_lib.data.synthetic import PREFIX
 from cprec_lib.files import file_hash, named_path, write_text
 from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
@@ -24,7 +25,7 @@ from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History, TrainingRecord
 from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.data_record import DataRecord, describe_data
+from cprec_lib.train.data_record import DataRecord, describe_data, fingerprint
 from cprec_lib.train.evaluation import evaluate_together
 from cprec_lib.train.processes import Processes
 from cprec_lib.train.training import fit
@@ -51,6 +52,7 @@ class RunRecord(DataRecord, TrainingRecord, MachineRecord):
     """A run's metrics.json; `seed` is the training's, which also drew the initial weights."""
 
     dataset: str
+    reading: dict[str, Any]
     model: str
     parameters: int
     valid: dict[str, float]
@@ -67,6 +69,7 @@ def train(
     preset: Preset,
     *,
     architecture: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     sequences: Mapping[str, Any] | None = None,
     split_seed: int = 0,
     training: TrainConfig | None = None,
@@ -78,9 +81,10 @@ def train(
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
     `dataset` is a name of the registry, or the path of a table; metrics.json takes it as text.
-    `architecture` holds options of the preset, whose cutoffs may be shares; `sequences` those of
-    `SequenceData.from_interactions`, but for its seed, `split_seed`. Attention gets as many
-    positions as the sequences have, unless `architecture` says otherwise. The seed of `training`
+    `architecture` holds options of the preset, whose cutoffs may be shares; `reading` those of
+    `load_interactions`; `sequences` those of `SequenceData.from_interactions`, but for its seed,
+    `split_seed`. Attention gets as many positions as the sequences have, unless `architecture` says
+    otherwise. The seed of `training`
     also draws the initial weights.
 
     The folder receives config.json and model.safetensors (the best epoch), items.csv (item,
@@ -106,7 +110,7 @@ def train(
     ):
         processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
         with processes.main_first():
-            table = load_interactions(dataset)
+            table = load_interactions(dataset, **(reading or {}))
         data = SequenceData.from_interactions(table, seed=split_seed, **(sequences or {}))
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
@@ -115,6 +119,7 @@ def train(
         history = fit(model, data, training, folder, resume, progress, log=log)
         record: RunRecord = {
             "dataset": dataset,
+            "reading": dict(reading or {}),
             "model": preset,
             "parameters": count_parameters(config).total,
             "valid": history.best.valid,
@@ -236,24 +241,51 @@ class Run:
         originals, counts = self.items["original"], self.items["count"]
         return Catalogue(originals.to_numpy(), counts.to_numpy()).ids(queries)
 
-    def data(self, dataset: str | None = None) -> SequenceData:
-        """The run's data, split and cut as for its training; `dataset` names another one.
+    def data(
+        self, dataset: str | None = None, reading: Mapping[str, Any] | None = None
+    ) -> SequenceData:
+        """The run's data, read, split and cut as for its training.
 
-        Raises ValueError if its catalogue is not the model's.
+        `dataset` names another one, `reading` the arguments of `load_interactions` for it. A
+        recorded relative path is looked for here, then from the run's folder and those above it.
+        Warns if the rows are not those of the training. Raises ValueError if the catalogue is not
+        the model's, or if the data is not found.
         """
         record = self.record
-        dataset = dataset or record["dataset"]
-        cut = (record["max_len"], record["split"], record["split_seed"])
-        data = SequenceData.from_interactions(load_interactions(dataset), *cut)
+        source = dataset or _find_data(record["dataset"], self.folder)
+        table = load_interactions(source, **(reading or record["reading"]))
+        data = SequenceData.from_interactions(
+            table, record["max_len"], record["split"], record["split_seed"]
+        )
         theirs = data.catalogue.items.astype(str)
         if not np.array_equal(theirs, self.items["original"].to_numpy(dtype=str)):
             raise ValueError(
-                f"the catalogue of {dataset!r} ({len(theirs):,} items) is not the model's "
+                f"the catalogue of {source!r} ({len(theirs):,} items) is not the model's "
                 f"({len(self.items):,} items): both must list the same items in the same order of "
                 f"popularity. Evaluate on the data that the model was trained on, "
                 f"{record['dataset']!r}, or train anew."
             )
+        if record.get("data_sha256") not in (None, fingerprint(table)):
+            warnings.warn(
+                f"the data of {source!r} is not that of the training: it has changed, or it is "
+                "another data set with the same catalogue",
+                stacklevel=2,
+            )
         return data
+
+
+def _find_data(dataset: str, folder: Path) -> str:
+    """Where the data of a run is now: its name, or its path, seen from here or from the run."""
+    path = Path(dataset)
+    if dataset in DATASETS or dataset.startswith(PREFIX) or path.exists():
+        return dataset
+    for above in (folder, *folder.absolute().parents):
+        if (above / path).exists():
+            return str(above / path)
+    raise FileNotFoundError(
+        f"the data of the training, {dataset}, is neither here nor in a folder above {folder}; "
+        "name it by --dataset (dataset=...)"
+    )
 
 
 @contextmanager
@@ -314,6 +346,7 @@ def _read_record(path: Path) -> RunRecord:
         record: RunRecord = json.loads(path.read_text(encoding="utf-8"))
         # Before there was a seed of the split, the training's also drew the split.
         record.setdefault("split_seed", record["seed"])
+        record.setdefault("reading", {})
         needed = (record["dataset"], record["max_len"], record["split"], record["split_seed"])
         if [type(value) for value in needed] != [str, int, str, int]:
             raise TypeError(f"the data are described by {needed}")

@@ -1,810 +1,17 @@
-"""The verbs of `cprec`, in process and as a program of its own, on a table of 30 users."""
+"""What all verbs of `cprec` have in common: help, errors, interruptions."""
 
-import csv
-import hashlib
-import json
-import os
-import signal
-import subprocess
-import sys
+import random
+import re
 import time
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
 
-import cprec_lib
-from cprec_lib import (
-    SequentialRecommender,
-    TrainConfig,
-    cprec,
-    evaluate,
-    files,
-    gru4rec,
-    sasrec,
-)
-from cprec_lib.cli.app import app
 from cprec_lib.data import datasets
-from cprec_lib.train import data_record, evaluation, run_folder
+from tests.cli.shell import COLUMNS_CAN_BE_NAMED, cprec_command, fail, start, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
-N_USERS, N_ITEMS = 30, 25
-SMALL = ["--width", "8", "--dilations", "1,2", "--epochs", "2"]
-# At this rate the third of the four epochs is the best one, so that best and last differ.
-LONGER = [*SMALL, "--epochs", "4", "--patience", "4", "--learning-rate", "0.03"]
-
-
-def table(seed: int = 0) -> pd.DataFrame:
-    """30 users with 12 interactions each; every item from 100 to 124 occurs."""
-    draw = np.random.default_rng(seed)
-    popular = draw.integers(0, N_ITEMS, size=N_USERS * 12) * draw.random(N_USERS * 12)
-    item = np.concatenate([np.arange(N_ITEMS), popular[N_ITEMS:].astype(int)]) + 100
-    return pd.DataFrame(
-        {
-            "user": np.repeat(np.arange(N_USERS), 12),
-            "item": item,
-            "timestamp": np.tile(np.arange(12), N_USERS),
-        }
-    )
-
-
-def cprec_command(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = cprec_command(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*arguments: object, status: int = 1) -> str:
-    """The message of a command that must fail, which may hold no traceback."""
-    result = cprec_command(*arguments)
-    assert result.exit_code == status, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    assert result.stderr.startswith("Error: " if status == 1 else "Usage: ")
-    return " ".join(result.stderr.split())
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tiny.csv"
-    table().to_csv(path, index=False)
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *LONGER)
-    return folder
-
-
-@pytest.fixture
-def with_titles(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a registered data set whose item 103 has no title and two others share one."""
-    titles = pd.Series({100 + i: f"Film {i}\ra tale" for i in range(N_ITEMS) if i != 3})
-    titles[104] = titles[105] = "Twins"
-    titles[106] = 'Film "6", a\r\ntale'
-    monkeypatch.setattr(run_folder, "DATASETS", {"tiny": None})
-    monkeypatch.setattr(run_folder, "load_interactions", lambda name: table())
-    monkeypatch.setattr(run_folder, "load_titles", lambda name: titles)
-    return "tiny"
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    return metrics
-
-
-# data
-
-
-def test_data_lists_the_registry(tmp_path: Path) -> None:
-    lines = succeed("data", "--data-dir", tmp_path).splitlines()
-    assert [line.split()[0] for line in lines] == list(datasets.DATASETS)
-    assert all(line.endswith("not present") for line in lines)
-
-
-def test_data_tells_what_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "is_present", lambda name, data_dir: name == "ml-1m")
-    lines = succeed("data").splitlines()
-    assert [line for line in lines if not line.endswith("not present")] == [
-        "ml-1m           present"
-    ]
-
-
-def test_data_counts_what_a_table_holds(tiny: Path) -> None:
-    assert succeed("data", tiny) == f"{tiny}: 360 rows, 30 users, 25 items\n"
-
-
-def test_data_refuses_an_unknown_name() -> None:
-    assert "ml-100k" in fail("data", "ml-99")
-
-
-# train
-
-
-def test_train_writes_the_run(trained: Path, tiny: Path) -> None:
-    model = SequentialRecommender.load(trained)
-    metrics = read_metrics(trained)
-    assert asdict(model.config) == asdict(cprec(N_ITEMS, width=8, dilations=(1, 2)))
-    assert metrics["dataset"] == str(tiny)
-    assert metrics["model"] == "cprec"
-    assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
-    assert (metrics["n_items"], metrics["n_users"]) == (N_ITEMS, N_USERS)
-    assert (metrics["epochs"], metrics["seed"], metrics["device"]) == (4, 0, "cpu")
-    assert metrics["threads"] == torch.get_num_threads()
-    assert metrics["versions"]["torch"] == torch.__version__
-    assert metrics["versions"]["cprec_lib"] == cprec_lib.__version__
-    for part in ("valid", "test"):
-        expected = evaluate(model, run_folder.Run.load(trained).data(), part).metrics()
-        assert metrics[part] == expected
-
-
-def test_train_writes_an_epoch_a_line(trained: Path) -> None:
-    metrics = read_metrics(trained)
-    epochs = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4]
-    assert metrics["seconds"] == sum(epoch["seconds"] for epoch in epochs)
-    best = epochs[metrics["best_epoch"] - 1]
-    assert (metrics["valid"], metrics["train_loss"]) == (best["valid"], best["loss"])
-
-
-def test_train_writes_the_catalogue(trained: Path, tiny: Path) -> None:
-    with (trained / "items.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    held_in = table().groupby("user").head(10)
-    counts = held_in["item"].value_counts().reindex(range(100, 125), fill_value=0)
-    expected = counts.sort_index().sort_values(ascending=False, kind="stable")
-    assert [int(row["item"]) for row in rows] == list(range(1, N_ITEMS + 1))
-    assert [int(row["original"]) for row in rows] == list(expected.index)
-    assert [int(row["count"]) for row in rows] == list(expected)
-
-
-def test_train_leaves_defaults_to_the_library(tiny: Path, tmp_path: Path) -> None:
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path)
-    metrics = read_metrics(tmp_path)
-    assert metrics["model_config"] == json.loads(json.dumps(asdict(cprec(N_ITEMS))))
-    assert metrics["train_config"] == asdict(TrainConfig())
-    assert (metrics["max_len"], metrics["split"]) == (50, "leave_one_out")
-
-
-def test_train_hands_every_option_on(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = (
-        "--width 6 --dilations 2 --kernel-size 2 --cutoffs 4,9 --factor 2 --sharing cross-layer "
-        "--dropout 0.1 --input-dropout 0.2 --no-block-input --no-tree --max-len 5 --split by_user "
-        "--epochs 1 --batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 "
-        "--device cpu --precision bfloat16 --schedule linear --compile"
-    )
-    monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
-    metrics = read_metrics(tmp_path)
-    assert metrics["model_config"] == {
-        "n_items": N_ITEMS,
-        "width": 6,
-        "dilations": [2],
-        "kernel_size": 2,
-        "cutoffs": [4, 9],
-        "factor": 2,
-        "widths": None,
-        "block_input": False,
-        "block_softmax": True,
-        "tree": False,
-        "sharing": "cross-layer",
-        "dropout": 0.1,
-        "middle": "cnn",
-        "layers": None,
-        "heads": None,
-        "max_positions": None,
-        "input_dropout": 0.2,
-        "initial_weights": "scaled",
-    }
-    assert metrics["train_config"] == {
-        "epochs": 1,
-        "batch_size": 7,
-        "learning_rate": 0.01,
-        "weight_decay": 0.2,
-        "patience": 9,
-        "seed": 3,
-        "precision": "bfloat16",
-        "compile": True,
-        "schedule": "linear",
-    }
-    assert (metrics["max_len"], metrics["split"]) == (5, "by_user")
-    assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10
-
-
-def test_train_decomposes_the_baseline_where_asked(tiny: Path, tmp_path: Path) -> None:
-    options = ["--block-softmax", "--cutoffs", "0.2", "--dilations", "", "--epochs", "1"]
-    succeed("train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *options)
-    config = read_metrics(tmp_path)["model_config"]
-    assert (config["cutoffs"], config["dilations"]) == ([5], [])
-    assert (config["block_input"], config["block_softmax"]) == (False, True)
-
-
-@pytest.mark.parametrize("model", ["gru4rec", "sasrec"])
-def test_train_knows_other_fillings(model: str, tiny: Path, tmp_path: Path) -> None:
-    options = "--layers 3 --width 8 --max-len 60 --epochs 1 --block-input --cutoffs 0.2,0.5"
-    heads = ["--heads", "2"] if model == "sasrec" else []
-    command = ["train", "--dataset", tiny, "--model", model, "--out", tmp_path]
-    succeed(*command, *options.split(), *heads)
-    preset = {"gru4rec": gru4rec, "sasrec": sasrec}[model]
-    own = {"heads": 2, "max_positions": 60} if model == "sasrec" else {}
-    expected = preset(N_ITEMS, 8, (0.2, 0.5), layers=3, block_input=True, **own)
-    assert SequentialRecommender.load(tmp_path).config == expected
-    assert read_metrics(tmp_path)["model"] == model
-    assert len(succeed("evaluate", "--model", tmp_path).splitlines()) == 10
-    assert len(succeed("recommend", "--model", tmp_path, "103", "104").splitlines()) == 10
-
-
-@pytest.mark.usefixtures("no_data")
-@pytest.mark.parametrize(
-    ("model", "option", "owners"),
-    [
-        ("gru4rec", "--dilations 1,2", "nextitnet and cprec"),
-        ("sasrec", "--kernel-size 3", "nextitnet and cprec"),
-        ("sasrec", "--sharing none", "nextitnet and cprec"),
-        ("cprec", "--layers 2", "gru4rec and sasrec"),
-        ("nextitnet", "--heads 2", "sasrec"),
-        ("gru4rec", "--heads 2", "sasrec"),
-    ],
-)
-def test_options_of_another_filling_are_refused(
-    model: str, option: str, owners: str, tmp_path: Path
-) -> None:
-    command = ["train", "--dataset", "ml-100k", "--model", model, "--out", tmp_path / "run"]
-    message = fail(*command, *option.split(), status=2)
-    assert f"{option.split()[0]}: {model} has none; this is an option of {owners}" in message
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("model", ["nextitnet", "gru4rec", "sasrec"])
-@pytest.mark.parametrize("option", [("--cutoffs", "0.2"), ("--factor", "2"), ("--no-tree",)])
-def test_options_of_blocks_need_blocks(
-    model: str, option: tuple[str, ...], tiny: Path, tmp_path: Path
-) -> None:
-    command = ["train", "--dataset", tiny, "--model", model, "--out", tmp_path / "run"]
-    message = fail(*command, *option, status=2)
-    assert f"{model} is not cut into blocks; add --block-input or --block-softmax" in message
-    assert not (tmp_path / "run").exists()
-
-
-def test_same_seed_same_weights_and_another_seed_others(
-    tiny: Path, trained: Path, tmp_path: Path
-) -> None:
-    weights = {}
-    for seed in (0, 1):
-        out = tmp_path / str(seed)
-        command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, *LONGER]
-        succeed(*command, "--seed", seed)
-        weights[seed] = (out / "model.safetensors").read_bytes()
-    assert weights[0] == (trained / "model.safetensors").read_bytes()
-    assert weights[1] != weights[0]
-
-
-def test_the_seed_draws_the_initial_weights(tiny: Path, tmp_path: Path) -> None:
-    still = ["--epochs", "1", "--learning-rate", "1e-12", "--weight-decay", "0"]
-    options = [*SMALL, *still, "--seed", "3"]
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options)
-    trained = SequentialRecommender.load(tmp_path)
-    initial = SequentialRecommender(trained.config, seed=3)
-    for after, before in zip(trained.parameters(), initial.parameters(), strict=True):
-        torch.testing.assert_close(after, before, atol=1e-9, rtol=1e-6)
-
-
-def test_train_goes_on_for_more_epochs(tiny: Path, tmp_path: Path) -> None:
-    command = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *SMALL]
-    succeed(*command)
-    first = (tmp_path / "history.jsonl").read_text()
-    succeed(*command, "--resume", "--epochs", "4", "--patience", "3")
-    assert (tmp_path / "history.jsonl").read_text().startswith(first)
-    assert read_metrics(tmp_path)["epochs"] == 4
-
-
-@pytest.mark.filterwarnings("default")
-def test_train_tells_of_dropped_users(tmp_path: Path) -> None:
-    short = pd.DataFrame({"user": [99], "item": [100], "timestamp": [0]})
-    path, out = tmp_path / "short.csv", tmp_path / "run"
-    pd.concat([table(), short]).to_csv(path, index=False)
-    result = cprec_command(
-        *("train", "--dataset", path, "--model", "nextitnet", "--out", out, *SMALL)
-    )
-    assert result.stderr.startswith("Warning: 1 of 31 users have fewer than 3 interactions")
-    metrics = read_metrics(out)
-    assert (metrics["n_users"], metrics["dropped_users"]) == (30, 1)
-
-
-def test_fingerprint_takes_text_too() -> None:
-    rows = pd.DataFrame({"user": ["a,b"], "item": ["c"], "timestamp": [0.5]})
-    assert data_record.fingerprint(rows) == hashlib.sha256(b'"a,b","c",0.5\n').hexdigest()
-
-
-def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
-    rows = b"".join(tiny.read_bytes().splitlines(keepends=True)[1:])
-    assert data_record.fingerprint(table()) == hashlib.sha256(rows).hexdigest()
-    assert data_record.fingerprint(table()[::-1]) != data_record.fingerprint(table())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--dataset nowhere", "none of the data sets ml-100k"),
-        ("--cutoffs 0.5,0.2", "do not increase"),
-        ("--cutoffs 5,30", "leaves no tail in a catalogue of 25 items"),
-        ("--cutoffs 0.2,9", "mix shares and counts"),
-        ("--sharing everything", "choose one of none, cross-layer"),
-        ("--width 0", "width 0"),
-        ("--epochs 0", "epochs 0"),
-        ("--learning-rate nan", "learning_rate nan"),
-        ("--learning-rate 1e30", "try a learning rate of 3.3e+29"),
-        ("--max-len 0", "max_len 0"),
-    ],
-)
-def test_train_says_what_is_wrong(options: str, message: str, tiny: Path, tmp_path: Path) -> None:
-    start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
-    assert message in fail("train", *start, *SMALL, *options.split())
-    assert not (tmp_path / "metrics.json").exists()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--model gru",
-        "--split randomly",
-        "--device tpu",
-        "--dilations one,two",
-        "--dilations 1.5",
-        "--dilations 1,",
-        "--cutoffs 0",
-        "--cutoffs inf",
-        "--cutoffs nan",
-        "--seed -1",
-    ],
-)
-def test_train_refuses_wrong_options(options: str, tiny: Path, tmp_path: Path) -> None:
-    start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
-    assert options.split()[0] in fail("train", *start, *options.split(), status=2)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_train_refuses_a_device_that_is_not_there(tiny: Path, tmp_path: Path) -> None:
-    start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
-    assert "choose auto or cpu" in fail("train", *start, "--device", "cuda")
-
-
-def test_train_writes_curves_for_tensorboard(tiny: Path, tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *SMALL]
-    succeed(*command, "--tensorboard")
-    succeed(*command, "--tensorboard", "--resume", "--epochs", "3")
-    curves = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    epochs = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    for name, values in (
-        ("train/loss", [epoch["loss"] for epoch in epochs]),
-        ("valid/ndcg@10", [epoch["valid"]["ndcg@10"] for epoch in epochs]),
-    ):
-        found = curves.Scalars(name)
-        assert [scalar.step for scalar in found] == [1, 2, 3]
-        assert [scalar.value for scalar in found] == pytest.approx(values)
-
-
-def test_train_says_how_to_get_tensorboard(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_folder, "find_spec", lambda name: None)
-    out = tmp_path / "run"
-    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, "--tensorboard"]
-    assert "run `pip install tensorboard`" in fail(*command)
-    assert not out.exists()
-
-
-@pytest.fixture
-def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal must come before the data, which may take minutes to fetch."""
-
-    def load(name: str) -> None:
-        raise AssertionError("the data was loaded")
-
-    monkeypatch.setattr(run_folder, "load_interactions", load)
-
-
-@pytest.mark.usefixtures("no_data")
-@pytest.mark.parametrize(
-    ("preset", "device", "message"),
-    [
-        ("SASRec", "cpu", "unknown preset 'SASRec'; choose one of nextitnet, cprec, gru4rec, sasr"),
-        ("cprec", "gpu", "unknown device 'gpu'; choose one of auto, cuda, mps, cpu"),
-    ],
-)
-def test_unknown_presets_and_devices_are_refused_before_the_data(
-    preset: str, device: str, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        run_folder.train(tmp_path / "run", "ml-100k", preset, device=device)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_preset_is_known_by_its_exact_name() -> None:
-    assert run_folder.build_config("cprec", 100, {"cutoffs": (0.1, 0.5)}).cutoffs == (10, 50)
-    with pytest.raises(ValueError, match="unknown preset 'CpRec'"):
-        run_folder.build_config("CpRec", 100, {})
-
-
-def test_the_library_takes_a_path_for_a_data_set(tiny: Path, tmp_path: Path) -> None:
-    settings = TrainConfig(epochs=1)
-    metrics = run_folder.train(tmp_path, tiny, "nextitnet", training=settings, progress=False)
-    assert metrics["dataset"] == read_metrics(tmp_path)["dataset"] == str(tiny)
-
-
-@pytest.mark.usefixtures("no_data")
-def test_train_never_overwrites_a_run(trained: Path) -> None:
-    before = {path.name: path.read_bytes() for path in trained.iterdir()}
-    message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", trained)
-    assert "already holds a run" in message
-    assert "--resume" in message
-    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
-
-
-@pytest.mark.usefixtures("no_data")
-def test_train_refuses_a_folder_that_cannot_be_made(tiny: Path) -> None:
-    out = tiny / "below_a_file"
-    message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", out)
-    assert f"cannot make the folder {out}" in message
-
-
-@pytest.mark.usefixtures("no_data")
-def test_train_refuses_a_folder_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(dir: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(dir / "probe"))
-
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
-    message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", tmp_path)
-    assert f"the folder {tmp_path} cannot be written (Permission denied)" in message
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--width 16", "its width is 8"),
-        ("--seed 1", "its seed is 0"),
-        ("--max-len 4", "its max_len is 50"),
-        ("--dataset OTHER", "its windows_sha256 is"),
-    ],
-)
-def test_resume_refuses_another_run(
-    options: str, message: str, trained: Path, tiny: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "other.csv"
-    table(seed=1).to_csv(other, index=False)
-    before = {path.name: path.read_bytes() for path in trained.iterdir()}
-    start = ["train", "--dataset", tiny, "--model", "cprec", "--out", trained, "--resume"]
-    assert message in fail(*start, *LONGER, *options.replace("OTHER", str(other)).split())
-    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
-
-
-# evaluate
-
-
-def test_evaluate_prints_intervals_around_the_metrics(trained: Path) -> None:
-    metrics = read_metrics(trained)
-    for part in ("test", "valid"):
-        heading, *lines = succeed("evaluate", "--model", trained, "--split-part", part).splitlines()
-        assert heading == f"{part}, 30 users"
-        assert len(lines) == 9
-        for line in lines:
-            name, estimate, low, high = line.replace("[", " ").replace(",", " ")[:-1].split()
-            assert float(estimate) == pytest.approx(metrics[part][name], abs=5e-5)
-            assert float(low) <= float(estimate) <= float(high)
-
-
-def test_evaluate_takes_the_test_part_unless_told(trained: Path) -> None:
-    expected = succeed("evaluate", "--model", trained, "--split-part", "test")
-    assert succeed("evaluate", "--model", trained) == expected
-
-
-def test_evaluate_refuses_another_catalogue(trained: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.csv"
-    for changed in (table(seed=1), table().query("item < 120")):
-        changed.to_csv(other, index=False)
-        message = fail("evaluate", "--model", trained, "--dataset", other)
-        assert "is not the model's (25 items)" in message
-
-
-def test_evaluate_needs_a_finished_run(trained: Path, tmp_path: Path) -> None:
-    assert "holds no finished run: config.json is" in fail("evaluate", "--model", tmp_path)
-    for path in trained.iterdir():
-        if path.name != "metrics.json":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    assert "no finished run: metrics.json is missing" in fail("evaluate", "--model", tmp_path)
-
-
-# recommend
-
-
-def test_recommend_prints_what_the_model_says(trained: Path) -> None:
-    run = run_folder.Run.load(trained)
-    printed = succeed("recommend", "--model", trained, "--k", "4", "107", "100")
-    history = [run.items.index[run.items["original"] == name][0] for name in ("107", "100")]
-    log_prob, items = run.model.recommend([history], 4, exclude_seen=True)
-    expected = [
-        [str(rank), run.items["original"][int(item)], f"{value.exp():.4f}"]
-        for rank, (item, value) in enumerate(zip(items[0], log_prob[0], strict=True), start=1)
-    ]
-    assert [line.split() for line in printed.splitlines()] == expected
-
-
-def test_recommend_leaves_out_what_was_seen_unless_told(trained: Path) -> None:
-    def names(*options: str) -> set[str]:
-        printed = succeed("recommend", "--model", trained, *options, "100", "101")
-        return {line.split()[1] for line in printed.splitlines()}
-
-    assert names("--k", "23").isdisjoint({"100", "101"})
-    assert names("--k", "25", "--include-seen") == {str(i) for i in range(100, 125)}
-    assert len(names()) == 10
-
-
-def test_recommend_by_title(with_titles: str, tmp_path: Path) -> None:
-    succeed("train", "--dataset", with_titles, "--model", "cprec", "--out", tmp_path, *SMALL)
-    run = run_folder.Run.load(tmp_path)
-    assert run.items["title"][run.items["original"] == "107"].item() == "Film 7\ra tale"
-    assert run.find(['film "6", A\r\ntale']) == list(run.items.index[run.items.original == "106"])
-    assert run.items["title"][run.items["original"] == "103"].item() == "103"
-    assert run.find(["Twins"]) == [run.items.index[run.items["title"] == "Twins"].min()]
-    assert "Twins" in succeed("recommend", "--model", tmp_path, "--k", "24", "103")
-    assert "Twins" in fail("recommend", "--model", tmp_path, "Twinz")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["1007"], "the nearest are 107"),
-        ([""], "not in the catalogue"),
-        (["--k", "25", "100"], "ask for fewer"),
-    ],
-)
-def test_recommend_says_what_is_wrong(arguments: list[str], message: str, trained: Path) -> None:
-    assert message in fail("recommend", "--model", trained, *arguments)
-
-
-def test_recommend_refuses_wrong_options(trained: Path) -> None:
-    assert "ITEM" in fail("recommend", "--model", trained, status=2)
-    assert "--k" in fail("recommend", "--model", trained, "--k", "0", "100", status=2)
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("items.csv", b"", "is no table of items"),
-        ("items.csv", b"\xff\xfe", "is no table of items"),
-        ("items.csv", b'"item","original","count"\n1,"100",3\n', "does not list the items 1..25"),
-        ("config.json", b"{", "does not describe a model"),
-        ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
-        ("metrics.json", b"[]", "is no metrics file"),
-        ("metrics.json", b"{}", "KeyError('seed'); repeat the run's command with"),
-    ],
-)
-def test_damaged_runs_without_a_manifest_are_refused(
-    name: str, content: bytes, message: str, trained: Path, tmp_path: Path
-) -> None:
-    for path in trained.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "manifest.json").unlink()
-    (tmp_path / name).write_bytes(content)
-    result = cprec_command("evaluate", "--model", tmp_path)
-    warning, error = result.stderr.split("Error: ")
-    assert result.exit_code == 1 and "Traceback" not in result.output
-    assert "has no manifest.json: it was written by an older version" in warning
-    assert message in error
-
-
-def copy_of(run: Path, folder: Path) -> Path:
-    folder.mkdir()
-    for path in run.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
-
-
-PARTS = ["config.json", "model.safetensors", "items.csv", "history.jsonl", "metrics.json"]
-
-
-def test_the_manifest_lists_every_other_file_of_the_run(trained: Path) -> None:
-    listed = json.loads((trained / "manifest.json").read_text())["sha256"]
-    assert list(listed) == PARTS
-    for name, value in listed.items():
-        assert value == hashlib.sha256((trained / name).read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_file_with_a_changed_byte_is_refused_and_named(
-    name: str, trained: Path, tmp_path: Path
-) -> None:
-    """A byte of the weights makes other weights, which nothing else would notice."""
-    run = copy_of(trained, tmp_path / "run")
-    content = (run / name).read_bytes()
-    for place in (0, len(content) // 2, len(content) - 1):
-        (run / name).write_bytes(
-            content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-        )
-        for verb in (["evaluate"], ["recommend", "103"]):
-            assert f"{run / name} is not the file that manifest.json lists" in fail(
-                *verb, "--model", run
-            )
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_file_of_another_run_or_none_is_refused_and_named(
-    name: str, trained: Path, tiny: Path, tmp_path: Path
-) -> None:
-    run, other = copy_of(trained, tmp_path / "run"), tmp_path / "other"
-    options = [*LONGER, "--seed", "1", "--sharing", "none", "--max-len", "5", "--split", "by_user"]
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", other, *options)
-    (run / name).write_bytes((other / name).read_bytes())
-    assert f"{run / name} is not the file that" in fail("evaluate", "--model", run)
-    (run / name).unlink()
-    assert f"no finished run: {name} is missing" in fail("evaluate", "--model", run)
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"sha256": 5}'])
-def test_a_manifest_of_nonsense_is_refused(content: bytes, trained: Path, tmp_path: Path) -> None:
-    run = copy_of(trained, tmp_path / "run")
-    (run / "manifest.json").write_bytes(content)
-    assert f"{run / 'manifest.json'} is no manifest" in fail("evaluate", "--model", run)
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("write", range(6))
-def test_a_run_interrupted_while_it_is_written_is_refused_until_it_is_resumed(
-    older: bool, write: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It holds files of the run before and of this one; `older` is from before manifests."""
-    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *SMALL]
-    succeed(*command)
-    if older:
-        (tmp_path / "manifest.json").unlink()
-    written: list[Path] = []
-    replace = Path.replace
-
-    def interrupted(path: Path, target: Path) -> Path:
-        if "checkpoint" not in target.name:
-            written.append(target)
-            if len(written) > write:
-                raise KeyboardInterrupt
-        return replace(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", interrupted)
-        assert cprec_command(*command, "--resume", "--epochs", "4").exit_code == 130
-    result = cprec_command("evaluate", "--model", tmp_path)
-    if older and write < len(PARTS):
-        assert "no finished run: metrics.json is missing" in result.stderr
-    elif write and not older:
-        assert "model.safetensors is not the file that manifest.json lists" in result.stderr
-    else:  # all that belongs together is of one run
-        assert result.exit_code == 0
-        assert read_metrics(tmp_path)["epochs"] == (4 if older else 2)
-    succeed(*command, "--resume", "--epochs", "4")
-    assert read_metrics(tmp_path)["epochs"] == 4
-    succeed("evaluate", "--model", tmp_path)
-
-
-# Seeds
-
-
-def test_the_split_has_a_seed_of_its_own(tiny: Path, tmp_path: Path) -> None:
-    hashes = {}
-    for seeds in ((0, 0), (3, 0), (0, 3)):
-        out = tmp_path / str(seeds)
-        options = [*SMALL, "--split", "by_user", "--seed", seeds[0], "--split-seed", seeds[1]]
-        succeed("train", "--dataset", tiny, "--model", "cprec", "--out", out, *options)
-        metrics = read_metrics(out)
-        assert (metrics["seed"], metrics["split_seed"]) == seeds
-        hashes[seeds] = metrics["windows_sha256"]
-        loaded = run_folder.Run.load(out)
-        assert evaluate(loaded.model, loaded.data(), "test").metrics() == metrics["test"]
-    assert hashes[0, 0] == hashes[3, 0] != hashes[0, 3]
-
-
-def test_a_run_can_be_repeated_from_its_record_alone(tiny: Path, tmp_path: Path) -> None:
-    options = "--split by_user --seed 2 --split-seed 5 --max-len 6 --dropout 0.1 --schedule linear"
-    first, again = tmp_path / "first", tmp_path / "again"
-    succeed(
-        *("train", "--dataset", tiny, "--model", "cprec", "--out", first, *SMALL, *options.split())
-    )
-    record = read_metrics(first)
-    architecture = dict(record["model_config"])
-    del architecture["n_items"]
-    repeated = run_folder.train(
-        again,
-        record["dataset"],
-        record["model"],
-        architecture=architecture,
-        sequences={"max_len": record["max_len"], "split": record["split"]},
-        split_seed=record["split_seed"],
-        training=TrainConfig.from_json(record["train_config"]),
-        progress=False,
-    )
-    name = "model.safetensors"
-    assert (again / name).read_bytes() == (first / name).read_bytes()
-    assert repeated["test"] == record["test"]
-
-
-@pytest.mark.filterwarnings("default")
-def test_a_run_from_before_the_split_had_a_seed_used_the_trainings(
-    tiny: Path, tmp_path: Path
-) -> None:
-    options = [*SMALL, "--split", "by_user", "--seed", "3", "--split-seed", "3"]
-    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options]
-    succeed(*command)
-    expected = succeed("evaluate", "--model", tmp_path)
-    metrics = read_metrics(tmp_path)
-    del metrics["split_seed"], metrics["windows_sha256"]
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "manifest.json").unlink()
-    result = cprec_command("evaluate", "--model", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, expected)
-    assert "to write one, repeat the run's command with --resume" in result.stderr.lower()
-    succeed(*command, "--resume")
-    assert cprec_command("evaluate", "--model", tmp_path).stderr == ""
-
-
-@pytest.mark.usefixtures("no_data")
-@pytest.mark.parametrize("text", ["", " "])
-def test_an_empty_path_is_refused(text: str) -> None:
-    """An unset variable would write into the current folder."""
-    train = ["train", "--dataset", "ml-100k", "--model", "cprec", "--out", text]
-    for command in (train, ["evaluate", "--model", text], ["recommend", "--model", text, "1"]):
-        assert "the path is empty" in fail(*command, status=2)
-    for use in (
-        lambda: run_folder.train(text, "ml-100k", "cprec"),
-        lambda: run_folder.Run.load(text),
-    ):
-        with pytest.raises(ValueError, match="the path is empty"):
-            use()
-
-
-# Interruptions
-
-
-def test_ctrl_c_ends_with_130_and_names_resume(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = ["train", "--dataset", tiny, "--model", "nextitnet", "--out", tmp_path, *SMALL]
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "evaluate", interrupt_at_second_call(evaluation.evaluate))
-        result = cprec_command(*start)
-    assert result.exit_code == 130
-    assert "same command with --resume goes on" in result.stderr
-    assert "Traceback" not in result.output
-    assert "already holds a run" in fail(*start)
-    assert "2 epochs" in succeed(*start, "--resume")
-
-
-def interrupt_at_second_call(function: Callable[..., Any]) -> Callable[..., Any]:
-    calls = []
-
-    def interrupted(*arguments: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return function(*arguments)
-
-    return interrupted
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), BrokenPipeError(32, "pipe")])
@@ -818,62 +25,6 @@ def test_other_verbs_can_be_interrupted(
     result = cprec_command("data", "ml-100k")
     assert result.exit_code == (130 if isinstance(raised, KeyboardInterrupt) else 1)
     assert "Traceback" not in result.output
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-@pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM", "SIGINT"])
-def test_a_killed_run_resumes_bit_for_bit(tiny: Path, tmp_path: Path, sign: str) -> None:
-    length = ["--epochs", "40", "--patience", "40"]
-    model = ["--model", "cprec", "--width", "8", "--dropout", "0.2"]
-    command = ["train", "--dataset", tiny, *model, *length, "--out"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    succeed(*command, whole)
-    program = start(*command, killed, folder=tmp_path)
-    end_after_first_epoch(program, killed, signal.Signals[sign])
-    assert "40 epochs" in succeed(*command, killed, "--resume")
-    name = "model.safetensors"
-    assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    # The weights of the last epoch and the optimizer's state, of which the best model says nothing.
-    ends = [load_file(folder / "checkpoint.safetensors") for folder in (whole, killed)]
-    assert ends[0].keys() == ends[1].keys()
-    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
-    assert read_metrics(whole)["test"] == read_metrics(killed)["test"]
-
-
-def end_after_first_epoch(
-    program: "subprocess.Popen[str]", out: Path, sign: signal.Signals
-) -> None:
-    deadline = time.monotonic() + 60
-    while not (out / "checkpoint.safetensors").exists():
-        assert program.poll() is None, program.communicate()
-        assert time.monotonic() < deadline, "no checkpoint within a minute"
-        time.sleep(0.002)
-    program.send_signal(sign)
-    _, errors = program.communicate()
-    if sign == signal.SIGINT:
-        assert "The same command with --resume goes on." in errors
-        assert program.returncode == 130
-    else:
-        assert program.returncode == -sign
-    assert not (out / "metrics.json").exists(), "the run ended before it could be killed"
-
-
-# The program itself
-
-
-def start(*arguments: object, folder: Path) -> "subprocess.Popen[str]":
-    threads = str(torch.get_num_threads())  # another number may round differently
-    # A job that a shell runs in the background ignores Ctrl-C, and its children would, too.
-    program = "signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program += "; runpy.run_module('cprec_lib', run_name='__main__')"
-    return subprocess.Popen(
-        [sys.executable, "-c", f"import runpy, signal; {program}", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_the_program_reports_errors_on_standard_error(tmp_path: Path) -> None:
@@ -890,44 +41,102 @@ def test_help_names_every_verb() -> None:
         assert f" {verb} " in output
 
 
-# ---- reproduce and claims ----
+# Hostile values
+
+COLUMNS = ("--user-column", "--item-column", "--time-column", "--separator")
+HOSTILE = [
+    *("", " ", ",", "-5", "0", "-1", "1.5", "nan", "1e999", "9" * 30, "٣", "a,b", "1,,2"),
+    *(
+        "~nobody/x",
+        "/dev/null/x",
+        "loop",
+        "x\0y",
+        "\x1b[2J",
+        "\ud800",
+        "é" * 3000,
+        "--",
+        "__class__",
+    ),
+]
 
 
-def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path) -> None:
-    results, work = tmp_path / "results", tmp_path / "work"
-    command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
-    command += ["--model", "bigram", "--model", "nextitnet", "--width", "8", "--epochs", "1"]
-    command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
-    assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(
-        *command, "--list"
-    )
-    assert not results.exists()
-    message = succeed(*command, "--budget", "0")
-    assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
-    assert "1 new results" in message
-    assert "1 new results" in succeed(*command)
-    message = succeed("reproduce", "time", "overall", *command[1:])
-    assert "The times are in" in message and "0 new results" in message
-    assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
+@pytest.mark.filterwarnings("default")
+def test_no_option_of_any_verb_ends_in_a_traceback(
+    tiny: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each option of each verb gets one hostile value, and more of them until 20 s are over."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
+    Path("loop").symlink_to("loop")
+    model = "--dataset {tiny} --model cprec --width 2 --dilations 1 --epochs 1 --out {out}"
+    valid = {
+        "data": "{tiny}",
+        "train": model,
+        "evaluate": "--model {trained}",
+        "recommend": "--model {trained} 100",
+        "reproduce": "--list --dataset {tiny} --results {out} --work {out}",
+        "claims": "--results {out} --out {out}/claims.md",
+        "workbook": "--out {out}",
+    }
+    tries = [
+        (verb, option, value)
+        for verb in valid
+        for option in ["", *re.findall("^  (--[a-z-]+)", succeed(verb, "--help"), re.MULTILINE)]
+        for value in HOSTILE
+        if option != "--help" and (COLUMNS_CAN_BE_NAMED or option not in COLUMNS)
+    ]
+    random.Random(0).shuffle(tries)
+    first = list({(verb, option): (verb, option, value) for verb, option, value in tries}.values())
+    assert len(first) > 70
+    deadline = time.monotonic() + 20
+    for number, (verb, option, value) in enumerate([*first, *tries]):
+        if number > len(first) and time.monotonic() > deadline:
+            break
+        places = {"tiny": tiny, "trained": trained, "out": f"out{number}"}
+        arguments = [word.format(**places) for word in valid[verb].split()]
+        result = cprec_command(verb, *arguments, *filter(None, [option]), value)
+        tried = f"{verb} {arguments} {option} {value!r}"
+        assert result.exit_code in (0, 1, 2), f"{tried}: {result.exception!r}"
+        assert isinstance(result.exception, SystemExit | None), f"{tried}: {result.exception!r}"
+        assert "\x1b" not in result.output, tried
 
-    (results / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
-    page = tmp_path / "docs" / "claims.md"
-    assert "C4  open" in succeed("claims", "--results", results, "--out", page)
-    assert page.read_text().startswith("# Which of the paper's claims hold")
+
+@pytest.mark.parametrize("option", ["--out", "--dataset"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_empty_paths_are_refused(option: str, empty: str, tmp_path: Path) -> None:
+    command = {"--dataset": "x", "--out": str(tmp_path), option: empty}
+    words = [word for pair in command.items() for word in pair]
+    assert f"'{option}'" in fail("train", "--model", "cprec", *words, status=2)
 
 
-def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
-    assert "unknown group 'speed'; choose from overall" in fail("reproduce", "speed")
-    assert "unknown model 'CpReq'" in fail("reproduce", "--model", "CpReq")
-    tied = ["--dataset", "ml1m_ordered.csv", "--width", "128", "--learning-rate", "0.01"]
-    assert "give --dropout as well" in fail("reproduce", *tied)
-    assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate --model",
+        "claims --results",
+        "claims --out",
+        "reproduce --work",
+        "workbook --out",
+        "data --data-dir",
+    ],
+)
+def test_other_empty_paths_are_refused(command: str) -> None:
+    assert "the path is empty" in fail(*command.split(), "", status=2)
 
 
-def test_claims_refuses_an_edited_result(tmp_path: Path) -> None:
-    path = tmp_path / "runs" / "a" / "x.json"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"variant": "cprec", "sha256": "0"}')
-    (tmp_path / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
-    message = fail("claims", "--results", tmp_path, "--out", tmp_path / "claims.md")
-    assert "x.json was edited or cut short" in message
+def test_a_folder_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CPREC_DATA", "~nobody_here/x")
+    assert "home directory" in fail("data")
+
+
+def test_a_rank_without_other_processes_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert "nowhere holds no" in fail("evaluate", "--model", "nowhere")
+
+
+def test_other_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, data_dir: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(datasets, "load_interactions", load)
+    assert isinstance(cprec_command("data", "ml-100k").exception, RuntimeError)

@@ -1,0 +1,165 @@
+"""Verbs of the evidence: reproduce and claims."""
+
+from __future__ import annotations
+
+from inspect import Parameter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cprec_lib.cli.console import say
+from cprec_lib.cli.options import Device, given, name_or_path, options_of
+from cprec_lib.files import named_path
+
+if TYPE_CHECKING:
+    from cprec_lib.evidence.experiments import Experiment
+
+Results = Annotated[
+    Path, typer.Option(help="Folder of the recorded results.", parser=named_path, metavar="PATH")
+]
+
+
+def reproduce_options() -> dict[str, Parameter]:
+    """The options of `reproduce` that a setting defines."""
+    from cprec_lib.evidence.settings import Setting
+
+    return options_of(Setting, leave_out=["learning_rates", "dataset"])
+
+
+def reproduce(
+    groups: Annotated[
+        list[str] | None,
+        typer.Argument(help="Groups of runs (see --list), or time. All runs if you name none."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or path of the data, if not that of the setting.",
+            parser=name_or_path,
+            metavar="NAME_OR_PATH",
+        ),
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("--setting", help="Tuned setting, such as ml-100k-w64-authors.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which to stop.")
+    ] = None,
+    device: Device = "auto",
+    show: Annotated[
+        bool, typer.Option("--list", help="List the groups and the missing runs; run nothing.")
+    ] = False,
+    results: Results = Path("results"),
+    work: Annotated[
+        Path,
+        typer.Option(help="Folder of the runs themselves.", parser=named_path, metavar="PATH"),
+    ] = Path("build/runs"),
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            help="Repeat the run of this record, and compare.", parser=named_path, metavar="PATH"
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this model, by its key; repeatable.")
+    ] = None,
+    learning_rate: Annotated[
+        list[float] | None, typer.Option(help="Learning rate to try; repeatable.")
+    ] = None,
+    **options: Any,
+) -> None:
+    """Run the recorded experiments that are missing in the results. Nothing is replaced.
+
+    An option that you omit has the value of the setting that settings.py has for the data set and
+    the width.
+    """
+    seconds = float("inf") if budget is None else budget
+    if again:
+        _repeat(again, work, dataset, seconds, device)
+        return
+    from dataclasses import replace
+
+    from cprec_lib.evidence import experiments, settings, variants
+
+    chosen = given(options)
+    if learning_rate:
+        chosen["learning_rates"] = tuple(learning_rate)
+    if "dropout" in chosen:
+        chosen.setdefault("dropouts", ())
+    tuned = settings.tuned_setting(named) if named else None
+    dataset = dataset or (tuned.dataset if tuned else "ml-100k")
+    setting = tuned or settings.setting_of(dataset, chosen.get("width"))
+    if setting.dropouts and learning_rate and "dropouts" not in chosen:
+        raise ValueError(
+            f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
+            "other rates give --dropout as well"
+        )
+    setting = replace(setting, **chosen)
+    label = settings.folder_name(dataset, setting)
+    groups = groups or []
+    keys = variants.choose([group for group in groups if group != "time"], model or ())
+    if "time" in groups and not show:
+        times = results / "time" / f"{label}.json"
+        if not times.exists():
+            experiments.time_models(dataset, setting, times, device=device)
+        say(f"The times are in {times}")
+        if groups == ["time"]:
+            return
+    folder = results / "records" / named if named else results / "runs" / label
+    if show:
+        _list_runs(keys, experiments.missing(keys, dataset, setting, folder, download=False))
+        return
+    recorded = 0
+    for experiment, result in experiments.reproduce(
+        keys, dataset, setting, folder, work, seconds, device
+    ):
+        if result is None:
+            say(
+                f"The budget ended before the last epoch of {experiment.stem}. "
+                "Repeat the command to continue from the last epoch done."
+            )
+            break
+        recorded += 1
+        say(f"{experiment.stem}: test NDCG@10 {result['test']['ndcg@10']:.4f}")
+    say(f"{recorded} new results in {folder}")
+
+
+def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device: Device) -> None:
+    from cprec_lib.evidence.experiments import run_again
+
+    recorded, now = run_again(path, work / "again" / path.stem, dataset, seconds, device)
+    if now is None:
+        say("The budget ended before the last epoch. Repeat the command to continue.")
+        return
+    for name, before in recorded["test"].items():
+        say(f"{name:8}{before:.6f} recorded, {now['test'][name]:.6f} now")
+
+
+def _list_runs(keys: list[str], missing: list[Experiment]) -> None:
+    from cprec_lib.evidence.variants import GROUPS
+
+    for group, members in GROUPS.items():
+        if {member.key for member in members} & {*keys}:
+            say(f"{group:14}{', '.join(member.key for member in members)}")
+    say(f"\n{len(missing)} runs are missing:")
+    for experiment in missing:
+        say(f"  {experiment.stem}")
+
+
+def claims(
+    results: Results = Path("results"),
+    out: Annotated[
+        Path, typer.Option(help="Page to write.", parser=named_path, metavar="PATH")
+    ] = Path("docs/claims.md"),
+) -> None:
+    """Judge the paper's claims by the recorded results, and write the page."""
+    from cprec_lib.evidence.claims import judge_claims, to_markdown
+    from cprec_lib.files import make_folder, write_text
+
+    judged = judge_claims(results)
+    make_folder(out.parent)
+    write_text(out, to_markdown(judged))
+    for each in judged:
+        say(f"{each.claim}  {each.verdict:18}{each.says}")
+    say(f"Written to {out}")

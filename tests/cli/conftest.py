@@ -1,0 +1,36 @@
+"""A table of 30 users in a file, and a model trained on it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cprec_lib.train import run_folder
+from tests.cli.shell import LONGER, N_ITEMS, succeed, table
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "tiny.csv"
+    table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *LONGER)
+    return folder
+
+
+@pytest.fixture
+def with_titles(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a registered data set whose item 103 has no title and two others share one."""
+    titles = pd.Series({100 + i: f"Film {i}\ra tale" for i in range(N_ITEMS) if i != 3})
+    titles[104] = titles[105] = "Twins"
+    titles[108] = "\x1b[31m本棚\u202e"
+    titles[106] = 'Film "6", a\r\ntale'
+    monkeypatch.setattr(run_folder, "DATASETS", {"tiny": None})
+    monkeypatch.setattr(run_folder, "load_interactions", lambda name, **reading: table())
+    monkeypatch.setattr(run_folder, "load_titles", lambda name: titles)
+    return "tiny"

@@ -1,0 +1,55 @@
+"""The verbs reproduce and claims."""
+
+from pathlib import Path
+
+from tests.cli.shell import fail, succeed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path) -> None:
+    results, work = tmp_path / "results", tmp_path / "work"
+    command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
+    command += ["--model", "bigram", "--model", "nextitnet", "--width", "8", "--epochs", "1"]
+    command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
+    assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(
+        *command, "--list"
+    )
+    assert not results.exists()
+    message = succeed(*command, "--budget", "0")
+    assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
+    assert "1 new results" in message
+    assert "1 new results" in succeed(*command)
+    message = succeed("reproduce", "time", "overall", *command[1:])
+    assert "The times are in" in message and "0 new results" in message
+    assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
+
+    record = results / "runs" / "tiny-w8-d0.3" / "nextitnet-lr0.01-d0.3-s0.json"
+    again = succeed(*command[:-2], "--again", record, "--device", "cpu")
+    compared = [line for line in again.splitlines() if " recorded, " in line]
+    assert len(compared) == 9
+    for line in compared:
+        _, before, _, now, _ = line.split()
+        assert before == now
+
+    (results / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
+    page = tmp_path / "docs" / "claims.md"
+    assert "C4  open" in succeed("claims", "--results", results, "--out", page)
+    assert page.read_text().startswith("# Which of the paper's claims hold")
+
+
+def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
+    assert "unknown group 'speed'; choose from overall" in fail("reproduce", "speed")
+    assert "unknown model 'CpReq'" in fail("reproduce", "--model", "CpReq")
+    tied = ["--dataset", "ml1m_ordered.csv", "--width", "128", "--learning-rate", "0.01"]
+    assert "give --dropout as well" in fail("reproduce", *tied)
+    assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")
+
+
+def test_claims_refuses_an_edited_result(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "a" / "x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"variant": "cprec", "sha256": "0"}')
+    (tmp_path / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
+    message = fail("claims", "--results", tmp_path, "--out", tmp_path / "claims.md")
+    assert "x.json was edited or cut short" in message
