@@ -29,8 +29,8 @@ def whole_numbers(name: str, values: Iterable[Any], least: int | None = None) ->
 
 
 @cache
-def _types(config: Any) -> dict[str, Any]:
-    return get_type_hints(config)
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def check_fields(config: Any) -> None:
@@ -40,7 +40,7 @@ def check_fields(config: Any) -> None:
     become plain ints and tuples, as JSON and equality need them; None stays where it is allowed.
     Raises ValueError, which names the field.
     """
-    for name, kind in _types(type(config)).items():
+    for name, kind in _types(type(config)).items():  # type: ignore[arg-type]  # classes are hashable
         value = getattr(config, name)
         if value is None and NoneType in get_args(kind):
             continue
