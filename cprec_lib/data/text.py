@@ -171,6 +171,7 @@ def _shortest(text: Any, quoted: bool = True) -> Any:
 
 def _integers(text: Any) -> Any:
     try:
+        text[:1].cast(pa.int64())  # alone, since a column of text takes long to fail
         whole = text.cast(pa.int64())
     except pa.ArrowInvalid:
         return None

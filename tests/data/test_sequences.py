@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cprec_lib import Catalogue, SequenceData
+from cprec_lib import Catalogue, SequenceData, SequentialRecommender, fit, nextitnet
 from tests.strategies import tables
 
 
@@ -220,7 +220,7 @@ def test_users_with_one_training_item_train_nothing_but_are_tested():
     assert data.valid.targets.tolist() == [3, 3]
     assert data.valid.contexts.tolist() == [[0, 0, 0, 1], [0, 0, 0, 2]]
     with pytest.raises(ValueError, match="needs a user with 4, or split by user"):
-        data.check_trainable()
+        fit(SequentialRecommender(nextitnet(data.n_items, width=4)), data)
     SequenceData.from_interactions(frame([1, 2, 3], [3, 2, 1, 4])).check_trainable()
 
 
