@@ -142,9 +142,9 @@ def is_present(name: str, data_dir: str | Path | None = None) -> bool:
 
     Raises ValueError for anything but a name of `DATASETS`.
     """
-    dataset = _registered(name, "the data sets that can be fetched")
+    dataset, folder = _registered(name, "the data sets that can be fetched"), data_folder(data_dir)
     try:
-        found = _prepared(name, data_dir) or find(dataset.sources, data_folder(data_dir))
+        found = _prepared(name, folder) or find(dataset.sources, folder)
     except ValueError:
         return False
     return found is not None

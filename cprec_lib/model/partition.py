@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,8 +21,19 @@ def cutoffs_from_shares(n_items: int, shares: Sequence[float]) -> tuple[int, ...
                 f"share {share} is not between 0 and 1; give cumulative shares such as 0.05, 0.2"
             )
     cutoffs = tuple(round(share * n_items) for share in shares)
-    _check_cutoffs(n_items, cutoffs)
+    try:
+        _check_cutoffs(n_items, cutoffs)
+    except ValueError as error:
+        raise ValueError(
+            f"{n_items} items are too few for cutoffs at the shares {_listed(shares)} "
+            f"(the item counts {_listed(cutoffs)}): {error}. Give item counts, such as "
+            f"{_listed(range(1, len(cutoffs) + 1))}"
+        ) from error
     return cutoffs
+
+
+def _listed(numbers: Iterable[float]) -> str:
+    return ",".join(str(number) for number in numbers)
 
 
 def decaying_widths(width: int, n_blocks: int, factor: float = 4) -> tuple[int, ...]:

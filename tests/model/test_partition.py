@@ -28,7 +28,8 @@ def test_a_share_outside_0_and_1_is_refused(share):
 
 
 def test_shares_of_a_catalogue_too_small_for_them_are_refused():
-    with pytest.raises(ValueError, match="first cutoff 0 is below 1"):
+    expected = r"5 items are too few .* shares 0\.05,0\.2 .* 0,1\): .* item counts, such as 1,2$"
+    with pytest.raises(ValueError, match=expected):
         cutoffs_from_shares(5, (0.05, 0.2))
     with pytest.raises(ValueError, match=r"cutoffs \(1, 1\) do not increase.*5 items"):
         cutoffs_from_shares(5, (0.2, 0.25))
