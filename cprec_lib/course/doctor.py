@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ def examine(checkout: Path = CHECKOUT, calibrate: bool = True) -> list[Finding]:
         Finding("ok", f"{cpu_cores()} CPU cores"),
         _memory(),
         _accelerator(),
+        *_spinning(),
         *_data(),
         *(_run_times(checkout / "notebooks") if calibrate else ()),
     ]
@@ -254,6 +256,17 @@ def _accelerator() -> Finding:
     if torch.backends.mps.is_available():
         return Finding("ok", "Accelerator Apple GPU (MPS)")
     return Finding("ok", "No accelerator; the course runs on the CPU")
+
+
+def _spinning() -> Iterator[Finding]:
+    """A note if torch was loaded before `cprec_lib` could bound how long its threads spin."""
+    if sys.platform == "linux" and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & {*os.environ}:
+        yield Finding(
+            "note",
+            "torch's waiting threads spin without a bound here: while another program keeps a core "
+            "busy, training can take many times as long.",
+            "Import cprec_lib before torch, or start Python with GOMP_SPINCOUNT=10000.",
+        )
 
 
 def _data() -> Iterator[Finding]:

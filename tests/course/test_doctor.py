@@ -495,3 +495,15 @@ def test_only_a_fault_fails(level: str, status: int, monkeypatch: pytest.MonkeyP
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == status
     assert result.stdout == f"{level:6}Something Do this.\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only libgomp is told")
+def test_threads_that_spin_without_a_bound_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    (note,) = doctor._spinning()
+    assert note.level == "note" and "GOMP_SPINCOUNT=10000" in note.advice
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "PASSIVE")
+            assert [*doctor._spinning()] == []
