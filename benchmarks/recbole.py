@@ -22,9 +22,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cprec_lib.data.datasets import load_interactions
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.settings import setting_of
+from cprec_lib.logs.datasets import load_interactions
 from cprec_lib.machine import choose_device
 from cprec_lib.model.config import nextitnet
 from cprec_lib.model.cost import count_parameters

@@ -1,9 +1,9 @@
 """Every public name and the module that has it; `__init__.py` reads this list."""
 
-from .data.datasets import load_interactions as load_interactions
-from .data.datasets import load_titles as load_titles
 from .data.sequences import Catalogue as Catalogue
 from .data.sequences import SequenceData as SequenceData
+from .logs.datasets import load_interactions as load_interactions
+from .logs.datasets import load_titles as load_titles
 from .model.bounds import TailBounds as TailBounds
 from .model.config import ModelConfig as ModelConfig
 from .model.config import cprec as cprec

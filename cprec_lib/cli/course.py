@@ -57,7 +57,7 @@ def data(
 
     A data set that is present is not downloaded again.
     """
-    from cprec_lib.data.datasets import DATASETS, is_present, load_interactions
+    from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
 
     columns = reading(user_column, item_column, time_column, separator)
     for name in names or []:

@@ -272,7 +272,7 @@ def _spinning() -> Iterator[Finding]:
 def _data() -> Iterator[Finding]:
     """Are the data sets there and whole, and can others be put beside them?"""
     try:
-        from cprec_lib.data.datasets import DATASETS, data_folder
+        from cprec_lib.logs.datasets import DATASETS, data_folder
     except (ImportError, OSError):  # the package that does not load has a finding of its own
         yield Finding("note", "The data were not looked at: a package that reads them is broken.")
         return
@@ -295,7 +295,7 @@ def _data() -> Iterator[Finding]:
 
 def _dataset(name: str, folder: Path) -> Finding:
     """Is a data set there, every file with its published checksum?"""
-    from cprec_lib.data.datasets import DATASETS, damaged_files, is_present
+    from cprec_lib.logs.datasets import DATASETS, damaged_files, is_present
 
     fetch = f"Run `cprec data {name}`."
     try:

@@ -1,1 +1,1 @@
-"""Logs of interactions: reading, generating, numbering and cutting them."""
+"""Tables of interactions: numbered, split and cut into windows, or made up."""

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cprec_lib.data.datasets import DATASETS, is_present, load_interactions
 from cprec_lib.data.sequences import SequenceData, Split
 from cprec_lib.evidence.records import (
     Record,
@@ -37,6 +36,7 @@ from cprec_lib.evidence.records import (
 from cprec_lib.evidence.settings import SETTINGS, Setting, Trial, log_name
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.evidence.variants import choose, label, models
+from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
 from cprec_lib.model.bounds import compare_rules
 from cprec_lib.model.config import ModelConfig

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import recbole
 from cprec_lib import SequenceData, evaluate
-from cprec_lib.data.tables import in_order
+from cprec_lib.logs.tables import in_order
 
 
 @pytest.fixture

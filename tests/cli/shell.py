@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from cprec_lib.cli.app import app
-from cprec_lib.data.datasets import load_interactions
+from cprec_lib.logs.datasets import load_interactions
 
 ROOT = Path(__file__).resolve().parents[2]
 N_USERS, N_ITEMS = 30, 25

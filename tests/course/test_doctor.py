@@ -20,7 +20,7 @@ from cprec_lib.cli.app import app
 from cprec_lib.course import doctor
 from cprec_lib.course.calibration import Measurement, comment
 from cprec_lib.course.doctor import Finding
-from cprec_lib.data import datasets
+from cprec_lib.logs import datasets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -253,7 +253,7 @@ def test_a_folder_to_be_made_counts_as_writable(
 
 
 def test_without_pandas_the_other_findings_remain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cprec_lib.data.datasets", None)
+    monkeypatch.setitem(sys.modules, "cprec_lib.logs.datasets", None)
     (finding,) = data_findings()
     assert finding.level == "note"
     assert "not looked at" in finding.text

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from cprec_lib.data.datasets import DATASETS
 from cprec_lib.evidence.settings import (
     SETTINGS,
     TUNED,
@@ -15,6 +14,7 @@ from cprec_lib.evidence.settings import (
     tuned_setting,
 )
 from cprec_lib.evidence.variants import models
+from cprec_lib.logs.datasets import DATASETS
 
 TINY = Setting(width=8, max_len=10)
 

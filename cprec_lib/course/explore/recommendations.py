@@ -6,8 +6,8 @@ import pandas as pd
 
 from cprec_lib.course.explore.explorable import Control, Explorable, join, named
 from cprec_lib.course.figures.popularity import Listing, listings
-from cprec_lib.data.datasets import find_item
 from cprec_lib.data.sequences import Catalogue, SequenceData
+from cprec_lib.logs.datasets import find_item
 from cprec_lib.model.recommender import SequentialRecommender
 
 OLDEST = "The oldest film of the history; a part of its title will do, then press Enter."

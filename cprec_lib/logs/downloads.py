@@ -18,8 +18,8 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import pandas as pd
 
-from cprec_lib.data.tables import brief
 from cprec_lib.files import check_writable, make_folder, write_bytes
+from cprec_lib.logs.tables import brief
 
 MEGABYTE = 2**20
 AGAIN = "Delete it, and it is fetched again"

@@ -11,8 +11,8 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 
-from cprec_lib.data.columns import unix_seconds
-from cprec_lib.data.tables import COLUMNS, in_order, read_table
+from cprec_lib.logs.columns import unix_seconds
+from cprec_lib.logs.tables import COLUMNS, in_order, read_table
 
 RATING_COLUMNS = ["user", "item", "rating", "timestamp"]
 TYPES = {"user": "int32", "item": "int32", "timestamp": "int64"}

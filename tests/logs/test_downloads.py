@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cprec_lib.data import datasets
-from cprec_lib.data.datasets import (
+from cprec_lib.logs import datasets
+from cprec_lib.logs.datasets import (
     is_present,
     load_interactions,
     load_titles,
 )
-from tests.data.registry import (
+from tests.logs.registry import (
     RECBOLE,
     SORTED,
     SORTED_1M,

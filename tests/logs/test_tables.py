@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprec_lib.data.datasets import load_interactions
-from tests.data.logs import COLUMNS, HEADER, load_text, quietly, rows, write
+from cprec_lib.logs.datasets import load_interactions
+from tests.logs.writing import COLUMNS, HEADER, load_text, quietly, rows, write
 
 
 def stripped(value: object) -> object:

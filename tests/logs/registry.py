@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import pandas as pd
 import pytest
 
-from cprec_lib.data import datasets
+from cprec_lib.logs import datasets
 
 COLUMNS = ["user", "item", "timestamp"]
 # Out of order, with a tie inside user 1 that the item has to break.

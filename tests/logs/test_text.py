@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprec_lib.data.datasets import load_interactions
-from tests.data.logs import HEADER, load_text, quietly, rows, write
+from cprec_lib.logs.datasets import load_interactions
+from tests.logs.writing import HEADER, load_text, quietly, rows, write
 
 
 @pytest.mark.parametrize("user", ["01", "+1", "0x1F", "-0", "1.5", "1_0", "9" * 19, "a\u00e9"])

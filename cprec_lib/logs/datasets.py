@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from cprec_lib.data import formats
-from cprec_lib.data.downloads import AGAIN, DataFile, Source, fetch, find, verify
 from cprec_lib.data.synthetic import PREFIX, Synthetic
-from cprec_lib.data.tables import COLUMNS, brief, in_order, read_log, read_table
+from cprec_lib.logs import formats
+from cprec_lib.logs.downloads import AGAIN, DataFile, Source, fetch, find, verify
+from cprec_lib.logs.tables import COLUMNS, brief, in_order, read_log, read_table
 
 T = TypeVar("T")
 

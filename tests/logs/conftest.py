@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.registry import RECBOLE, Handler, Server, expect, recbole_files, zipped
+from tests.logs.registry import RECBOLE, Handler, Server, expect, recbole_files, zipped
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from cprec_lib.data import columns
-from cprec_lib.data.text import SEPARATORS, Find, joined, member, opened, read_sequences, read_text
+from cprec_lib.logs import columns
+from cprec_lib.logs.text import SEPARATORS, Find, joined, member, opened, read_sequences, read_text
 
 Reader = Callable[[Path, Find, str | None], list[Any]]
 COLUMNS = ["user", "item", "timestamp"]

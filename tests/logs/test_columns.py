@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprec_lib.data.datasets import load_interactions
-from tests.data.logs import HEADER, load_text, quietly, rows, write
+from cprec_lib.logs.datasets import load_interactions
+from tests.logs.writing import HEADER, load_text, quietly, rows, write
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cprec_lib.data import formats
-from cprec_lib.data.datasets import (
+from cprec_lib.logs import formats
+from cprec_lib.logs.datasets import (
     load_interactions,
     load_titles,
 )
-from tests.data.registry import (
+from tests.logs.registry import (
     COLUMNS,
     MEMBERS,
     RECBOLE,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cprec_lib.data.datasets import load_interactions
+from cprec_lib.logs.datasets import load_interactions
 
 HEADER = "user,item,timestamp\n"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cprec_lib.data import datasets
-from cprec_lib.data.datasets import (
+from cprec_lib.logs import datasets
+from cprec_lib.logs.datasets import (
     data_folder,
     find_item,
     is_present,
@@ -16,7 +16,7 @@ from cprec_lib.data.datasets import (
     load_titles,
     title_of,
 )
-from tests.data.registry import Server, address_of, expect, rows
+from tests.logs.registry import Server, address_of, expect, rows
 
 
 def test_amazon_beauty_is_pairs_in_order_of_time(
