@@ -14,8 +14,8 @@ import pandas as pd
 
 from benchmarks.__main__ import RESULTS
 from cprec_lib.course.figures.comparison import estimates
+from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.evidence.records import Sealed, read_result
-from cprec_lib.train.evaluation import Interval
 
 ROOT = RESULTS.parent.parent
 # One case a row, the largest with all rivals; of the others, every case.

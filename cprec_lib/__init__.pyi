@@ -2,6 +2,8 @@
 
 from .data.sequences import Catalogue as Catalogue
 from .data.sequences import SequenceData as SequenceData
+from .evidence.bootstrap import Interval as Interval
+from .evidence.bootstrap import compare as compare
 from .logs.datasets import load_interactions as load_interactions
 from .logs.datasets import load_titles as load_titles
 from .model.bounds import TailBounds as TailBounds
@@ -27,9 +29,7 @@ from .train.baselines import Bigram as Bigram
 from .train.baselines import Popularity as Popularity
 from .train.checkpoints import History as History
 from .train.config import TrainConfig as TrainConfig
-from .train.evaluation import Interval as Interval
 from .train.evaluation import Ranks as Ranks
-from .train.evaluation import compare as compare
 from .train.evaluation import evaluate as evaluate
 from .train.training import fit as fit
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from cprec_lib.evidence.bootstrap import Interval, interval
 from cprec_lib.evidence.records import (
     Record,
     Times,
@@ -36,7 +37,6 @@ from cprec_lib.evidence.variants import (
 )
 from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
-from cprec_lib.train.evaluation import Interval, interval
 
 Judgement = Literal["worse", "as good", "not decided"]
 MARGIN = 0.05

@@ -1,4 +1,4 @@
-"""Ranks over the whole catalogue, metrics, and differences with their intervals."""
+"""Ranks over the whole catalogue, and the metrics computed from them."""
 
 from __future__ import annotations
 
@@ -56,18 +56,6 @@ class Ranks:
         """Means over the users: {"hr@5": ..., "mrr@5": ..., "ndcg@5": ..., "hr@10": ...}."""
         names = [f"{name}@{cut}" for cut in k for name in METRICS]
         return {name: float(self.values(name).mean()) for name in names}
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with the bounds of its bootstrap confidence interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
 @torch.no_grad()
@@ -130,54 +118,3 @@ def _ranks(model: Scorer, n_items: int, contexts: Tensor, targets: Tensor) -> np
         own = scores.gather(1, target.unsqueeze(1) - 1)
         ranks.append((~(scores < own)).sum(1))
     return torch.cat(ranks).cpu().numpy()
-
-
-def interval(
-    values: np.ndarray, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Mean of one value a user with its percentile bootstrap interval over users (Efron, 1979).
-
-    Raises ValueError without values or resamples, or if `confidence` is not in (0, 1).
-    """
-    if len(values) == 0:
-        raise ValueError("no values: an interval needs at least one user")
-    if resamples < 1:
-        raise ValueError(f"resamples {resamples} is below 1; 2000 is usual")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual")
-    means = _resampled_means(values, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
-
-
-def _resampled_means(
-    values: np.ndarray, resamples: int, draw: np.random.Generator
-) -> list[float] | np.ndarray:
-    """Means over as many users as there are, drawn with replacement: one a resample."""
-    n = len(values)
-    distinct, counts = np.unique(values, return_counts=True)
-    if 1000 * len(distinct) > n:
-        return [float(values[draw.integers(n, size=n)].mean()) for _ in range(resamples)]
-    # How often each value is drawn is multinomial. With many users a value this is far quicker.
-    means: np.ndarray = draw.multinomial(n, counts / n, resamples) @ distinct / n
-    return means
-
-
-def compare(
-    ranks_a: Ranks,
-    ranks_b: Ranks,
-    metric: str = "ndcg@10",
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Metric of a minus metric of b, with its paired bootstrap interval over users.
-
-    Paired: each resample draws users, and both models are judged on the same users. An interval
-    that includes zero leaves open which model is better. Raises ValueError if the two do not have
-    the same number of users.
-    """
-    a, b = ranks_a.values(metric), ranks_b.values(metric)
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} users against {len(b)}; a paired comparison needs the same")
-    return interval(a - b, resamples, confidence, seed)

@@ -11,11 +11,11 @@ import numpy as np
 
 from cprec_lib.course.exercises.problem import Problem
 from cprec_lib.course.exercises.values import difference, rows_of
+from cprec_lib.evidence.bootstrap import Interval
+from cprec_lib.evidence.bootstrap import interval as bootstrap
 from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.train.evaluation import Interval
-from cprec_lib.train.evaluation import interval as bootstrap
 
 ENOUGH = 0.8
 """Share of the budget that an answer has to use."""

@@ -7,8 +7,8 @@ import numpy as np
 from cprec_lib.course.explore.explorable import Control, Explorable, join, named, percent
 from cprec_lib.course.figures.comparison import Budget
 from cprec_lib.course.figures.comparison import budget as draw
+from cprec_lib.evidence.bootstrap import Interval, interval
 from cprec_lib.evidence.records import Record, values
-from cprec_lib.train.evaluation import Interval, interval
 
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
 WHICH = "Which recorded runs are compared."

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cprec_lib.course.figures import style
+from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.train.checkpoints import History
-from cprec_lib.train.evaluation import Interval
 
 
 def learning_curves(histories: Mapping[str, History]) -> Figure:

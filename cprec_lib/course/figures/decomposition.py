@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from cprec_lib.course.figures import style
+from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.model.partition import BlockPartition
-from cprec_lib.train.evaluation import Interval
 
 
 def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Figure:

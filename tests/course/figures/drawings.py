@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from cprec_lib import SHARING, BlockPartition, count_parameters, cprec, nextitnet
 from cprec_lib.course import figures
 from cprec_lib.course.popularity import ZipfFit, fit_zipf, lorenz_curve
+from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.model.sharing import sharing_table
 from cprec_lib.train.checkpoints import Epoch, History
-from cprec_lib.train.evaluation import Interval
 
 LONG = "A Very Long Title of a Film, or How a Name Goes on and on (1998)"
 NARROW, WIDE = Interval(0.1, 0.1, 0.1), Interval(0.2, 0.01, 0.9)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cprec_lib.course.figures import comparison
-from cprec_lib.train.evaluation import Interval
+from cprec_lib.evidence.bootstrap import Interval
 from tests.course.figures.drawings import NARROW, WIDE, history
 
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from cprec_lib import BlockPartition
 from cprec_lib.course.figures import decomposition
-from cprec_lib.train.evaluation import Interval
+from cprec_lib.evidence.bootstrap import Interval
 
 PARTITION = BlockPartition(6, (2, 4), (8, 4, 1))
 
