@@ -1,4 +1,4 @@
-"""From a table of interactions to a catalogue ordered by popularity, a split, and windows."""
+"""A table of interactions becomes a catalogue ordered by popularity, a split, and windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cprec_lib.checks import whole_number
+from cprec_lib.checks import check_choice, whole_number
 
 Split = Literal["leave_one_out", "by_user"]
 SPLITS: tuple[Split, ...] = ("leave_one_out", "by_user")
@@ -23,8 +23,8 @@ SPLITS: tuple[Split, ...] = ("leave_one_out", "by_user")
 class Catalogue:
     """Items numbered 1..N by falling count in the training part, ties by original id.
 
-    `items` [N] are the original ids and `counts` [N] the training counts of the items 1..N. An
-    item that only the held-out part knows has count 0 and stands at the end.
+    `items` [N] are the original ids and `counts` [N] the training counts of the items 1..N. Items
+    that occur only in the held-out parts have count 0 and come last.
     """
 
     items: np.ndarray
@@ -60,7 +60,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One prediction to make for each user: left-padded `contexts` [U, L] and `targets` [U]."""
+    """One prediction per user: left-padded `contexts` [U, L] and `targets` [U]."""
 
     contexts: Tensor
     targets: Tensor
@@ -71,7 +71,7 @@ class SequenceData:
     """Training windows and held-out predictions over one catalogue.
 
     `train` [W, L + 1] are left-padded windows that overlap by one item, so that each transition
-    of a user's training sequence is in exactly one of them. `split_seed` drew the split.
+    of a user's training sequence is in exactly one of them.
     """
 
     catalogue: Catalogue
@@ -89,7 +89,7 @@ class SequenceData:
         return self.catalogue.n_items
 
     def check_trainable(self) -> None:
-        """Raise ValueError if no training history has the two items of a transition."""
+        """Raise ValueError without training windows: each needs two items in a row."""
         if not len(self.train):
             raise ValueError(
                 "nothing to train on: leave-one-out holds out 2 interactions of each user and "
@@ -104,20 +104,17 @@ class SequenceData:
         split: Annotated[Split, "What is held out."] = "leave_one_out",
         seed: Annotated[int, "Seed of the split by user."] = 0,
     ) -> SequenceData:
-        """Order each user's interactions by time, split, number the items, cut into windows.
+        """Order each user's interactions by time, split them, number the items, cut windows.
 
         `table` has columns user, item, timestamp; equal times of a user keep the table's order.
         "leave_one_out": each user's last item is the test target, the one before it the validation
-        target, the rest trains. "by_user": `seed` draws 80 % of the users for training, 10 % for
-        validation, 10 % for test, where the last item is the target. `max_len` is the number L of
-        positions that the model sees. Users with under 3 interactions (2 for "by_user") are
-        dropped with a warning. Raises ValueError for a table that cannot be used.
+        target, the rest is for training. "by_user": `seed` draws 80 % of the users for training,
+        10 % for validation and 10 % for test, whose last items are the targets. `max_len` is the
+        number L of positions that the model sees. Users with fewer than 3 interactions (2 for
+        "by_user") are dropped with a warning. Raises ValueError for a table that cannot be used.
         """
-        max_len = whole_number("max_len", max_len)
-        if max_len < 1:
-            raise ValueError(f"max_len {max_len} is below 1; a window needs at least one position")
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        max_len = whole_number("max_len", max_len, least=1)
+        check_choice("split", split, SPLITS)
         _check_table(table)
         items, codes, starts, ends, dropped = _order(table, 3 if split == "leave_one_out" else 2)
         bounds = _split(starts, ends, split, seed)
@@ -139,8 +136,8 @@ class SequenceData:
 
 
 def _check_table(table: pd.DataFrame) -> None:
-    missing = [name for name in ("user", "item", "timestamp") if name not in table.columns]
-    if missing:
+    names = ("user", "item", "timestamp")
+    if missing := [name for name in names if name not in table.columns]:
         raise ValueError(
             f"column {missing[0]!r} is missing; the table has {list(table.columns)} and needs "
             "user, item and timestamp"
@@ -153,7 +150,7 @@ def _check_table(table: pd.DataFrame) -> None:
             f"timestamp has the type {kind}, which may not sort by time; make it numbers or dates, "
             'as in table["timestamp"] = pd.to_datetime(table["timestamp"])'
         )
-    for name in ("user", "item", "timestamp"):
+    for name in names:
         wrong = table[name].isna()
         if name == "timestamp" and pd.api.types.is_float_dtype(table[name]):
             wrong |= np.isinf(table[name])
@@ -168,8 +165,11 @@ def _check_table(table: pd.DataFrame) -> None:
 def _order(
     table: pd.DataFrame, shortest: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Sorted original item ids, item codes in (user, time) order, each user's start and end, and
-    the number of users dropped for having fewer than `shortest` interactions."""
+    """Put the rows in (user, time) order and drop users with fewer than `shortest` of them.
+
+    Returns the sorted original item ids, the code of each row's item, the start and end of each
+    user's rows, and the number of users dropped.
+    """
     if not _is_ordered(table):
         table = table.sort_values(["user", "timestamp"], kind="stable")
     starts = np.flatnonzero(_changes(table["user"]))
@@ -194,7 +194,7 @@ def _order(
 
 
 def _is_ordered(table: pd.DataFrame) -> bool:
-    """Whether the rows are in (user, time) order, as loaded ones are: then nothing is to sort."""
+    """Whether the rows are in (user, time) order already, as those of `load_interactions` are."""
     times = table["timestamp"].array
     later = np.asarray(times[1:] >= times[:-1], dtype=bool)
     return table["user"].is_monotonic_increasing and bool(
@@ -203,7 +203,7 @@ def _is_ordered(table: pd.DataFrame) -> bool:
 
 
 def _changes(values: pd.Series) -> np.ndarray:
-    """True [R] where a value differs from the one before it; the first does."""
+    """True [R] where a value differs from the one before it, and at the first."""
     codes: np.ndarray = pd.factorize(values)[0]
     return np.asarray(np.diff(codes, prepend=-1) != 0)
 
@@ -211,7 +211,7 @@ def _changes(values: pd.Series) -> np.ndarray:
 def _split(
     starts: np.ndarray, ends: np.ndarray, split: Split, seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Start and end of each part's sequences; the last item of a held-out one is its target."""
+    """Starts and ends of each part's sequences; in a held-out part the last item is the target."""
     if split == "leave_one_out":
         return {"train": (starts, ends - 2), "valid": (starts, ends - 1), "test": (starts, ends)}
     users = np.random.default_rng(seed).permutation(len(starts))
@@ -230,7 +230,7 @@ def _split(
 
 
 def _count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int) -> np.ndarray:
-    """Occurrences [N] of each item code inside the sequences starts[i] .. ends[i] - 1."""
+    """Occurrences [N] of each item code in the sequences starts[i] .. ends[i] - 1."""
     steps = np.zeros(len(codes) + 1, dtype=np.int64)
     np.add.at(steps, starts, 1)
     np.add.at(steps, ends, -1)
@@ -239,7 +239,7 @@ def _count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int
 
 
 def _windows(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> Tensor:
-    """Left-padded windows [W, max_len + 1], counted from each sequence's end, overlapping by 1."""
+    """Left-padded windows [W, max_len + 1], cut from each sequence's end, overlapping by 1."""
     n_windows = -(-(ends - starts - 1) // max_len)
     user = np.repeat(np.arange(len(starts)), n_windows)
     number = np.arange(len(user)) - np.repeat(n_windows.cumsum() - n_windows, n_windows)
@@ -252,10 +252,10 @@ def _held_out(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: in
 
 
 def _left_padded(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, length: int) -> Tensor:
-    """Rows [R, length]: the last `length` of ids[start:end], after zeros if there are fewer."""
+    """Rows [R, length]: the last `length` of ids[start:end], padded on the left with zeros."""
     positions = ends[:, None] - np.arange(length, 0, -1)
     inside = positions >= starts[:, None]
-    positions *= inside  # in place: one more matrix of this size costs more than the arithmetic
+    positions *= inside  # in place: allocating another such matrix costs more than the product
     rows = ids[positions]
     rows *= inside
     return torch.from_numpy(rows)

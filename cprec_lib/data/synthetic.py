@@ -1,12 +1,12 @@
 """Made-up interactions whose popularity curve and next-item distribution are known.
 
-Items have popularity p(x) proportional to rank^-zipf and are dealt into groups. The next item x
-after item y is drawn from
+Items have popularity p(x) proportional to rank^-zipf and belong to groups. The item x after item y
+is drawn from
 
     P(x | y) = follow * p(x) [x in the group of y] / p(group of y) + (1 - follow) * p(x) .
 
-p is the stationary distribution of this Markov chain, so every item of a sequence follows the same
-Zipf law, whatever came before. Since P is known, so is the best score that any model can reach.
+p is the stationary distribution of this Markov chain, so the item at every position of a sequence
+follows the same Zipf law. Since P is known, so is the best score that a model can reach.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PREFIX = "synthetic:"
 class Synthetic:
     """A log of `users` sequences of `length` items out of `items`.
 
-    `zipf` is the exponent of the popularity curve, 0 for items that are all alike. `follow` is the
-    share of steps that stay within the group of the last item, of which there are `groups`: how
-    much a history tells. Raises ValueError for a number that makes no log.
+    `zipf` is the exponent of the popularity curve, 0 for equally popular items. `groups` is the
+    number of groups, and `follow` the share of steps drawn from the group of the last item: how
+    much a history tells. Raises ValueError for a number out of range.
     """
 
     items: int = 1000
@@ -52,9 +52,9 @@ class Synthetic:
 
     @classmethod
     def parse(cls, name: str) -> Synthetic:
-        """Read a name such as "synthetic:items=5000,zipf=1.1"; what it leaves out has its default.
+        """Read a name such as "synthetic:items=5000,zipf=1.1"; fields left out take their defaults.
 
-        Raises ValueError for another form, an unknown field or a value that is no number.
+        Raises ValueError for an unknown field and for a value that is no number.
         """
         known = {field.name: field.type for field in fields(cls)}
         given: dict[str, Any] = {}
@@ -80,11 +80,11 @@ class Synthetic:
 
     @property
     def group(self) -> np.ndarray:
-        """The group of each item [N]: dealt in turn, so that every group has head and tail."""
+        """The group of each item [N], dealt in turn, so that each has head and tail items."""
         return np.arange(self.items) % self.groups
 
     def interactions(self) -> pd.DataFrame:
-        """The log: columns user, item (1 is the most popular in truth), timestamp."""
+        """The log: columns user, item (1 has the highest p), timestamp."""
         draw = np.random.default_rng(self.seed)
         by_group = np.argsort(self.group, kind="stable")
         reached = np.append(0.0, self.popularity[by_group].cumsum())
@@ -114,9 +114,9 @@ class Synthetic:
         return probability
 
     def best(self, k: int = 10) -> dict[str, float]:
-        """The highest expected hit rate, MRR and NDCG at k: those of whoever knows P.
+        """The highest expected hit rate, MRR and NDCG at k: those of a model that knows P.
 
-        The average over the groups in which a sequence may stand, each as often as its items occur.
+        They are means over the group of the last item, weighted by the popularity of the groups.
         """
         gains = {
             "hr": np.ones(k),

@@ -33,12 +33,12 @@ from cprec_lib.evidence.records import (
     trial_of,
     write_result,
 )
+from cprec_lib.evidence.search_rules import compare_rules
 from cprec_lib.evidence.settings import SETTINGS, Setting, Trial, log_name
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.evidence.variants import choose, label, models
 from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
-from cprec_lib.model.bounds import compare_rules
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender

@@ -1,38 +1,35 @@
-"""Bounds that let an exact top-k search pass over tail blocks without looking at their rows."""
+"""Bounds by which an exact top-k search rules out tail blocks without reading their rows."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
 
 from cprec_lib.checks import whole_number
-from cprec_lib.model.search import Found
 from cprec_lib.model.softmax import BlockSoftmax
 
 
 class TailBounds:
-    """What is the most probable item of a tail block at best? Pass it to `BlockSoftmax.top_k`.
+    """Upper bounds on an item's log-probability in each tail block, for `BlockSoftmax.top_k`.
 
-    The rows e_i of a block's table are gathered into cells of near neighbours, as in a k-d tree:
-    halved again and again at the median of the widest column. Of each cell c only the lowest and
-    highest value of each column, lo_c and hi_c, the mean m_c and the number n_c of its rows are
-    kept. For the block's narrow vector q = P h these bound the logits and their sum:
+    The rows e_i of a block's table are grouped into cells of near neighbours, as in a k-d tree:
+    halved at the median of the widest column until they hold at most `cell_size` rows. A cell c
+    keeps the lowest and highest value of each column, lo_c and hi_c, and the mean m_c and number
+    n_c of its rows. For the block's narrow vector q = P h these bound the logits and their sum:
 
         max_i q.e_i  <=  max_c (q+ . hi_c + q- . lo_c)        q+ = max(q, 0), q- = min(q, 0)
         log sum_i exp(q.e_i)  >=  log sum_c n_c exp(q . m_c)  (Jensen's inequality)
 
-    The difference bounds log softmax_j(x) of every item x. The search then reads
-    3 d_j / cell_size numbers for an item instead of d_j.
+    The difference bounds log softmax_j(x) of every item x. The search reads 3 d_j / cell_size
+    numbers per item instead of d_j.
 
-    The bounds keep a copy of the softmax of the moment. `softmax.top_k(..., bound=bounds)` compares
-    the tail blocks with the copy, bit for bit, and refuses bounds of other weights, however these
-    came about; at a million items this takes several times as long as the search for one row.
-    `bounds.top_k` searches the copy itself, which nothing can change: the fast way to serve a model
-    that is no longer trained.
+    The bounds keep a copy of the softmax. `softmax.top_k(..., bound=bounds)` compares the tail
+    blocks with the copy, bit for bit, and refuses other weights; at a million items this takes
+    several times as long as the search for one row. `bounds.top_k` searches the copy, which nothing
+    changes: the fast way to serve a model after training.
 
     Raises ValueError for a `cell_size` below 1 and for weights that are not finite, TypeError for
     another kind of softmax.
@@ -50,7 +47,7 @@ class TailBounds:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all bounds: what a search that spares every block reads of them."""
+        """Bytes of all bounds: those that a search reads if it opens no block."""
         return sum(cells.n_bytes for cells in self._cells)
 
     @torch.no_grad()
@@ -59,7 +56,7 @@ class TailBounds:
         return self._cells[tail].bound(self._copy.tail_projections[tail](hidden))
 
     def check(self, softmax: nn.Module) -> None:
-        """Raise ValueError unless the tail blocks of a softmax are those of the copy."""
+        """Raise ValueError unless the tail blocks of a softmax equal those of the copy."""
         pairs = zip_longest(_tail_weights(self._copy), _tail_weights(softmax))
         if softmax is not self._copy and not all(_same(*pair) for pair in pairs):
             raise ValueError(
@@ -68,40 +65,8 @@ class TailBounds:
             )
 
     def top_k(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`BlockSoftmax.top_k` of the softmax as it was when the bounds were made."""
+        """`BlockSoftmax.top_k` of the copy."""
         return self._copy.top_k(hidden, k, exclude, self)
-
-
-@torch.no_grad()
-def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[str, float]:
-    """What each rule of a top-k search does for hidden vectors [T, d].
-
-    "spared by" tokens, bounds, early stopping: the share of the T times n - 1 pairs of a vector and
-    a tail block that the rule passes over. "missed by early stopping": the share of the T lists in
-    which the rule of CpRec's authors has other items than the exact search. Raises ValueError
-    without vectors and as `top_k` does, TypeError as `TailBounds` does.
-    """
-    if len(hidden) == 0:
-        raise ValueError("no hidden vectors, so there is nothing to search for")
-    bound = TailBounds(softmax)
-    exact, tokens = _spared(softmax, hidden, lambda some: softmax.search(some, k))
-    _, bounds = _spared(softmax, hidden, lambda some: softmax.search(some, k, bound=bound))
-    rule, early = _spared(softmax, hidden, lambda some: softmax.early_stopping_search(some, k))
-    return {
-        "spared by tokens": tokens,
-        "spared by bounds": bounds,
-        "spared by early stopping": early,
-        "missed by early stopping": float((rule != exact).any(1).float().mean()),
-    }
-
-
-def _spared(
-    softmax: BlockSoftmax, hidden: Tensor, search: Callable[[Tensor], Found]
-) -> tuple[Tensor, float]:
-    """The items that a search finds, and the share of pairs with a tail block that it spares."""
-    found = [search(some) for some in hidden.split(64)]
-    opened, pairs = sum(sum(part.opened) for part in found), len(hidden) * len(softmax.tail_tables)
-    return torch.cat([part.items for part in found]), 1 - opened / pairs
 
 
 class _Cells:
@@ -127,8 +92,8 @@ class _Cells:
         """Upper bounds [T] of log softmax(E q) for narrow vectors q [T, w]."""
         at_most = torch.cat([narrow.clamp(min=0), narrow.clamp(max=0)], 1) @ self._corners
         total = torch.logsumexp(torch.addmm(self._log_sizes, narrow, self._means), 1)
-        # Rounding must not turn a bound into a wrong claim: allow for far more than it amounts to.
-        # The last corner holds the largest values of all rows, the scale of what is rounded.
+        # Far more than the rounding errors, so that the bound holds in floating point. The last
+        # corner holds the largest values of all rows, which set the scale of these errors.
         slack = 1e3 * torch.finfo(narrow.dtype).eps * (1 + at_most[:, -1])
         return at_most[:, :-1].amax(1) - total + slack
 
@@ -139,19 +104,19 @@ def _tail_weights(softmax: nn.Module) -> list[Tensor]:
 
 
 def _same(first: Tensor | None, second: Tensor | None) -> bool:
-    """Whether two tensors agree in type, place, shape and every bit."""
+    """Whether two tensors have the same dtype, device, shape and bits."""
     if first is None or second is None:
         return False
     if (first.dtype, first.device, first.shape) != (second.dtype, second.device, second.shape):
         return False
     flat = [tensor.contiguous().flatten() for tensor in (first, second)]
     if all(tensor.storage_offset() == 0 and tensor.nbytes % 8 == 0 for tensor in flat):
-        flat = [tensor.view(torch.int64) for tensor in flat]  # compared three times as fast
+        flat = [tensor.view(torch.int64) for tensor in flat]  # compares three times as fast
     return torch.equal(*flat)
 
 
 def _split(table: Tensor, cell_size: int) -> list[Tensor]:
-    """A table in cells of at most `cell_size` rows, each of rows that are near each other."""
+    """Split a table into cells of at most `cell_size` neighbouring rows."""
     if len(table) <= cell_size:
         return [table]
     column = (table.amax(0) - table.amin(0)).argmax()

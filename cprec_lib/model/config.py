@@ -1,4 +1,4 @@
-"""What fixes a model's architecture, and the presets of the models that the course compares."""
+"""The configuration of a model, and presets for the models that the course compares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cprec_lib.model.partition import BlockPartition, cutoffs_from_shares, decay
 from cprec_lib.model.sharing import SHARING
 
 INITIAL_WEIGHTS = ("scaled", "authors")
-"""How a model's weights are drawn before training: see `ModelConfig`."""
+"""How the initial weights are drawn: see `ModelConfig`."""
 
 OPTIONS = tuple(dict.fromkeys(name for kind in MIDDLES.values() for name in kind.options()))
 """Fields of `ModelConfig` that only some kinds of middle layers have."""
@@ -20,26 +20,25 @@ OPTIONS = tuple(dict.fromkeys(name for kind in MIDDLES.values() for name in kind
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes a model's architecture; checks itself and says what is wrong.
+    """The architecture of a model.
 
-    `middle` is one of `MIDDLES`, which each have options: "cnn" has `dilations`, `kernel_size` and
-    `sharing` (see `DilatedCNN`), "gru" has `layers`, "attention" has `layers`, `heads` and
-    `max_positions`, the number of items that it sees. An option left at None takes the kind's
-    default; those of other kinds stay None. `dropout` is the share of units dropped from what a
-    residual block adds, or from what a layer puts out; `input_dropout` that of the components
-    dropped from each item's vector before the middle layers (attention drops from it as well).
+    `middle` is one of `MIDDLES`, each with its own options: "cnn" has `dilations`, `kernel_size`
+    and `sharing` (see `DilatedCNN`), "gru" has `layers`, "attention" has `layers`, `heads` and
+    `max_positions`, the number of items that it sees. An option left at None takes the default of
+    the chosen kind; options of other kinds stay None. `dropout` is the share of units dropped from
+    what a residual block adds or a layer puts out; `input_dropout` that of the components dropped
+    from each item's vector before the middle layers (attention applies `dropout` there as well).
 
     `block_input` and `block_softmax` choose the decomposed embedding and softmax, which both cut
     the catalogue at `cutoffs` (item counts). `tree=False` replaces the two-level softmax by flat
-    low-rank logits. Tail widths fall by `factor` unless `widths`, one a block, are given.
+    low-rank logits. Tail widths fall by `factor` unless `widths`, one per block, are given.
 
-    `initial_weights` is one of `INITIAL_WEIGHTS`. "scaled" gives the vectors of all items, head or
-    tail, components of variance 1/d, which makes the narrow tail tables start with variance 1.
-    "authors" is the rule of the CpRec authors' code: see `draw_as_the_authors`.
+    `initial_weights` is one of `INITIAL_WEIGHTS`. With "scaled", the vectors of all items, head or
+    tail, have components of variance 1/d; "authors": see `draw_as_the_authors`.
 
-    Raises ValueError for a number below its range or not whole, cutoffs or widths that make no
+    Raises ValueError for a number out of range or not whole, cutoffs or widths that make no
     `BlockPartition`, decomposition without cutoffs, an unknown name, and an option that the middle
-    layers do not have or accept.
+    layers do not have.
     """
 
     n_items: int
@@ -76,7 +75,7 @@ class ModelConfig:
 
     @property
     def middle_layers(self) -> Middle:
-        """The middle layers with their options. Raises ValueError for one that they do not have."""
+        """The middle layers as data. Raises ValueError for an option that they do not have."""
         kind = MIDDLES[self.middle]
         given = {name: value for name in OPTIONS if (value := getattr(self, name)) is not None}
         if others := [name for name in given if name not in kind.options()]:
@@ -103,7 +102,7 @@ def nextitnet(n_items: int, width: int = 64, **options: Any) -> ModelConfig:
     """The uncompressed baseline NextItNet; `options` are further fields of `ModelConfig`.
 
     Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation", WSDM
-    2019. Errors are those of `ModelConfig`.
+    2019. Errors as for `ModelConfig`.
     """
     return ModelConfig(n_items, width, **options)
 
@@ -119,7 +118,7 @@ def cprec(
 
     `cutoffs` are item counts, or cumulative shares of the catalogue if all lie below 1. Sun et
     al., "A Generic Network Compression Framework for Sequential Recommender Systems", SIGIR 2020.
-    Errors are those of `resolve_cutoffs` and `ModelConfig`.
+    Errors as for `resolve_cutoffs` and `ModelConfig`.
     """
     cutoffs = resolve_cutoffs(n_items, cutoffs)
     options = {"block_input": True, "block_softmax": True, **options}
@@ -129,11 +128,10 @@ def cprec(
 def gru4rec(
     n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
 ) -> ModelConfig:
-    """GRU4Rec: recurrent middle layers; compressed by `block_input` and `block_softmax`.
+    """GRU4Rec: recurrent middle layers. `cutoffs`, `options` and errors as for `cprec`.
 
-    Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, who
-    rank against a few sampled items; here every model has the same loss. `cutoffs`, `options` and
-    errors as for `cprec`.
+    Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016. They
+    train against a few sampled items; here every model has the same loss.
     """
     cutoffs = resolve_cutoffs(n_items, cutoffs)
     return ModelConfig(n_items, width, cutoffs=cutoffs, middle="gru", **options)
@@ -142,21 +140,20 @@ def gru4rec(
 def sasrec(
     n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
 ) -> ModelConfig:
-    """SASRec: two layers of self-attention; compressed by `block_input` and `block_softmax`.
+    """SASRec: two layers of self-attention. `cutoffs`, `options` and errors as for `cprec`.
 
-    Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who train against one
-    sampled item and score by the table of the input; here every model has the same loss and a
-    softmax of its own. `max_positions` must not be below the windows' length. `cutoffs`, `options`
-    and errors as for `cprec`.
+    Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. They train against one
+    sampled item and score with the input table; here every model has the same loss and a softmax of
+    its own. `max_positions` must be at least the length of the windows.
     """
     cutoffs = resolve_cutoffs(n_items, cutoffs)
     return ModelConfig(n_items, width, cutoffs=cutoffs, middle="attention", **options)
 
 
 def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
-    """Cutoffs as item counts, given as counts or, if all lie in (0, 1), as shares.
+    """Cutoffs as item counts, from counts or, if all lie in (0, 1), from cumulative shares.
 
-    Raises ValueError if some are shares and some counts.
+    Raises ValueError for a mixture of both.
     """
     if len(cutoffs) > 0 and all(0 < cutoff < 1 for cutoff in cutoffs):
         return cutoffs_from_shares(n_items, cutoffs)
@@ -169,15 +166,13 @@ def resolve_cutoffs(n_items: int, cutoffs: Sequence[float]) -> tuple[int, ...]:
 
 
 def config_from_json(values: Mapping[str, Any]) -> ModelConfig:
-    """The configuration that a file holds as `asdict` gave it, now or in an earlier version.
+    """The configuration in a file that holds its `asdict`, written by this version or an older one.
 
-    A field that is newer than the file had its default. Files used to hold every option of every
-    kind of middle layers; those that the model's own kind does not have meant nothing. Raises
-    ValueError if it is no description of a model.
+    A field that the file lacks takes its default. Old files hold the options of all kinds of middle
+    layers; those of other kinds than the model's are ignored. Raises ValueError for anything else.
     """
     try:
-        unknown = set(values) - {field.name for field in fields(ModelConfig)}
-        if unknown:
+        if unknown := set(values) - {field.name for field in fields(ModelConfig)}:
             raise ValueError(f"unknown fields {sorted(unknown)}")
         if all(values.get(name) is not None for name in OPTIONS):
             own = MIDDLES[values["middle"]].options()

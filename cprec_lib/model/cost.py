@@ -1,4 +1,4 @@
-"""What a model costs, in closed form: parameters, bytes and multiply-adds, part by part."""
+"""The cost of a model in closed form: parameters, bytes and multiply-adds, part by part."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from cprec_lib.model.config import ModelConfig
 class Component:
     """A component: its part of the model, its parameters, its multiply-adds for one position.
 
-    The multiply-adds are those of scoring the whole catalogue after one more item, what earlier
-    ones left (a GRU's state, the keys and values of an attention) being kept. For attention that
-    item is the last of `max_positions`, the dearest. Tail blocks are numbered as blocks are: the
-    head is block 1.
+    The multiply-adds are those of scoring the whole catalogue after one more item. The results of
+    earlier items (a GRU's state, an attention's keys and values) are kept, not recomputed. For
+    attention the item is the last of `max_positions`, the most expensive. The head is block 1.
     """
 
     part: str
@@ -38,10 +37,10 @@ class Ledger:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one step: one more item in, scores for the whole catalogue out.
+        """Multiply-adds of scoring the whole catalogue after one more item.
 
         A look-up costs none. The embedding counts every block's projection, because
-        `BlockEmbedding` computes all blocks at each position and keeps the item's own.
+        `BlockEmbedding` computes all of them at each position.
         """
         return sum(entry.multiply_adds for entry in self.entries)
 
@@ -58,7 +57,7 @@ class Ledger:
         return parts
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a component, with its share of the parameters."""
+        """One row per component, with its share of the parameters."""
         frame = pd.DataFrame(self.entries).set_index(["part", "component"])
         frame["share"] = frame["parameters"] / self.total
         return frame

@@ -10,18 +10,18 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 CPU_CELLS = 2**19
-"""Logits made at once on a CPU: few enough for its cache."""
+"""Logits computed at once on a CPU: few enough for its cache."""
 GPU_CELLS = 2**28
-"""Logits made at once on a GPU: many enough to keep it busy, 1 GiB in float32."""
+"""Logits computed at once on a GPU: enough to keep it busy, 1 GiB in float32."""
 FEWEST_ROWS = 16
-"""Rows made at once all the same on a CPU: with fewer, reading the weights anew costs more."""
+"""Least number of rows at once on a CPU: with fewer, rereading the weights dominates."""
 
 
 def chunk_rows(width: int, n_items: int, device: torch.device) -> int:
-    """Rows of hidden vectors to take at once through a linear layer from `width` to `n_items`."""
+    """Number of hidden vectors to pass at once through a linear layer from `width` to `n_items`."""
     if device.type != "cpu":
         return max(1, GPU_CELLS // n_items)
-    # A row for each column of the weights: the logits then take the room of the weights.
+    # With `width` rows the logits take as much memory as the weights.
     return max(FEWEST_ROWS, width, CPU_CELLS // n_items)
 
 
@@ -34,11 +34,11 @@ def summed_cross_entropy(
 ) -> Tensor:
     """Sum over t of -log softmax(W h_t + b)[target_t], a scalar.
 
-    For hidden [T, d], weight [N, d], targets [T] in 0..N-1 and bias [N]. The same as
+    For hidden [T, d], weight [N, d], targets [T] in 0..N-1 and bias [N]. The result is that of
     `F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="sum")`, but only `rows`
-    (by default `chunk_rows`) rows of the logits exist at a time, and the gradients are made from
-    them there and then. Memory then grows with T d + N d, not with T N, and on a CPU the logits
-    stay in the cache. One backward only, and no second derivatives. Raises ValueError for rows
+    (default: `chunk_rows`) rows of the logits exist at a time, and the forward pass computes the
+    gradients from them. Memory grows with T d + N d instead of T N, and on a CPU the logits stay in
+    the cache. It allows one backward pass and no second derivatives. Raises ValueError for `rows`
     below 1.
     """
     if rows is None:
@@ -63,7 +63,7 @@ def _sum_only(
 
 
 def _linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-    """`F.linear` written to `out`, which may have another type."""
+    """`F.linear`, written to `out`, which may have another dtype."""
     if out.dtype != weight.dtype:
         return out.copy_(F.linear(hidden, weight, bias))
     if bias is None:
@@ -72,9 +72,9 @@ def _linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) ->
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """The gradient of -log softmax(z)[t] by z is softmax(z) minus 1 at t; the rest is two products.
+    """The gradient of -log softmax(z)[t] with respect to z is softmax(z), minus 1 at t.
 
-    They are made in the forward pass, while the logits are there, and only scaled in the backward.
+    The forward pass computes all gradients while it has the logits; the backward pass scales them.
     """
 
     @staticmethod
@@ -86,7 +86,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=precise)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=precise)
-        # One matrix for all chunks: new pages for each took up to a fifth of the time on a CPU.
+        # One matrix for all chunks: allocating each took up to a fifth of the time on a CPU.
         room = hidden.new_empty(min(rows, len(hidden)), len(weight), dtype=precise)
         for first in range(0, len(hidden), rows):
             h, t = hidden[first : first + rows], targets[first : first + rows].unsqueeze(1)
@@ -112,7 +112,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             raise RuntimeError("a second backward through this loss; compute the loss again")
-        # Scaled in place, as a copy of the weights' gradient would be as large as the weights.
+        # In place, because a copy of the weights' gradient would be as large as the weights.
         for gradient in filter(torch.is_tensor, ctx.gradients):
             gradient.mul_(grad)
         (hidden, weight, bias), ctx.gradients = ctx.gradients, None

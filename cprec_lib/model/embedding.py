@@ -11,9 +11,9 @@ from cprec_lib.model.partition import BlockPartition
 
 
 def check_ids(ids: Tensor, n_items: int) -> None:
-    """Raise ValueError if ids [B, L] are no 64-bit integers or, on a CPU, outside 0..n_items.
+    """Raise ValueError unless ids [B, L] are 64-bit integers and, on a CPU, in 0..n_items.
 
-    Narrower integers are refused because offsets of blocks overflow them.
+    Narrower integers are refused because the offsets of blocks could overflow them.
     """
     if ids.dtype != torch.long:
         raise ValueError(f"item ids have the type {ids.dtype}; convert them with ids.long()")
@@ -24,10 +24,10 @@ def check_ids(ids: Tensor, n_items: int) -> None:
 
 
 def _rows(ids: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
-    """Table rows of the ids start + 1 .. start + size, and a mask [..., 1] of these ids."""
+    """Table rows of the ids start + 1 .. start + size, and a mask [..., 1] that marks these ids."""
     rows = ids - (start + 1)
     inside = (rows >= 0) & (rows < size)
-    # Clamping keeps the shapes fixed, so that no step waits for a GPU to count the block's ids.
+    # Clamped rows keep the shape fixed: no step waits for a GPU to count the ids of the block.
     return rows.clamp(0, size - 1), inside.unsqueeze(-1)
 
 
@@ -62,8 +62,8 @@ class FullEmbedding(nn.Module):
 class BlockEmbedding(nn.Module):
     """Block-wise decomposed embedding (CpRec, section 3.2; adaptive input of Baevski and Auli).
 
-    The head block has a full table k_1 x d. Tail block j has a narrow table k_j x d_j and a
-    projection to d:  e(x) = P_j E_j[x],  without bias or dropout. It owns
+    The head has a full table k_1 x d. Tail block j has a narrow table k_j x d_j and a projection
+    to width d:  e(x) = P_j E_j[x],  without bias. Together they have
     k_1 d + sum over j >= 2 of (k_j d_j + d_j d) parameters.
     """
 
@@ -71,8 +71,8 @@ class BlockEmbedding(nn.Module):
         super().__init__()
         self.partition = partition
         width, tails = partition.width, partition.widths[1:]
-        # Unit-variance tables and projections scaled by (d_j d)^-1/2 give every item, head or
-        # tail, components of the same variance 1/d as in FullEmbedding.
+        # Tables of variance 1 and projections of variance 1 / (d_j d) give every item components
+        # of variance 1/d, as in FullEmbedding.
         self.tables = nn.ModuleList([_table(partition.sizes[0], width, width**-0.5)])
         self.tables.extend(
             _table(*shape, 1.0) for shape in zip(partition.sizes[1:], tails, strict=True)

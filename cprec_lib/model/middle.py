@@ -21,11 +21,11 @@ Cost = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Middle(ABC):
-    """Middle layers as data: options that check themselves, the layers, and their cost.
+    """A kind of middle layers: its options, the layers built from them, and their cost.
 
-    A subclass is a kind of middle layers, with an entry in `MIDDLES`. Its own fields are options:
-    fields of `ModelConfig` and arguments of its `module`. Raises ValueError for a number below its
-    range or not whole.
+    Each kind is a subclass with an entry in `MIDDLES`. Its own fields are its options, which are
+    also fields of `ModelConfig` and arguments of its `module`. Raises ValueError for a number out
+    of range or not whole.
     """
 
     module: ClassVar[type[CausalLayers]]
@@ -38,11 +38,11 @@ class Middle(ABC):
 
     @classmethod
     def options(cls) -> tuple[str, ...]:
-        """Names of the options of this kind, beyond the width and the dropout that all have."""
+        """Names of the options of this kind, without the width and dropout that all kinds have."""
         return tuple(field.name for field in fields(cls))[2:]
 
     def build(self) -> CausalLayers:
-        """The layers, with new weights."""
+        """The layers with new weights."""
         return self.module(**vars(self))
 
     @abstractmethod
@@ -56,7 +56,7 @@ class CausalLayers(nn.Module, ABC):
     def forward(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
         """Hidden vectors [B, L, d] to [B, L, d]; position t depends on positions up to t only.
 
-        `real` [B, L] is False at padding: a padded position is zero, whatever `hidden` holds there.
+        `real` [B, L] is False at padding, where inputs are ignored and outputs are zero.
         """
         if real is None:
             real = hidden.new_ones(hidden.shape[:2], dtype=torch.bool)
@@ -65,14 +65,14 @@ class CausalLayers(nn.Module, ABC):
 
     @abstractmethod
     def apply_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """`forward` of hidden vectors that are zero where mask [B, L, 1] is 0, as the result is."""
+        """`forward` of hidden vectors that are zero where mask [B, L, 1] is 0; so is the result."""
 
 
 class CausalConvolution(nn.Module):
-    """Dilated causal convolution over time; its dilation is given at each call.
+    """Dilated causal convolution over time.
 
     y[t] = bias + sum over i of weight[:, :, i] x[t - (k - 1 - i) dilation],  x[t < 0] = 0.
-    The dilation is no part of the layer because shared layers are applied with several dilations.
+    The dilation is an argument of each call, because a shared layer is applied with several.
     """
 
     def __init__(self, width: int, kernel_size: int) -> None:
@@ -84,18 +84,18 @@ class CausalConvolution(nn.Module):
     def forward(self, hidden: Tensor, dilation: int) -> Tensor:
         """Convolve [B, L, d] along L; position t sees positions up to t only."""
         if torch.is_autocast_enabled(hidden.device.type):
-            # Before the taps are gathered, or k copies would be rounded instead of one.
+            # Rounded before the taps are gathered: one copy instead of k.
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
         kernel_size = self.weight.shape[-1]
-        # One gather and one matrix product: on a CPU 2 to 4 times faster than conv1d at width 64.
+        # A gather and a matrix product: at width 64 on a CPU 2 to 4 times as fast as conv1d.
         taps: Tensor = _Taps.apply(hidden, kernel_size, dilation)  # type: ignore[no-untyped-call]
         return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)
 
 
 class _Taps(torch.autograd.Function):
-    """What each position of a convolution sees: [B, L, d] to [B, L, k d], tap i in columns i d on.
+    """The inputs of a convolution, gathered: [B, L, d] to [B, L, k d], tap i from column i d on.
 
-    taps[t, i] = x[t - (k - 1 - i) dilation], so x[t] gets the sum over i of the gradients of
+    taps[t, i] = x[t - (k - 1 - i) dilation], so the gradient of x[t] is the sum over i of those of
     taps[t + (k - 1 - i) dilation, i]. Autograd would fill a tensor with zeros for each tap.
     """
 
@@ -120,13 +120,13 @@ class _Taps(torch.autograd.Function):
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, whose mask costs a fifth on a CPU: four units share one number of 64 bits.
+    """`nn.Dropout` with a mask that costs a fifth on a CPU: one 64-bit draw serves four units.
 
-    The share of units dropped is p rounded to 16 bits; those kept are scaled to that share.
+    The share of units dropped is p rounded to 16 bits; the others are scaled accordingly.
     """
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`hidden` with units dropped if in training mode."""
+        """`hidden`, in training mode with units dropped."""
         if not self.training or self.p == 0 or hidden.device.type != "cpu":
             return super().forward(hidden)
         count = hidden.numel()
@@ -163,11 +163,11 @@ class ResidualBlock(nn.Module):
 
 
 class DilatedCNN(CausalLayers):
-    """The middle of NextItNet: a stack of dilated residual blocks, some of them sharing layers.
+    """The middle of NextItNet: a stack of dilated residual blocks, which may share layers.
 
-    `dilations` has one entry a block, whose two convolutions have that dilation and twice it;
-    without any, the layers change nothing. `sharing` is one of `SHARING`. `dropout` (not in the
-    paper) falls on what each block adds to its input. Raises ValueError as `Convolutions` does.
+    `dilations` has one entry l per block, whose two convolutions have the dilations l and 2l;
+    without entries the stack is the identity. `sharing` is one of `SHARING`. `dropout` (not in the
+    paper) applies to what each block adds to its input. Raises ValueError as `Convolutions` does.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class DilatedCNN(CausalLayers):
 
 @dataclass(frozen=True)
 class Convolutions(Middle):
-    """A `DilatedCNN`. Raises ValueError for an unknown scheme of sharing."""
+    """A `DilatedCNN`. Raises ValueError for an unknown sharing scheme."""
 
     module = DilatedCNN
     dilations: tuple[int, ...] = (1, 4, 1, 4)
@@ -208,7 +208,7 @@ class Convolutions(Middle):
         sharing_table(self.sharing, len(self.dilations))
 
     def cost(self) -> Iterator[Cost]:
-        """Shared convolutions are counted once as parameters, and at each use as multiply-adds."""
+        """A shared convolution counts once as parameters, and at each use as multiply-adds."""
         blocks, weights = len(self.dilations), self.kernel_size * self.width**2
         distinct = distinct_convolutions(self.sharing, blocks)
         yield "convolutions", distinct * (weights + self.width), 2 * blocks * weights
@@ -216,16 +216,16 @@ class Convolutions(Middle):
 
 
 class GRU(CausalLayers):
-    """The middle of GRU4Rec: gated recurrent layers, one on top of the other.
+    """The middle of GRU4Rec: a stack of gated recurrent layers.
 
     r = sigmoid(W_r x[t] + U_r h[t-1])          z = sigmoid(W_z x[t] + U_z h[t-1])
     n = tanh(W_n x[t] + r * (U_n h[t-1]))       h[t] = (1 - z) * n + z * h[t-1],   h[-1] = 0
 
-    Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016. These
-    are `torch.nn.GRU`s without biases (the paper's formulas have none, its code does), so that a
-    zero state stays zero on zero input: padding before a sequence changes nothing (inside one, the
-    state fades on it). torch applies r after U_n, the paper before it. `dropout` falls on the
-    output of each layer. Raises ValueError as `Recurrence` does.
+    Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016. The
+    layers have no biases (as in the paper's formulas, unlike its code), so that a zero state stays
+    zero on zero input: padding before a sequence changes nothing. torch applies r after U_n, the
+    paper before it. `dropout` applies to the output of each layer. Raises ValueError as
+    `Recurrence` does.
     """
 
     def __init__(self, width: int, layers: int = 1, dropout: float = 0.0) -> None:
@@ -250,13 +250,13 @@ class Recurrence(Middle):
     layers: int = 1
 
     def cost(self) -> Iterator[Cost]:
-        """Three gates of two matrices each; three products of vectors mix them and the state."""
+        """Three gates of two matrices each; three elementwise products mix them and the state."""
         gates = 6 * self.width**2
         yield "gates", self.layers * gates, self.layers * (gates + 3 * self.width)
 
 
 class AttentionBlock(nn.Module):
-    """One block of SASRec: attention to the positions so far, then a small network at each.
+    """One block of SASRec: attention to the positions so far, then a two-layer network at each.
 
     x + Dropout(Attention(LN1(x))),  then  x + Dropout(FFN(LN2(x)))
     Attention(x) = softmax(Q K^T / sqrt(d / heads)) V  of each head's columns of x W_Q, x W_K, x W_V
@@ -275,7 +275,7 @@ class AttentionBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Tensor, seen: Tensor) -> Tensor:
-        """[B, L, d] to [B, L, d]; `seen` [B, 1, L, L] says which position looks at which."""
+        """[B, L, d] to [B, L, d]; `seen` [B, 1, L, L] says which position sees which."""
         projected = self.projection(self.norm1(hidden)).unflatten(-1, (3, self.heads, -1))
         queries, keys, values = projected.permute(2, 0, 3, 1, 4)  # each [B, heads, L, d / heads]
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
@@ -290,14 +290,14 @@ class SelfAttention(CausalLayers):
     LN(Block(... Block(Dropout(sqrt(d) x + p)))),  where p[0], p[1], ... belong to the first real
     position of a sequence, the second, and so on.
 
-    Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. The original counts
-    positions in the padded window, so that the last item always has the last one. Counted from the
-    sequence's start, a history has the same vectors alone as at the start of a longer one: what is
-    trained at each position of a window is what is used. The authors' code also takes keys and
-    values from before LN1, adds to the normed input, and has biases in the three projections.
+    Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. The original numbers
+    positions in the padded window, so that the last item always has the last number. Numbered from
+    its start, a history gets the same vectors alone as at the start of a longer one, so a model is
+    used as it was trained. The authors' code also takes keys and values from before LN1, adds to
+    the normalised input, and has biases in the three projections.
 
-    `heads` share the width. `dropout` falls on the input and on what each half of a block adds; in
-    the authors' code it falls on attention weights and between W_1 and W_2 too, but not on what
+    `heads` share the width. `dropout` applies to the input and to what each half of a block adds;
+    in the authors' code also to the attention weights and between W_1 and W_2, but not to what
     attention adds. The caller cuts histories longer than `max_positions`, as `last_hidden` does.
     Raises ValueError as `Attention` does.
     """
@@ -312,14 +312,14 @@ class SelfAttention(CausalLayers):
     ) -> None:
         super().__init__()
         Attention(width, dropout, layers, heads, max_positions)  # checks them
-        # Small beside the items, whose components sqrt(d) brings to variance 1.
+        # Small beside the items, whose components have variance 1 after the factor sqrt(d).
         self.positions = nn.Parameter(torch.empty(max_positions, width).normal_(std=width**-0.5))
         self.blocks = nn.ModuleList(AttentionBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=1e-8)
         self.dropout = Dropout(dropout)
 
     def apply_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Padding is not counted, and nobody looks at it. Raises ValueError if L is too large."""
+        """Padding gets no number, and no position sees it. Raises ValueError if L is too large."""
         length, (known, width) = hidden.shape[1], self.positions.shape
         if length > known:
             raise ValueError(
@@ -354,7 +354,7 @@ class Attention(Middle):
             )
 
     def cost(self) -> Iterator[Cost]:
-        """For the last of n positions: one query with n keys, n weights with n values."""
+        """At the last of n positions: one query times n keys, n weights times n values."""
         width, layers, n = self.width, self.layers, self.max_positions
         matrix, norms = width * width, 2 * layers + 1
         yield "positions", n * width, width
@@ -368,20 +368,20 @@ MIDDLES: dict[str, type[Middle]] = {
     "gru": Recurrence,
     "attention": Attention,
 }
-"""The kinds of middle layers by name."""
+"""The kinds of middle layers by name, as in `ModelConfig.middle`."""
 
 
 def _seen(real: Tensor) -> Tensor:
     """Mask [B, 1, L, L]: each position sees itself and the real positions before it."""
     itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-    # A padded position that saw nothing, not even itself, would be not a number.
+    # A padded position must see itself: the softmax over no position is NaN.
     return ((real[:, None, :] | itself).tril()).unsqueeze(1)
 
 
 def receptive_field(dilations: Sequence[int], kernel_size: int = 3) -> int:
-    """Number of positions, its own included, that can reach a prediction of a `DilatedCNN`.
+    """Number of positions, its own included, on which a prediction of a `DilatedCNN` depends.
 
-    1 + 3 (k - 1) (l_1 + ... + l_B): block b, whose convolutions have the dilations l_b and 2 l_b,
-    looks 3 (k - 1) l_b positions further back.
+    1 + 3 (k - 1) (l_1 + ... + l_B): block b, with the dilations l_b and 2 l_b, reaches
+    3 (k - 1) l_b positions further back.
     """
     return 1 + (kernel_size - 1) * sum(3 * dilation for dilation in dilations)

@@ -1,4 +1,4 @@
-"""Block partition: the one place where a catalogue is cut into blocks of falling popularity."""
+"""The block partition: a catalogue cut into contiguous blocks of falling popularity."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decaying_widths(width: int, n_blocks: int, factor: float = 4) -> tuple[int, 
         raise ValueError(f"width {width} is below 1; a vector needs at least one component")
     if not factor >= 1:
         raise ValueError(f"factor {factor} is below 1; tail blocks may not be wider than the head")
-    # Any factor from the width on makes every tail 1 wide; powers of a huge one would overflow.
+    # Every factor above the width makes all tails 1 wide; powers of a huge one would overflow.
     factor = min(factor, width)
     return tuple(max(1, int(width / factor**j)) for j in range(n_blocks))
 
@@ -70,10 +70,10 @@ class BlockPartition:
 
     Items are numbered by falling popularity, so block 0 is the head and the last block the far
     tail. `cutoffs` are cumulative item counts with n_items left out, as in
-    `torch.nn.AdaptiveLogSoftmaxWithLoss`; `widths` has one entry a block, the head's first.
+    `torch.nn.AdaptiveLogSoftmaxWithLoss`; `widths` has one entry per block, the head's first.
 
-    Raises ValueError if the cutoffs do not increase, if they leave the head or the tail empty, if
-    there is not exactly one width of at least 1 for each block, or if a number is not whole.
+    Raises ValueError if the cutoffs do not increase or leave the head or the tail empty, if there
+    is not one width of at least 1 per block, or if a number is not whole.
     """
 
     n_items: int

@@ -25,11 +25,11 @@ class SequentialRecommender(nn.Module):
     """Next-item model: embedding, causal middle, softmax over the catalogue (items 1..N)."""
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
-        """Build the model; `seed` fixes its initial weights, and torch's generator is not moved."""
+        """`seed` draws the initial weights; torch's own generators keep their state."""
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would also reseed the GPUs' generators, for good.
+            # torch.manual_seed would also reseed the GPUs' generators, which are not restored.
             torch.default_generator.manual_seed(seed)
             self.embedding = _embedding(config)
             self.input_dropout = nn.Dropout(config.input_dropout)
@@ -39,10 +39,9 @@ class SequentialRecommender(nn.Module):
                 draw_as_the_authors(self)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Hidden vectors [B, L, d] of ids [B, L]; position t has seen the ids up to t.
+        """Hidden vectors [B, L, d] of ids [B, L]; position t depends on the ids up to t.
 
-        Raises ValueError if the ids are no 64-bit integers or, on a CPU, outside 0..N, and if L is
-        more than the positions that an attention knows.
+        Raises ValueError as `check_ids` does, and if L exceeds the positions of an attention.
         """
         hidden: Tensor = self.middle(self.input_dropout(self.embedding(ids)), ids > 0)
         return hidden
@@ -55,10 +54,10 @@ class SequentialRecommender(nn.Module):
     ) -> Tensor:
         """Mean negative log-likelihood (nats) of each next item in windows ids [B, L + 1].
 
-        Padding (0) is neither a target nor a context to predict from. `sizes` are the sums over
-        the windows of `softmax.count_targets`; given them, nothing waits for a GPU to count.
-        `forward`, which may be compiled, takes the place of the model's own. Raises ValueError as
-        `forward` does, and if no window holds two items in a row.
+        Padding (0) is neither a target nor a context. `sizes` are the sums over the windows of
+        `softmax.count_targets`; with them, no step waits for a GPU to count. `forward`, perhaps
+        compiled, replaces the model's own. Raises ValueError as `forward` does, and if no window
+        holds two items in a row.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
         predicted = ((inputs > 0) & (targets > 0)).flatten()
@@ -74,7 +73,7 @@ class SequentialRecommender(nn.Module):
     def last_hidden(self, contexts: Tensor) -> Tensor:
         """Hidden vectors [U, d] after the last item of left-padded contexts [U, L].
 
-        Attention sees the last `max_positions` of them. Raises ValueError for ids as `forward`.
+        Attention sees the last `max_positions` of them. Raises ValueError as `check_ids` does.
         """
         if self.config.max_positions is not None:
             contexts = contexts[:, -self.config.max_positions :]
@@ -83,7 +82,7 @@ class SequentialRecommender(nn.Module):
 
     @torch.no_grad()
     def scores(self, contexts: Tensor) -> Tensor:
-        """Log-probabilities [U, N] after left-padded contexts [U, L]. Errors as for `forward`."""
+        """Log-probabilities [U, N] after left-padded contexts [U, L]. Errors as `last_hidden`."""
         return self.softmax.log_prob(self.last_hidden(contexts))
 
     @torch.no_grad()
@@ -97,11 +96,10 @@ class SequentialRecommender(nn.Module):
         """The k most probable next items after each history (item ids, oldest first).
 
         Returns (log-probabilities [U, k], items [U, k]), exact over the whole catalogue. The whole
-        history is used, also if it is longer than the windows of the training (`max_len`); only
-        attention is limited to its last `max_positions` items. `exclude_seen` leaves out the items
-        of the history itself. `bound`, a `TailBounds`, saves time on a large catalogue. Dropout is
-        off meanwhile. Raises ValueError for an empty history, an id outside 1..N, if fewer than k
-        items remain, and as `Softmax.top_k` does.
+        history counts, even where it is longer than the windows of the training; only attention is
+        limited to its last `max_positions` items. `exclude_seen` omits the items of the history.
+        `bound`, a `TailBounds`, saves time on a large catalogue. Dropout is off. Raises ValueError
+        for an empty history, an id outside 1..N, and as `Softmax.top_k` does.
         """
         contexts, training = self._pad(histories), self.training
         exclude = contexts if exclude_seen else None
@@ -126,9 +124,8 @@ class SequentialRecommender(nn.Module):
             raise ValueError(
                 f"history {row} is {history!r}; each history is a list of item ids such as [3, 1]"
             )
-        wrong = ids[(ids < 1) | (ids > self.config.n_items)]
-        if len(wrong):
-            known = self.config.n_items
+        known = self.config.n_items
+        if len(wrong := ids[(ids < 1) | (ids > known)]):
             raise ValueError(f"history {row}: item id {wrong[0]} is outside 1..{known}")
         return torch.from_numpy(ids.astype(np.int64))
 
@@ -145,13 +142,13 @@ class SequentialRecommender(nn.Module):
     def load(cls, folder: str | Path) -> SequentialRecommender:
         """Read a model that `save` wrote, without executing code.
 
-        Raises FileNotFoundError if a file is missing, ValueError if one is corrupt or another's.
+        Raises FileNotFoundError for a missing file, ValueError for a corrupt or foreign one.
         """
         folder = Path(folder)
         config = read_config(folder / "config.json")
         tensors = read_tensors(folder / "model.safetensors")
         found = sum(tensor.numel() for tensor in tensors.values())
-        if (expected := count_parameters(config).total) > found:  # it might not fit in memory
+        if (expected := count_parameters(config).total) > found:  # too large to build, perhaps
             raise ValueError(
                 f"{folder} belongs to another model: its weights are {found:,} numbers, the "
                 f"model's are {expected:,}; load it with its own config.json"

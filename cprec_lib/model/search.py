@@ -13,15 +13,14 @@ from torch.nn import functional as F
 from cprec_lib.model.embedding import check_ids
 
 UpperBound = Callable[[int, Tensor], Tensor]
-"""Number of a tail block, hidden [T, d] -> upper bounds [T] of an item's log-probability inside."""
-
+"""Tail block number, hidden [T, d] -> upper bounds [T] on an item's log-probability in it."""
 
 Ids = Tensor | None
-"""Ids [T, E] of the items to leave out of each row, 0 for none."""
+"""Ids [T, E] of the items to exclude in each row; 0 excludes nothing."""
 
 
 class Bound(Protocol):
-    """An `UpperBound` that knows for which weights it holds, as `TailBounds` does."""
+    """An `UpperBound` that checks whose weights it belongs to, as `TailBounds` does."""
 
     def __call__(self, tail: int, hidden: Tensor) -> Tensor:
         """Upper bounds [T] for hidden [T, d]."""
@@ -31,7 +30,7 @@ class Bound(Protocol):
 
 
 class Found(NamedTuple):
-    """Log-probabilities [T, k], items [T, k], and for how many rows each tail block was opened."""
+    """Log-probabilities [T, k], items [T, k], and how many rows opened each tail block."""
 
     values: Tensor
     items: Tensor
@@ -39,7 +38,7 @@ class Found(NamedTuple):
 
 
 class Tree(Protocol):
-    """What a search has to know of a softmax: see `Softmax`."""
+    """The part of a `Softmax` that a search needs."""
 
     ends: tuple[int, ...]
 
@@ -52,10 +51,11 @@ def search(
 ) -> Found:
     """The best items of the head, then of each tail block that cannot be ruled out.
 
-    `root` [T, k_1 + n - 1] holds scores of the head's items and of the n - 1 tokens. No item of a
-    block is more probable than the block's token, so a token at or below a row's k-th best value so
-    far rules the block out for that row; with a `bound`, token plus bound do. Equal values go to
-    the lower item. Places that cannot be filled hold item 0 at -inf. Raises ValueError for NaN.
+    `root` [T, k_1 + n - 1] holds the scores of the head's items and of the n - 1 tokens. No item of
+    a block is more probable than the block's token. A token at or below a row's k-th best value so
+    far therefore rules the block out for that row; with a `bound`, token plus bound does. Of equal
+    values the lower item comes first. Places left over hold item 0 at -inf. Raises ValueError for
+    NaN.
     """
     head_size, root = tree.ends[0], root.log_softmax(-1)
     values, columns = _best(_without(root[:, :head_size], exclude, 0), k)
@@ -67,15 +67,15 @@ def search(
         rows = (at_most > values[:, -1]).nonzero().squeeze(1)
         opened.append(len(rows))
         if len(rows) == 0:
-            if bound is None:  # bounds are of finite weights
+            if bound is None:  # `TailBounds` has already checked the weights
                 tree.check_tail(tail)
             continue
         scores = token[rows].unsqueeze(1) + tree.tail_logits(tail, hidden[rows]).log_softmax(-1)
         some = None if exclude is None else exclude[rows]
         found, columns = _best(_without(scores, some, start), k)
-        values[rows], items[rows] = _merge(
-            (values[rows], items[rows]), (found, columns + start + 1), k
-        )
+        every = torch.cat([items[rows], columns + (start + 1)], 1)
+        values[rows], order = _first(torch.cat([values[rows], found], 1), k)
+        items[rows] = every.gather(1, order)
     if (wrong := values.isnan().any(1)).any():
         raise ValueError(
             f"the scores of row {int(wrong.nonzero()[0])} are not numbers: its hidden vector or "
@@ -91,19 +91,16 @@ def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # topk keeps any of the columns that tie for the last place; a stable sort keeps the lowest.
     tied = (scores >= values[:, -1:]).sum(1) > k
     if tied.any():
-        columns[tied] = scores[tied].sort(descending=True, stable=True).indices[:, :k]
+        columns[tied] = _first(scores[tied], k)[1]
     columns = columns.sort().values
-    values, order = scores.gather(1, columns).sort(descending=True, stable=True)
+    values, order = _first(scores.gather(1, columns), k)
     return values, columns.gather(1, order)
 
 
-def _merge(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int
-) -> tuple[Tensor, Tensor]:
-    """The k best of two lists of (values, items); on a tie the first list's item goes first."""
-    values, order = torch.cat([first[0], second[0]], 1).sort(descending=True, stable=True)
-    items = torch.cat([first[1], second[1]], 1).gather(1, order)
-    return values[:, :k], items[:, :k]
+def _first(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of scores [T, C] and their columns by a stable sort: the slower, safe way."""
+    values, columns = scores.sort(descending=True, stable=True)
+    return values[:, :k], columns[:, :k]
 
 
 def _without(scores: Tensor, exclude: Ids, start: int) -> Tensor:
@@ -116,7 +113,7 @@ def _without(scores: Tensor, exclude: Ids, start: int) -> Tensor:
 
 
 def check_search(k: int, n_items: int, n_rows: int, exclude: Ids) -> None:
-    """Raise ValueError unless each of the rows has k items left beside those to exclude."""
+    """Raise ValueError unless every row has at least k items that are not excluded."""
     if k < 1:
         raise ValueError(f"k {k} is below 1; ask for at least one item")
     excluded = 0 if exclude is None else _most_excluded(exclude, n_items, n_rows)
@@ -128,7 +125,7 @@ def check_search(k: int, n_items: int, n_rows: int, exclude: Ids) -> None:
 
 
 def _most_excluded(exclude: Tensor, n_items: int, n_rows: int) -> int:
-    """The most different items that a row excludes."""
+    """The largest number of distinct items that a row excludes."""
     if exclude.dim() != 2 or len(exclude) != n_rows:
         raise ValueError(
             f"exclude has shape {tuple(exclude.shape)}; it needs two dimensions and one row for "

@@ -1,4 +1,4 @@
-"""Layer sharing: which convolutions of the residual blocks are one and the same, as data."""
+"""Layer sharing: which residual blocks use the same convolutions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cprec_lib.checks import check_choice
 
-# Residual block b -> the distinct convolutions that it uses as its first and as its second.
+# Number b of a residual block -> the indices of its first and its second convolution.
 _SCHEMES: dict[str, Callable[[int], tuple[int, int]]] = {
     "none": lambda b: (2 * b, 2 * b + 1),
     "cross-layer": lambda b: (0, 0),
@@ -16,7 +16,7 @@ _SCHEMES: dict[str, Callable[[int], tuple[int, int]]] = {
 }
 
 SHARING = tuple(_SCHEMES)
-"""Names of the schemes: no sharing, ALBERT's (every layer), and the three of CpRec, section 3.3."""
+"""Names of the schemes: none, ALBERT's (one layer for all), and three of CpRec, section 3.3."""
 
 
 def sharing_table(scheme: str, n_blocks: int) -> tuple[tuple[int, int], ...]:
@@ -30,5 +30,5 @@ def sharing_table(scheme: str, n_blocks: int) -> tuple[tuple[int, int], ...]:
 
 
 def distinct_convolutions(scheme: str, n_blocks: int) -> int:
-    """Number of different convolutions among the 2 x n_blocks that the model applies."""
+    """Number of distinct convolutions among the 2 n_blocks that the model applies."""
     return len({index for pair in sharing_table(scheme, n_blocks) for index in pair})

@@ -19,13 +19,13 @@ from cprec_lib.model.partition import BlockPartition
 from cprec_lib.model.search import Bound, Found, Ids, check_search, search
 
 Sizes = Sequence[int] | None
-"""Numbers of targets in each block, as `count_targets` gives them, so that no GPU has to count."""
+"""Number of targets in each block (see `count_targets`); with it, no step waits for a GPU."""
 
 
 class Softmax(nn.Module, ABC):
-    """A softmax over items 1..N: a root, and the tail blocks if there are any.
+    """A softmax over items 1..N: a root, and tail blocks if there are any.
 
-    `ends` are the last items of the blocks. The root has the items of the first block, the head,
+    `ends` are the last items of the blocks. The root has the items of the head, the first block,
     and a token for each tail block; without tail blocks it is a flat softmax over all items.
     """
 
@@ -43,18 +43,18 @@ class Softmax(nn.Module, ABC):
         raise IndexError(f"no tail block {tail}: this softmax is flat")
 
     def check_tail(self, tail: int) -> None:
-        """Raise ValueError if a tail block has weights that are not finite."""
+        """Raise ValueError if the tail block has weights that are not finite."""
 
     def nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
         """Negative log-likelihoods [T] of target items [T].
 
-        Raises ValueError if a target is outside 1..N (on a CPU), or the sizes count other targets.
+        Raises ValueError if, on a CPU, a target is outside 1..N, or if `sizes` do not fit.
         """
         self._check_targets(targets, sizes)
         return F.cross_entropy(self.root_logits(hidden), targets - 1, reduction="none")
 
     def mean_nll(self, hidden: Tensor, targets: Tensor, sizes: Sizes = None) -> Tensor:
-        """The mean of `nll`, a scalar to train on, from a few rows of logits at a time."""
+        """The mean of `nll`, a scalar, computed from a few rows of logits at a time."""
         self._check_targets(targets, sizes)
         rows = chunk_rows(hidden.shape[1], self.n_items, hidden.device)
         chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
@@ -73,10 +73,10 @@ class Softmax(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """The k most probable items of each row: (log-probabilities [T, k], items [T, k]).
 
-        Exact, though not every tail block is computed: see `search.search`. Equal values go to the
-        lower item. `bound`, the `TailBounds` of this softmax, saves time on a large catalogue.
-        Raises ValueError if fewer than k items remain, `exclude` does not fit, the bounds are of
-        other weights, or hidden vectors or weights are not finite.
+        Exact, though it does not compute every tail block: see `search.search`. Of equal values the
+        lower item comes first. `bound`, the `TailBounds` of this softmax, saves time on a large
+        catalogue. Raises ValueError if fewer than k items remain, if `exclude` does not fit, for
+        bounds of other weights, and for hidden vectors or weights that are not finite.
         """
         values, items, _ = self.search(hidden, k, exclude, bound)
         return values, items
@@ -85,19 +85,19 @@ class Softmax(nn.Module, ABC):
     def search(
         self, hidden: Tensor, k: int, exclude: Ids = None, bound: Bound | None = None
     ) -> Found:
-        """What `top_k` finds, and which tail blocks it opened."""
+        """The result of `top_k`, and how often it opened each tail block."""
         check_search(k, self.n_items, len(hidden), exclude)
         if bound is not None:
             bound.check(self)
         return search(self, hidden, self.root_logits(hidden), bound, k, exclude)
 
     def count_targets(self, windows: Tensor) -> Tensor:
-        """How many targets each window [W, L + 1] has in each block: [W, n].
+        """Number of targets of each window [W, L + 1] in each block: [W, n].
 
         A target is an item that follows another; padding (0) is neither.
         """
         counts = []
-        for some in windows.split(2**14):  # masks of all windows at once could fill the memory
+        for some in windows.split(2**14):  # masks of all at once could fill the memory
             targets = some[:, 1:].masked_fill(some[:, :-1] == 0, 0)
             up_to = [(targets <= end).sum(1) for end in (0, *self.ends)]
             counts.append(torch.stack(up_to, 1).diff(dim=1))
@@ -134,11 +134,10 @@ class FullSoftmax(Softmax):
 
 
 class LowRankSoftmax(Softmax):
-    """Block-wise low-rank logits under one flat softmax: the comparator without a tree (claim C7).
+    """Block-wise low-rank logits under one flat softmax: `BlockSoftmax` without a tree (claim C7).
 
-    logits = [W_1 h; E_2 P_2 h; ...; E_n P_n h]  with W_1 [k_1, d], P_j [d_j, d] and E_j [k_j, d_j]:
-    the parameters of `BlockSoftmax` without its block tokens. It is our reconstruction from the
-    paper's text, because the authors' code lacks the module.
+    logits = [W_1 h; E_2 P_2 h; ...; E_n P_n h]  with W_1 [k_1, d], P_j [d_j, d] and E_j [k_j, d_j].
+    Reconstructed from the paper's text, because the authors' code lacks it.
     """
 
     def __init__(self, partition: BlockPartition) -> None:
@@ -156,8 +155,8 @@ class BlockSoftmax(Softmax):
     """CpRec's block-wise decomposed softmax, a tree of two levels (section 3.2).
 
     p(x|h) = softmax_root(x) in the head, softmax_root(token_j) softmax_j(x) in tail block j, which
-    maps d -> d_j -> k_j. Without biases, `torch.nn.AdaptiveLogSoftmaxWithLoss(...,
-    head_bias=False)` is the same function (Grave et al., 2017).
+    maps d -> d_j -> k_j. `torch.nn.AdaptiveLogSoftmaxWithLoss(..., head_bias=False)` is the same
+    function (Grave et al., 2017).
     """
 
     def __init__(self, partition: BlockPartition) -> None:
@@ -190,12 +189,12 @@ class BlockSoftmax(Softmax):
     def _levels(
         self, hidden: Tensor, targets: Tensor, sizes: Sizes
     ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """The classifications that targets pass through: all the root's, some a tail block's.
+        """The classifications of the targets: all in the root, then those of each tail block.
 
-        Each as (rows, their vectors, the table of classes, the class of each row from 0).
+        Each is (rows, their vectors, the table of classes, the class of each row from 0).
         """
         self._check_targets(targets, sizes)
-        # Not torch.bucketize: its tensor of cutoffs would have to be sent to a GPU in each step.
+        # torch.bucketize would need a tensor of cutoffs, sent to the GPU in each step.
         block = torch.stack([targets > end for end in self.ends[:-1]]).sum(0)
         classes = torch.where(block == 0, targets, self.ends[0] + block) - 1
         yield torch.arange(len(targets), device=targets.device), hidden, self.root.weight, classes
@@ -208,29 +207,29 @@ class BlockSoftmax(Softmax):
     def check_tail(self, tail: int) -> None:
         for layer in (self.tail_projections[tail], self.tail_tables[tail]):
             weight = layer.get_parameter("weight")
-            # A sum is finite only if all is, and takes a tenth of the time.
+            # A sum is finite only if all weights are, and takes a tenth of the time.
             if not weight.sum().isfinite() and not weight.isfinite().all():
                 raise ValueError(f"the weights of tail block {tail + 1} hold NaN or infinity")
 
     @torch.no_grad()
     def early_stopping_search(self, hidden: Tensor, k: int, exclude: Ids = None) -> Found:
-        """What `early_stopping_top_k` finds, and which tail blocks it opened."""
+        """The result of `early_stopping_top_k`, and how often it opened each tail block."""
         check_search(k, self.n_items, len(hidden), exclude)
         root = self.root_logits(hidden)
         best = root.topk(min(k, root.shape[1])).indices
         tokens = torch.arange(self.ends[0], root.shape[1], device=root.device)
         opened = (best.unsqueeze(2) == tokens).any(1)
-        bounds = torch.where(opened, torch.inf, -torch.inf)  # opened in any case, or in none
+        bounds = torch.where(opened, torch.inf, -torch.inf)  # opened always, or never
         return search(self, hidden, root, lambda tail, _: bounds[:, tail], k, exclude)
 
     def early_stopping_top_k(
         self, hidden: Tensor, k: int, exclude: Ids = None
     ) -> tuple[Tensor, Tensor]:
-        """The rule of CpRec's authors: not exact. Arguments and result as for `top_k`.
+        """The rule of CpRec's authors, which is not exact. Arguments and result as for `top_k`.
 
-        A tail block is computed only if its token is among the root's k most probable entries.
-        Tokens take up places there, so the rule can open too few blocks and miss an item, and it
-        opens blocks that cannot matter. Places that it cannot fill hold item 0 at -inf.
+        It opens a tail block only if the block's token is among the k most probable entries of the
+        root. It can therefore open too few blocks and miss an item, and open blocks that cannot
+        matter. Places left over hold item 0 at -inf.
         """
         values, items, _ = self.early_stopping_search(hidden, k, exclude)
         return values, items
@@ -244,6 +243,6 @@ def _tail_layers(partition: BlockPartition) -> tuple[nn.ModuleList, nn.ModuleLis
 
 
 def rows_where(mask: Tensor, count: int | None = None) -> Tensor:
-    """Rows at which mask [T] is True; with their `count`, nothing waits for a GPU to count them."""
+    """Rows at which mask [T] is True; given their `count`, nothing waits for a GPU."""
     found = mask.nonzero() if count is None else torch.nonzero_static(mask, size=count)
     return found.squeeze(1)

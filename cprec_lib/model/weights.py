@@ -1,4 +1,4 @@
-"""The weights of a model: drawn, read from files, and checked against it."""
+"""Draw the weights of a model, read them from files, and check that they fit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cprec_lib.model.softmax import BlockSoftmax, FullSoftmax, LowRankSoftmax
 
 @torch.no_grad()
 def draw_as_the_authors(model: nn.Module) -> None:
-    """Draw the weights anew from the distributions of the CpRec authors' code.
+    """Redraw the weights from the distributions of the CpRec authors' code.
 
-    Block tables and projections, in the embedding and in the softmax: Glorot's uniform. The
-    undivided table: U(-sqrt(1/N), sqrt(1/N)). The undivided softmax: N(0, 0.01^2), its bias 0.1.
-    Convolutions: N(0, 0.02^2), cut off at two standard deviations. All else keeps what it has.
+    Block tables and projections, in the embedding and in the softmax: Glorot's uniform. The full
+    embedding: U(-sqrt(1/N), sqrt(1/N)). The full softmax: N(0, 0.01^2), its bias 0.1. Convolutions:
+    N(0, 0.02^2), cut off at two standard deviations. Other weights stay as they are.
     """
     for module in model.modules():
         if isinstance(module, FullEmbedding):
@@ -68,17 +68,10 @@ def _check_file(path: Path) -> None:
 def copy_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
     """Copy named tensors into the model's parameters, all of them or, on an error, none.
 
-    Raises ValueError as `check_tensors` does.
+    Raises ValueError naming `source` unless names and shapes are exactly the model's.
     """
-    check_tensors(tensors, model, source)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[name])
-
-
-def check_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) -> None:
-    """Raise ValueError naming `source` if names or shapes are not exactly the model's."""
-    ours = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    parameters = dict(model.named_parameters())
+    ours = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     theirs = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(ours.keys() ^ theirs.keys()) or [n for n in ours if ours[n] != theirs[n]]:
         fault = f"{name} has shape {theirs.get(name)}, the model's is {ours.get(name)}"
@@ -89,3 +82,6 @@ def check_tensors(tensors: dict[str, Tensor], model: nn.Module, source: Path) ->
         raise ValueError(
             f"{source} belongs to another model: {fault}; load it with its own config.json"
         )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
