@@ -1,4 +1,4 @@
-"""Two predictors without training that any model has to beat: popularity and bigram."""
+"""Two baselines that only count: popularity and bigram."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Bigram:
     """Scores an item by how often it followed the context's last item in the training part.
 
     p(x | y) = (count(y, x) + strength p(x)) / (count(y) + strength), with p(x) the item's share of
-    the training interactions: pairs never seen fall back on popularity (Dirichlet smoothing).
+    the training interactions, so that unseen pairs fall back on popularity (Dirichlet smoothing).
     """
 
     def __init__(self, data: SequenceData, strength: float = 10.0) -> None:

@@ -1,4 +1,4 @@
-"""Batches of training windows: drawn in random order, shared out, and brought to the device."""
+"""Batches of training windows, shared among processes and moved to their devices."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cprec_lib.train.processes import Processes
 class Part(NamedTuple):
     """One process's part of a batch: windows [B, L + 1] on its device.
 
-    The mean over the processes of `weight` times the mean loss of the part is the mean loss over
-    the `positions` that the whole batch predicts, whatever their number in each part. `sizes` are
-    the part's own numbers of targets, by block of the softmax.
+    The whole batch predicts `positions` targets, the part some of them: `sizes` counts its targets
+    by block of the softmax. The mean over the processes of `weight` times the part's mean loss is
+    the mean loss over all positions.
     """
 
     windows: Tensor
@@ -35,21 +35,20 @@ class Batches:
     ) -> None:
         self.size, self.processes = size, processes
         self.device = next(model.parameters()).device
-        # Counted once and on the CPU, so that no step waits for a GPU to say how much it holds,
-        # and no process for another.
+        # Counted once and on the CPU, so that no step waits for a GPU or another process to count.
         self.counts = model.softmax.count_targets(windows.cpu())
         self.positions = int(self.counts.sum())
         self.resident = fits(windows, self.device)
         self.windows = windows.to(self.device if self.resident else "cpu")
 
     def parts(self, order: Tensor) -> Iterator[Part]:
-        """This process's part of each batch of the windows order [W]."""
+        """This process's part of each batch, with the windows in the order [W]."""
         for batch in order.split(self.size):
             part = batch.tensor_split(self.processes.count)[self.processes.index]
             here, everywhere = int(self.counts[part].sum()), int(self.counts[batch].sum())
             weight = self.processes.count * here / max(1, everywhere)
             if here == 0 < everywhere:
-                # The others wait for its gradients: it takes any window, with weight 0.
+                # The others wait for its gradients, so it computes those of a window at weight 0.
                 part = batch[self.counts[batch].sum(1).argmax()].unsqueeze(0)
             sizes = self.counts[part].sum(0).tolist()
             yield Part(self._fetch(part), sizes, weight, everywhere)
@@ -61,17 +60,15 @@ class Batches:
 
 
 def fits(windows: Tensor, device: torch.device) -> bool:
-    """Whether the device takes all windows at once: a GPU if a quarter of its free memory will do.
+    """Whether all windows fit on the device: on a GPU, in a quarter of its free memory.
 
-    The rest is for gradients, AdamW's state and what a step computes.
+    The rest is for gradients, AdamW's state and the activations of a step.
     """
-    if device.type != "cuda":
-        return True
-    return windows.nbytes <= free_bytes(device) // 4
+    return device.type != "cuda" or windows.nbytes <= free_bytes(device) // 4
 
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A copy on the device; to a GPU from pinned memory, so that nothing waits for it."""
+    """A copy on the device; to a GPU from pinned memory, without waiting."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,11 +1,10 @@
-"""The history of a training, and the checkpoint from which it goes on."""
+"""The history of a training, and the checkpoint from which it resumes."""
 
 from __future__ import annotations
 
 import json
 import math
 import statistics
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,15 +21,15 @@ from cprec_lib.train.data_record import SequencesRecord
 
 CHECKPOINT = "checkpoint.safetensors"
 ADAMW = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW keeps of a parameter: its number of steps, and two tensors of its shape."""
+"""AdamW's state of a parameter: its number of steps, and two tensors of its shape."""
 
 
 @dataclass(frozen=True)
 class Epoch:
     """One pass over the training windows: loss (nats), seconds of training, validation metrics.
 
-    The loss is the mean over the batches of each batch's mean over its positions, taken while the
-    weights change. A batch with fewer positions counts as much as another.
+    The loss is the mean over the batches of each batch's mean loss, computed while the weights
+    change. All batches have the same weight, whatever their number of positions.
     """
 
     epoch: int
@@ -40,7 +39,7 @@ class Epoch:
 
 
 class TrainingRecord(TypedDict):
-    """A training: its seconds without validation, its epochs, and the loss of the best one."""
+    """A training: seconds without validation, number of epochs, the best one and its loss."""
 
     seconds: float
     seconds_per_epoch: float
@@ -51,27 +50,27 @@ class TrainingRecord(TypedDict):
 
 @dataclass
 class History:
-    """The epochs of a training so far. Without any, all but `epochs` raises ValueError."""
+    """The epochs of a training so far. Without epochs, its methods raise ValueError."""
 
     epochs: list[Epoch] = field(default_factory=list)
 
     @property
     def best(self) -> Epoch:
-        """The first epoch with the highest validation NDCG@10, whose weights `fit` keeps."""
+        """The first epoch with the highest validation NDCG@10; `fit` keeps its weights."""
         return max(self._some(), key=lambda epoch: epoch.valid["ndcg@10"])
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Median training seconds of an epoch, validation left out."""
+        """Median training seconds of an epoch, without validation."""
         return statistics.median(epoch.seconds for epoch in self._some())
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an epoch: loss, seconds and the validation metrics."""
+        """One row per epoch: loss, seconds and the validation metrics."""
         rows = [{**asdict(e), **e.valid} for e in self._some()]
         return pd.DataFrame(rows).drop(columns="valid").set_index("epoch")
 
     def describe(self) -> TrainingRecord:
-        """What the record of a run says of its training."""
+        """The description of the training in the record of a run."""
         return {
             "seconds": sum(epoch.seconds for epoch in self.epochs),
             "seconds_per_epoch": self.seconds_per_epoch,
@@ -87,7 +86,7 @@ class History:
 
 
 class Settings(TypedDict):
-    """What a checkpoint is of: fields of `ModelConfig` and `TrainConfig`, and the data."""
+    """What a training is fixed by: the fields of `ModelConfig` and `TrainConfig`, and the data."""
 
     model: dict[str, Any]
     training: dict[str, Any]
@@ -96,9 +95,9 @@ class Settings(TypedDict):
 
 @dataclass
 class Checkpoint:
-    """A training after some epochs: its settings, weights now and at their best, AdamW's state.
+    """A training after some epochs: its settings, current and best weights, and AdamW's state.
 
-    `adamw` has a key for each entry of each parameter's state, "number/entry".
+    The keys of `adamw` are "number of the parameter/entry of its state".
     """
 
     settings: Settings
@@ -107,17 +106,16 @@ class Checkpoint:
     best: dict[str, Tensor]
     adamw: dict[str, Tensor]
 
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self) -> dict[str, Tensor]:
         """All tensors by "group/name"."""
-        for group in ("model", "best", "adamw"):
-            for name, tensor in getattr(self, group).items():
-                yield f"{group}/{name}", tensor
+        groups = {"model": self.model, "best": self.best, "adamw": self.adamw}
+        return {f"{group}/{k}": t for group, own in groups.items() for k, t in own.items()}
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all. Raises OSError if it cannot be written."""
         history = [asdict(epoch) for epoch in self.history.epochs]
         metadata = json.dumps({**self.settings, "history": history})
-        save_tensors(path, dict(self.tensors()), {"run": metadata})
+        save_tensors(path, self.tensors(), {"run": metadata})
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -137,11 +135,11 @@ class Checkpoint:
         return cls(settings, history, **groups)
 
     def check(self, settings: Settings, model: nn.Module, path: Path) -> None:
-        """Raise ValueError, which names what is wrong, unless the training can go on from here.
+        """Raise ValueError, naming the fault, unless a training with `settings` can resume here.
 
-        The settings must be the same; but more epochs than before is how one goes on, unless the
-        learning rate falls with them. The tensors must be those of the model and of its AdamW:
-        torch takes others without a look, and then reads and writes beyond their ends.
+        The settings must be the same, except for the number of epochs under a constant learning
+        rate. The tensors must fit the model and its AdamW: torch accepts any state of AdamW, and
+        then reads and writes beyond the end of its tensors.
         """
         wanted, advice = json.loads(json.dumps(settings)), "use the same data and settings"
         if "split_seed" not in self.settings["data"]:
@@ -154,19 +152,18 @@ class Checkpoint:
                         f"{path} is of another run: its {name} is {value}, this run's is {own}; "
                         f"{advice}; or choose another folder"
                     )
-        _check_tensors(dict(self.tensors()), model, path)
+        _check_tensors(self.tensors(), model, path)
 
 
 def _parse(metadata: str) -> tuple[Settings, History]:
-    """Settings and history of a checkpoint, whose older forms are brought to today's."""
+    """Settings and history of a checkpoint; older forms are converted to the current one."""
     run = json.loads(metadata)
     data = dict(run["data"])
     data["windows_sha256"] = data.pop("data's sha256", None) or data["windows_sha256"]
     settings: Settings = {
-        # A field that is newer than the file had its default.
         "model": asdict(config_from_json(run["model"])),
         "training": asdict(TrainConfig.from_json(run["training"])),
-        "data": data,  # type: ignore[typeddict-item]  # an old one lacks what its hash implies
+        "data": data,  # type: ignore[typeddict-item]  # an old one has fewer fields, which its hash covers
     }
     epochs = [Epoch(**epoch) for epoch in run["history"]]
     if not epochs or [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
@@ -183,7 +180,7 @@ def _check_tensors(found: dict[str, Tensor], model: nn.Module, path: Path) -> No
     for number, (name, parameter) in enumerate(model.named_parameters()):
         expected |= {f"model/{name}": parameter, f"best/{name}": parameter}
         state = [f"adamw/{number}/{entry}" for entry in ADAMW]
-        if found.keys() & {*state}:  # a parameter that no batch has used so far has no state
+        if found.keys() & {*state}:  # a parameter without a gradient so far has no state
             expected |= dict(zip(state, (torch.tensor(0.0), parameter, parameter), strict=True))
     for name in sorted(found.keys() ^ expected.keys()):
         lacking = "its weights lack" if name in expected else "the model lacks"

@@ -1,4 +1,4 @@
-"""How to train: the settings of a training, checked."""
+"""How to train: the settings of a training, which check themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cprec_lib.checks import whole_number
+from cprec_lib.checks import check_choice, whole_number
 
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("constant", "linear")
@@ -15,15 +15,15 @@ SCHEDULES = ("constant", "linear")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. Stops early after `patience` epochs without a better validation NDCG@10.
+    """How to train. Training stops after `patience` epochs without a better validation NDCG@10.
 
-    `batch_size` counts windows, over all processes. `weight_decay` is AdamW's, on every parameter.
-    `seed` orders the windows and drops units; a model's initial weights have their own seed.
-    `precision` is that of the large matrix products in training, "float32" or "bfloat16"; weights,
-    their updates, the loss and the evaluation stay float32. `compile` gives the embedding and the
-    middle to torch.compile. With the `schedule` "linear" the learning rate falls evenly to zero
-    over all `epochs`, which cannot be raised later; "constant" keeps it. Raises ValueError for a
-    number that trains nothing and for an unknown precision or schedule.
+    `batch_size` counts the windows of a step over all processes. `weight_decay` is AdamW's, on
+    every parameter. `seed` draws the order of the windows and the dropped units; a model's initial
+    weights have their own seed. `precision`, "float32" or "bfloat16", is that of the large matrix
+    products in training; weights, their updates, the loss and the evaluation stay float32.
+    `compile` compiles the embedding and the middle layers. With the `schedule` "linear" the
+    learning rate falls evenly to zero over `epochs`, which cannot be raised later; with "constant"
+    it stays. Raises ValueError for a number out of range and an unknown precision or schedule.
     """
 
     epochs: Annotated[int, "Largest number of epochs."] = 20
@@ -57,18 +57,15 @@ class TrainConfig:
                 f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
             )
         for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}"
-                )
+            check_choice(name, getattr(self, name), known)
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile {self.compile!r} is neither True nor False")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The config that JSON describes; a field newer than the JSON had its default.
+        """The config in a JSON object; a field that the object lacks takes its default.
 
-        Raises ValueError for a field that this library does not know, and as the class does.
+        Raises ValueError for an unknown field, and as the class does.
         """
         try:
             return cls(**values)
@@ -76,6 +73,6 @@ class TrainConfig:
             raise ValueError(f"this is no TrainConfig of this library: {error}") from error
 
     def rate(self, epochs_done: float) -> float:
-        """The learning rate after so many epochs, which need not be a whole number."""
+        """The learning rate after `epochs_done` epochs, whole or not."""
         left = 1 - epochs_done / self.epochs if self.schedule == "linear" else 1.0
         return left * self.learning_rate

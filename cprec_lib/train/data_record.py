@@ -1,4 +1,4 @@
-"""What runs, records and checkpoints say of their data, typed as JSON holds it."""
+"""The description of the data in runs, records and checkpoints, as JSON holds it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cprec_lib.files import sha256
 
 
 class SequencesRecord(TypedDict):
-    """How a table was split and cut, and a hash of what a training reads of it.
+    """How a table was split and cut, with a hash of its training windows and validation part.
 
-    That is the training windows, and the validation part, which chooses the best epoch.
+    The validation part is in the hash because it chooses the best epoch.
     """
 
     n_items: int
@@ -27,7 +27,7 @@ class SequencesRecord(TypedDict):
 
 
 class DataRecord(SequencesRecord):
-    """Also the size of the table, and its `fingerprint`."""
+    """A `SequencesRecord` with the size of the table and its `fingerprint`."""
 
     n_users: int
     n_interactions: int
@@ -35,7 +35,7 @@ class DataRecord(SequencesRecord):
 
 
 def describe_sequences(data: SequenceData) -> SequencesRecord:
-    """What a training must find again to go on from a checkpoint."""
+    """The description that must be the same when a training resumes."""
     read = (data.train, data.valid.contexts, data.valid.targets)
     return {
         "n_items": data.n_items,
@@ -48,7 +48,7 @@ def describe_sequences(data: SequenceData) -> SequencesRecord:
 
 
 def describe_data(table: pd.DataFrame, data: SequenceData) -> DataRecord:
-    """What the record of a run says of its table and of the sequences made of it."""
+    """The description of a table and the sequences made from it."""
     return {
         **describe_sequences(data),
         "n_users": table["user"].nunique() - data.dropped_users,
@@ -60,7 +60,7 @@ def describe_data(table: pd.DataFrame, data: SequenceData) -> DataRecord:
 def fingerprint(table: pd.DataFrame) -> str:
     """SHA-256 of the table's rows as lines `user,item,timestamp` of CSV, in the table's order."""
     rows = pyarrow.Table.from_pandas(table[["user", "item", "timestamp"]], preserve_index=False)
-    # All rows as one text would fill the memory.
+    # In batches, because all rows as one text could fill the memory.
     return sha256(_lines(batch) for batch in rows.to_batches(2**20))
 
 

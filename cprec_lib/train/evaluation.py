@@ -10,20 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import HeldOut, SequenceData
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.processes import Processes
 
 METRICS = ("hr", "mrr", "ndcg")
 CPU_CELLS, GPU_CELLS = 2**22, 2**26
-"""Scores made at once: 16 MB of float32 on a CPU, 256 MB on a GPU to keep it busy."""
+"""Scores computed at once: 16 MB of float32 on a CPU, 256 MB on a GPU to keep it busy."""
 USERS = 1024
-"""Users at once at most. A small catalogue would let in so many that the hidden vectors of their
-contexts fill the memory: 1024 contexts of 50 positions at width 512 take 100 MB a layer."""
+"""Limit of users at once, because the hidden vectors of their contexts take memory too: at 50
+positions and width 512, 100 MB per layer."""
 
 
 class Scorer(Protocol):
-    """Anything that scores the whole catalogue after a context: a model or a baseline."""
+    """A model or a baseline: it scores the whole catalogue after a context."""
 
     def scores(self, contexts: Tensor) -> Tensor:
         """Scores [U, N] after left-padded contexts [U, L]; higher is better."""
@@ -36,7 +37,7 @@ class Ranks:
     ranks: np.ndarray
 
     def values(self, metric: str) -> np.ndarray:
-        """One value [U] a user of a metric such as "ndcg@10".
+        """One value per user [U] of a metric such as "ndcg@10".
 
         With one target of rank r: HR@k = [r <= k], MRR@k = [r <= k] / r and
         NDCG@k = [r <= k] / log2(r + 1). Raises ValueError for an unknown metric.
@@ -62,18 +63,16 @@ class Ranks:
 def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] = "test") -> Ranks:
     """Rank each user's target among all items of the catalogue.
 
-    An item that scores as high as the target counts as ranked above it, so that a model gains
-    nothing by giving everything the same score. A score that is not a number counts against the
-    model too: as the target's it ranks last, as another item's above the target. Raises
-    ValueError for an unknown part or if the model scores another number of items.
+    Items with the target's score rank above it, so that a model gains nothing from equal scores.
+    NaN counts against the model too: as the target's score it ranks last, as another item's above
+    the target. Raises ValueError for an unknown part or if the model scores another number of
+    items.
     """
-    if part not in ("valid", "test"):
-        raise ValueError(f"unknown part {part!r}; choose valid or test")
+    check_choice("part", part, ("valid", "test"))
     held_out = data.valid if part == "valid" else data.test
     if not isinstance(model, nn.Module):
         return Ranks(_ranks(model, data.n_items, held_out.contexts, held_out.targets))
-    device = next(model.parameters()).device
-    training = model.training
+    device, training = next(model.parameters()).device, model.training
     model.eval()
     try:
         contexts, targets = held_out.contexts.to(device), held_out.targets.to(device)
@@ -88,7 +87,7 @@ def evaluate_together(
     data: SequenceData,
     part: Literal["valid", "test"],
 ) -> Ranks:
-    """`evaluate`, of whose users each process ranks a part. Raises ValueError as it does."""
+    """`evaluate`, with the users shared among the processes. Errors as for `evaluate`."""
     if processes.count == 1:
         return evaluate(model, data, part)
     held_out = data.valid if part == "valid" else data.test
@@ -105,7 +104,7 @@ def _users_at_once(n_items: int, device: str) -> int:
 
 
 def _ranks(model: Scorer, n_items: int, contexts: Tensor, targets: Tensor) -> np.ndarray:
-    """Ranks [U], computed for a few users at once."""
+    """Ranks [U], computed for a limited number of users at once."""
     ranks = []
     size = _users_at_once(n_items, contexts.device.type)
     for some, target in zip(contexts.split(size), targets.split(size), strict=True):

@@ -1,4 +1,4 @@
-"""One process or several: who computes what, who writes, and what all agree on."""
+"""One process or several that train a model together."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ class Processes:
     """The processes that train one model together, each on its own device; usually one.
 
     `accelerate launch`, `accelerate.notebook_launcher` and `torchrun` start several, on one machine
-    or more; every one of them runs the same program. `index` of `count` is this process, and
-    `main` is True in the one that writes and prints. The gradients are averaged by torch's
-    DistributedDataParallel (Li et al., "PyTorch Distributed", VLDB 2020) through Hugging Face
-    accelerate.
+    or more, which all run the same program. This process is number `index` of `count`; `main` is
+    True in the one that writes and prints. Through Hugging Face accelerate, torch's
+    DistributedDataParallel averages the gradients (Li et al., "PyTorch Distributed", VLDB 2020).
     """
 
     def __init__(self) -> None:
-        # A quarter of a second that only training needs.
+        # Imported here because it takes a quarter of a second, which only training needs.
         from accelerate import Accelerator
 
         self._accelerator: Accelerator = Accelerator(
             device_placement=False,
-            cpu=not torch.cuda.is_available(),  # else it takes each process to be alone
+            cpu=not torch.cuda.is_available(),  # else each process finds itself alone
         )
         self.index: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
@@ -42,29 +41,29 @@ class Processes:
 
     @property
     def mixed_precision(self) -> str:
-        """What the launcher asked for: "no", "fp16", "bf16" or "fp8"."""
+        """The launcher's setting: "no", "fp16", "bf16" or "fp8"."""
         return str(self._accelerator.mixed_precision)
 
     def main_first(self) -> AbstractContextManager[None]:
-        """Each machine's first process runs what is inside; only then do its others."""
+        """On each machine the first process runs the body before the others do."""
         first: AbstractContextManager[None] = self._accelerator.local_main_process_first()
         return first
 
     @staticmethod
     def leave() -> None:
-        """End the group of processes, as torch wants before the program ends."""
+        """End the process group, which torch demands before the program ends."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     def device(self, own: torch.device) -> torch.device:
-        """Where this process trains: `own` if it is alone, else the device it was started for."""
+        """The device of this process: `own` if alone, else the one that it was started for."""
         chosen: torch.device = self._accelerator.device if self.count > 1 else own
         return chosen
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module, whose backward pass averages gradients if there are several processes.
+        """The module; with several processes, its backward pass averages the gradients.
 
-        Each parameter must take part in each step, and all processes start with the main one's.
+        Every step must use every parameter. All processes get the main one's initial weights.
         """
         wrapped: nn.Module = self._accelerator.prepare(module)
         return wrapped
@@ -83,16 +82,16 @@ class Processes:
 
     @contextmanager
     def holding(self, folder: Path | None) -> Iterator[None]:
-        """`held`, by the main process for all; without a folder, nothing."""
+        """The main process holds the folder for all (see `held`); None holds nothing."""
         with ExitStack() as stack:
             if folder is not None:
                 self.on_main(lambda: stack.enter_context(held(folder)))
             yield
 
     def on_main(self, function: Callable[[], T]) -> T:
-        """Run `function` in the main process alone; every process gets its result.
+        """Run `function` in the main process alone; every process returns its result.
 
-        What it raises is raised in all of them, so that none waits for one that has given up.
+        An exception is raised in all of them, so that none waits for one that has failed.
         """
         if self.count == 1:
             return function()

@@ -1,4 +1,4 @@
-"""A run is a folder: train a model into one, and read it back with its items and its data."""
+"""A run is a folder: train a model into it, and read the model back with its items and data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import Catalogue, SequenceData
-from cprec_lib.data.synthetic import PREFIX
+from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.files import file_hash, named_path, write_text
 from cprec_lib.logs.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
@@ -43,13 +44,12 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
 FILES = (CONFIG, WEIGHTS, ITEMS, HISTORY, METRICS)
 MANIFEST = "manifest.json"
-"""Lists the SHA-256 of the other files, which belong together."""
-TENSORBOARD = "tensorboard"
+"""Lists the SHA-256 of the other files, to show that they belong together."""
 RESUME = "repeat the run's command with --resume (resume=True)"
 
 
 class RunRecord(DataRecord, TrainingRecord, MachineRecord):
-    """A run's metrics.json; `seed` is the training's, which also drew the initial weights."""
+    """metrics.json of a run; `seed` is that of the training and of the initial weights."""
 
     dataset: str
     reading: dict[str, Any]
@@ -80,33 +80,32 @@ def train(
 ) -> RunRecord:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
-    `dataset` is a name of the registry, or the path of a table; metrics.json takes it as text.
-    `architecture` holds options of the preset, whose cutoffs may be shares; `reading` those of
-    `load_interactions`; `sequences` those of `SequenceData.from_interactions`, but for its seed,
-    `split_seed`. Attention gets as many positions as the sequences have, unless `architecture` says
-    otherwise. The seed of `training`
-    also draws the initial weights.
+    `dataset` is a name of the registry or the path of a table. `architecture` holds options of the
+    preset, whose cutoffs may be shares; `reading` those of `load_interactions`; `sequences` those
+    of `SequenceData.from_interactions`, except its seed, `split_seed`. Attention gets `max_len`
+    positions unless `architecture` says otherwise. The seed of `training` also draws the initial
+    weights.
 
     The folder receives config.json and model.safetensors (the best epoch), items.csv (item,
-    original id, training count, title where there is one), history.jsonl (an epoch a line),
-    metrics.json (`RunRecord`) and, last of all, manifest.json with the SHA-256 of the others.
-    `tensorboard` also writes curves of loss, seconds and validation metrics into its subfolder
-    tensorboard. Several processes (see `Processes`) train together; the main one writes, all get
-    the metrics.
+    original id, training count, and title if known), history.jsonl (one epoch per line),
+    metrics.json (`RunRecord`) and finally manifest.json with the SHA-256 of the others.
+    `tensorboard` also writes curves of loss, seconds and validation metrics into a subfolder
+    tensorboard. Several processes (see `Processes`) train together: the main one writes, all
+    return the record.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
-    data cannot be fetched, the folder not be written or TensorBoard not be found, and
+    data cannot be fetched, the folder cannot be written or TensorBoard is missing, and
     FloatingPointError and MemoryError as `fit` does.
     """
     folder, dataset, training = named_path(folder), str(dataset), training or TrainConfig()
     processes = Processes()
     chosen = processes.device(choose_device(device))
-    _check_preset(preset)
+    check_choice("preset", preset, PRESETS)
     if tensorboard and find_spec("tensorboard") is None:
         raise OSError("TensorBoard is not installed; run `pip install tensorboard`")
     with (
         processes.holding(folder),
-        _curves(folder / TENSORBOARD, tensorboard and processes.main) as log,
+        _curves(folder / "tensorboard", tensorboard and processes.main) as log,
     ):
         processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
         with processes.main_first():
@@ -143,10 +142,10 @@ def _write(
     record: RunRecord,
 ) -> RunRecord:
     if not (folder / MANIFEST).exists():
-        # Half of a run from before manifests and half of this one would pass for the older.
+        # Otherwise a mixture of an older run without manifest and this one would pass as valid.
         (folder / METRICS).unlink(missing_ok=True)
     model.save(folder)
-    # Quoted, a title may hold any character, line ends included.
+    # Quoted, because a title may hold any character, even a line end.
     write_text(folder / ITEMS, items.to_csv(quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
     lines = [json.dumps(asdict(epoch)) + "\n" for epoch in history.epochs]
     write_text(folder / HISTORY, "".join(lines))
@@ -157,7 +156,7 @@ def _write(
 
 
 def _check_files(folder: Path) -> None:
-    """Raise unless the folder's files are there and belong together, as its manifest says."""
+    """Raise unless the folder has all files, with the hashes in its manifest."""
     for name in FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(
@@ -184,27 +183,22 @@ def _check_files(folder: Path) -> None:
 
 
 def build_config(preset: Preset, n_items: int, options: Mapping[str, Any]) -> ModelConfig:
-    """The preset's configuration; `options` override its fields, cutoffs as counts or as shares.
+    """The preset's configuration with `options`, whose cutoffs may be counts or shares.
 
-    Raises ValueError for an unknown preset, and for options as `ModelConfig` does.
+    Raises ValueError for an unknown preset, and as `ModelConfig` does.
     """
-    _check_preset(preset)
+    check_choice("preset", preset, PRESETS)
     if "cutoffs" in options:
         options = {**options, "cutoffs": resolve_cutoffs(n_items, options["cutoffs"])}
     return PRESETS[preset](n_items, **options)
-
-
-def _check_preset(preset: str) -> None:
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
 
 
 @dataclass(frozen=True)
 class Run:
     """A trained model with its catalogue and its record, read from a folder.
 
-    `items` is indexed by item 1..N, and has the columns original (the id in the data set, as text),
-    count and, if the data set has titles, title.
+    `items` has the index 1..N and the columns original (the id in the data set, as text), count
+    and, if the data set has titles, title.
     """
 
     folder: Path
@@ -216,9 +210,8 @@ class Run:
     def load(cls, folder: str | Path) -> Run:
         """Read what `train` wrote.
 
-        A folder without manifest.json, from before there was one, is read with a warning. Raises
-        FileNotFoundError if a file is not there and ValueError if one is corrupt or does not belong
-        to the others.
+        An old folder without manifest.json is read with a warning. Raises FileNotFoundError for a
+        missing file, and ValueError for one that is corrupt or does not belong to the others.
         """
         folder = named_path(folder)
         _check_files(folder)
@@ -228,13 +221,13 @@ class Run:
 
     @property
     def names(self) -> pd.Series:
-        """What to call the items 1..N: their titles, or original ids where there are no titles."""
+        """The titles of the items 1..N, or their original ids if the data set has no titles."""
         return self.items["title" if "title" in self.items else "original"]
 
     def find(self, queries: Sequence[str]) -> list[int]:
-        """Items 1..N by title, or by original id where the data set has no titles.
+        """Items 1..N by title, or by original id if the data set has no titles.
 
-        Raises ValueError for one that is not there, with the nearest.
+        Raises ValueError for an unknown one, naming the nearest.
         """
         if "title" in self.items:
             return [int(find_item(self.names, query)) for query in queries]
@@ -290,7 +283,7 @@ def _find_data(dataset: str, folder: Path) -> str:
 
 @contextmanager
 def _curves(folder: Path, wanted: bool) -> Iterator[Callable[[Epoch], None] | None]:
-    """What `fit` is to call with each epoch, to write it where TensorBoard reads it."""
+    """A function for `fit` to call with each epoch, which it writes for TensorBoard."""
     if not wanted:
         yield None
         return
@@ -341,10 +334,10 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
 
 
 def _read_record(path: Path) -> RunRecord:
-    """metrics.json, of which what `Run.data` needs is checked."""
+    """Read metrics.json and check the entries that `Run.data` needs."""
     try:
         record: RunRecord = json.loads(path.read_text(encoding="utf-8"))
-        # Before there was a seed of the split, the training's also drew the split.
+        # In old runs the seed of the training also drew the split.
         record.setdefault("split_seed", record["seed"])
         record.setdefault("reading", {})
         needed = (record["dataset"], record["max_len"], record["split"], record["split_seed"])

@@ -1,4 +1,4 @@
-"""`fit`: the training loop, early stopping, and going on from a checkpoint."""
+"""`fit`: the training loop, early stopping, and resuming from a checkpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cprec_lib.train.processes import Processes
 
 
 class OutOfTime(Exception):
-    """The time that `fit` was given is spent; its checkpoint goes on from the last epoch."""
+    """No time is left for another epoch; a later `fit` can resume from the checkpoint."""
 
 
 def fit(
@@ -44,25 +44,24 @@ def fit(
 ) -> History:
     """Train `model` in place, on its own device, and leave it with its best epoch's weights.
 
-    It gets them also if the training is interrupted or fails. Every position of every window is
-    predicted, padding excepted. The same model, data and config give the same numbers, bit for bit
-    on a CPU with the same number of threads.
+    It gets these weights even if the training is interrupted or fails. Every position of every
+    window is predicted, except padding. On a CPU the same model, data, config and number of threads
+    give the same numbers, bit for bit.
 
-    After each epoch `folder`, if given, receives a checkpoint, written whole or not at all;
-    `resume` goes on from it as if the training had never stopped. `progress` prints a bar to
-    standard output. `log` is called in the main process with each epoch that is over and saved.
-    `deadline` is in seconds of `time.time()`: an epoch starts only if one like the last still fits.
+    After each epoch `folder`, if given, receives a checkpoint, written whole or not at all; with
+    `resume` the training continues from it as if it had never stopped. `progress` prints a bar to
+    standard output. The main process calls `log` with each saved epoch. `deadline` is in seconds of
+    `time.time()`: an epoch starts only if one as long as the last still fits.
 
-    Several processes (see `Processes`) call it with the same arguments. Each moves the model to its
-    device and takes its part of each batch and of the evaluation; the main one writes and prints.
-    Their losses are those of one process up to rounding, but for dropout, which each process draws
-    for itself. A training may be resumed with another number of them.
+    Several processes (see `Processes`) call `fit` with the same arguments. Each moves the model to
+    its device and computes a part of each batch and of the evaluation. The losses are those of one
+    process up to rounding, except for dropout, which each process draws for itself. A resumed
+    training may have another number of processes.
 
-    Raises OutOfTime at the deadline; ValueError if the catalogues differ, if the launcher wants
-    another precision than `config`, if another process uses the folder, or if that holds a
-    checkpoint that is corrupt, of another run, or that `resume` was not asked to use;
-    FloatingPointError if loss or weights are no longer finite; MemoryError if a step finds too
-    little.
+    Raises OutOfTime at the deadline; ValueError if the catalogues differ, if the launcher sets
+    another precision, if the folder is in use, and for a checkpoint that is corrupt, of another run
+    or not to be resumed; FloatingPointError if the loss or the weights are not finite; MemoryError
+    if a step needs too much memory.
     """
     config, processes = config or TrainConfig(), Processes()
     _check(model, data, config, processes)
@@ -85,7 +84,7 @@ def _train(
     deadline: float | None,
     log: Callable[[Epoch], None] | None,
 ) -> None:
-    """Train epoch after epoch, until the last one, early stopping or the deadline."""
+    """Train for epoch after epoch, until the last one, early stopping or the deadline."""
     model, config, optimizer = training.model, training.config, training.optimizer
     processes, history = training.processes, training.history
     objective = processes.wrap(Objective(model, config))
@@ -104,7 +103,7 @@ def _train(
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()
                     optimizer.step()
-                    total += loss.detach()  # stays on the device: no step waits for a GPU
+                    total += loss.detach()  # on the device: no step waits for a GPU
                     bar.update(part.positions)
             mean = float(processes.mean(total)) / (step + 1)
             training.check_finite(mean, number)
@@ -117,7 +116,7 @@ def _train(
 
 
 class Training:
-    """The state of a training: what a checkpoint at `path`, if there is one, holds."""
+    """The state of a training, which its checkpoints hold; without a `path` it writes none."""
 
     def __init__(
         self,
@@ -140,21 +139,21 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is over, or `patience` epochs without a better one."""
+        """Whether all epochs are over, or `patience` epochs brought no better one."""
         done = len(self.history.epochs)
         return done >= self.config.epochs or (
             done > 0 and done - self.history.best.epoch >= self.config.patience
         )
 
     def check_time(self, deadline: float | None) -> None:
-        """Raise OutOfTime, in all processes, if an epoch like the last no longer fits."""
+        """Raise OutOfTime, in all processes, if an epoch as long as the last no longer fits."""
         epochs = self.history.epochs
         takes = epochs[-1].seconds if epochs else 0.0
         if deadline is not None and self.processes.on_main(lambda: time.time() + takes > deadline):
             raise OutOfTime(f"no time for epoch {len(epochs) + 1} of {self.config.epochs}")
 
     def check_finite(self, loss: float, number: int) -> None:
-        """Raise FloatingPointError if an epoch ends with a loss or a state that is not finite."""
+        """Raise FloatingPointError unless the loss, the weights and AdamW's state are finite."""
         moments = (tensor for own in self.optimizer.state.values() for tensor in own.values())
         state = (*self.model.parameters(), *moments)
         if not math.isfinite(loss):
@@ -169,7 +168,7 @@ class Training:
         )
 
     def close(self, epoch: Epoch) -> None:
-        """Add an epoch that is over, keep its weights if they are the best, and save all."""
+        """Add a finished epoch, keep its weights if they are the best, and save a checkpoint."""
         self.history.epochs.append(epoch)
         if self.history.best is epoch:
             self.best = _copy(self.model)
@@ -181,7 +180,7 @@ class Training:
         copy_tensors(self.best, self.model, Path(CHECKPOINT))
 
     def open(self, resume: bool) -> None:
-        """Go on from the checkpoint if there is one. Raises ValueError if that cannot be."""
+        """Continue from the checkpoint if there is one. Raises ValueError if it cannot be used."""
         if (path := self.path) is None:
             return
         if (found := self.processes.on_main(lambda: _find(path, resume))) is None:
@@ -211,10 +210,10 @@ def _find(path: Path, resume: bool) -> Checkpoint | None:
 
 
 class Objective(nn.Module):
-    """The model's loss as a forward pass, which is all that several processes see of a module.
+    """The model's loss as a forward pass, through which DistributedDataParallel works.
 
-    `config` says whether the products are bfloat16, and whether embedding and middle are compiled.
-    The softmax is not: how many rows its blocks get differs from batch to batch.
+    `config` sets the precision, and whether the embedding and the middle layers are compiled. The
+    softmax is not compiled, because the number of rows of its blocks differs between batches.
     """
 
     def __init__(self, model: SequentialRecommender, config: TrainConfig) -> None:
@@ -233,10 +232,10 @@ class Objective(nn.Module):
 
 @contextmanager
 def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tensor]:
-    """An epoch's order of the windows; inside, dropout too follows the seed and the number.
+    """Draw the order of an epoch's windows; in the body, dropout too follows seed and epoch.
 
-    torch's generators get the caller's state back afterwards: the CPU's, and that of a CUDA device,
-    which drops units there. `torch.manual_seed` would reseed the other GPUs, for good.
+    Afterwards torch's generators, the CPU's and that of a CUDA device, have the caller's state
+    again. `torch.manual_seed` would reseed the other GPUs, whose state is not restored.
     """
     device, index = batches.device, training.processes.index
     seed = training.config.seed * 1_000_003 + number
@@ -244,7 +243,7 @@ def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tens
         _seed(seed, device)
         order = torch.randperm(len(batches.counts))
         if index > 0:
-            _seed(seed + (index << 32), device)  # other units drop
+            _seed(seed + (index << 32), device)  # each process drops other units
         yield order
 
 
@@ -256,11 +255,11 @@ def _seed(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def _advice_on_memory(config: TrainConfig) -> Iterator[None]:
-    """Raise MemoryError, which says what to try, where torch finds too little memory."""
+    """Raise MemoryError with advice where torch runs out of memory."""
     try:
         yield
     except RuntimeError as error:
-        on_cpu = "DefaultCPUAllocator" in str(error)  # it has no class of its own
+        on_cpu = "DefaultCPUAllocator" in str(error)  # this error has no class of its own
         if not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
             raise
         size = config.batch_size
@@ -290,7 +289,7 @@ def _check(
 
 def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
     """A bar over the positions that all epochs predict."""
-    # With progress, `disable` stays out of it, so that the environment's TQDM_DISABLE counts.
+    # With progress, `disable` is not passed, so that the environment's TQDM_DISABLE applies.
     quiet: dict[str, Any] = {} if progress else {"disable": True}
     bar = tqdm(
         desc=_epochs(training),
@@ -307,8 +306,7 @@ def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
 
 
 def _show(bar: tqdm[Any], training: Training) -> None:
-    if training.history.epochs:
-        last = training.history.epochs[-1]
+    for last in training.history.epochs[-1:]:
         bar.set_description_str(_epochs(training), refresh=False)
         bar.set_postfix_str(f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}")
 

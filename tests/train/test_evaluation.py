@@ -152,7 +152,7 @@ def test_a_model_of_another_catalogue_is_refused(data):
 
 @pytest.mark.parametrize("part", ["train", "", None])
 def test_an_unknown_part_is_refused(data, part):
-    with pytest.raises(ValueError, match=f"unknown part {part!r}; choose valid or test"):
+    with pytest.raises(ValueError, match=f"unknown part {part!r}; choose one of valid, test"):
         evaluate(Fixed(torch.zeros(1, 4)), data, part)
 
 
