@@ -10,7 +10,7 @@ import torch
 from benchmarks.child import Work, require
 from benchmarks.contest import Side, case
 from cprec_lib import ModelConfig, SequentialRecommender, count_parameters, cprec, nextitnet
-from cprec_lib.data.synthetic import Synthetic
+from cprec_lib.logs.synthetic import Synthetic
 
 TITLE = "A training epoch of NextItNet and of CpRec"
 BATCH, LENGTH = 32, 50

@@ -9,8 +9,8 @@ import torch
 
 from cprec_lib import SequentialRecommender, TrainConfig, cprec, fit, nextitnet
 from cprec_lib.data.sequences import SequenceData
-from cprec_lib.data.synthetic import Synthetic
 from cprec_lib.evidence.statistics import speed_up
+from cprec_lib.logs.synthetic import Synthetic
 from cprec_lib.machine import peak_bytes
 
 TITLE = "A training epoch on a GPU, at MovieLens-1M's size"

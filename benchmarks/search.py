@@ -27,9 +27,9 @@ from cprec_lib import (
     cprec,
     load_interactions,
 )
-from cprec_lib.data.synthetic import Synthetic
 from cprec_lib.evidence.search_rules import compare_rules
 from cprec_lib.files import save_tensors
+from cprec_lib.logs.synthetic import Synthetic
 
 TITLE = "Exact top-10 of a whole catalogue, one thread"
 WIDTH, K, SHARES, LENGTH = 64, 10, (0.01, 0.1), 20

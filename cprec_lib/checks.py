@@ -1,4 +1,4 @@
-"""Checks of arguments that more than one module needs; each names the argument and a way out."""
+"""Checks of arguments, shared by the modules; a message names the argument and a remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # `cprec doctor` imports this module where torch is broken
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
     """`value` as an int. Raises ValueError for a fraction, a bool or text, or below `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError(f"{name} {value!r} is no whole number; give an int")
+        raise ValueError(f"{name} {value!r} is not a whole number; give an int")
     if least is not None and value < least:
         raise ValueError(
             f"{name} {value} is below {least}; give a whole number of at least {least}"
@@ -36,9 +36,9 @@ def _types(kind: type) -> dict[str, Any]:
 def check_fields(config: Any) -> None:
     """Check the fields of a frozen dataclass by their types.
 
-    int is a whole number of at least 1, tuple[int, ...] a sequence of them, and bool a flag. They
-    become plain ints and tuples, as JSON and equality need them; None stays where it is allowed.
-    Raises ValueError, which names the field.
+    An int must be a whole number of at least 1, a tuple[int, ...] a sequence of them, a bool True
+    or False. Numbers and sequences become plain ints and tuples, for JSON and for equality; None
+    is kept where the annotation allows it. Raises ValueError, naming the field.
     """
     for name, kind in _types(type(config)).items():  # type: ignore[arg-type]  # classes are hashable
         value = getattr(config, name)
@@ -65,9 +65,9 @@ def check_choice(name: str, value: object, known: Collection[str]) -> None:
 
 
 def outside(values: Tensor, low: int, high: int) -> int | None:
-    """A value outside low..high, if a tensor on the CPU has one.
+    """A value of a tensor that lies outside low..high, or None if there is none.
 
-    Values on a GPU are not checked: reading them back would stall every training step.
+    Values on a GPU are not checked, because reading them would stall every training step.
     """
     if values.device.type != "cpu" or values.numel() == 0:
         return None

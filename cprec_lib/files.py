@@ -1,4 +1,4 @@
-"""Files that arrive whole or not at all, in folders that one process at a time writes."""
+"""Write files whole or not at all, in folders that only one process at a time may use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the command line checks its paths without torch
 
 LOCK = "run.lock"
 SECONDS_OF_A_WRITE = 3600
-"""No write takes this long: a temporary file untouched for so long has no writer any more."""
+"""No write takes this long, so an older temporary file was left by a killed process."""
 
 
 def sha256(parts: Iterable[bytes | memoryview]) -> str:
@@ -39,9 +39,9 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 
 
 def named_path(text: str | Path) -> Path:
-    """A path that somebody named. Raises ValueError for an empty text.
+    """A path given by the user. Raises ValueError for an empty text.
 
-    `Path("")` is the current folder, where a shell variable that is not set would write.
+    `Path("")` is the current folder, into which an unset shell variable would make us write.
     """
     if not str(text).strip():
         raise ValueError("the path is empty; give a name, or . for the current folder")
@@ -49,9 +49,9 @@ def named_path(text: str | Path) -> Path:
 
 
 def make_folder(path: Path, way_out: str = "choose another one") -> Path:
-    """Make a folder and its parents if they are not there; returns it.
+    """Make a folder and its parents unless they exist, and return it.
 
-    Raises OSError, which names the folder and `way_out`, if it cannot be made.
+    Raises OSError, naming the folder and `way_out`, if it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def make_folder(path: Path, way_out: str = "choose another one") -> Path:
 
 
 def check_writable(folder: Path, way_out: str = "choose another one") -> None:
-    """Raise OSError, which names the folder and `way_out`, unless files can be put into it."""
+    """Raise OSError, naming the folder and `way_out`, unless files can be written there."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -75,10 +75,10 @@ def check_writable(folder: Path, way_out: str = "choose another one") -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make a folder and keep it from other processes that ask for it; one that dies lets go of it.
+    """Make a folder and lock it against other processes; the lock of a dead process is void.
 
-    The same process may hold it again inside. The file of the lock stays behind, empty. Raises
-    ValueError if another process holds the folder, OSError if it cannot be made or written.
+    The same process may lock it again in the body. The empty lock file stays. Raises ValueError if
+    another process holds the lock, OSError if the folder cannot be made or written.
     """
     check_writable(make_folder(folder))
     lock = FileLock(folder.resolve() / LOCK, is_singleton=True)
@@ -96,11 +96,11 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a crash, a kill or a full disk leaves the old one, if any, as it was.
+    """Write a file; a crash, a kill or a full disk leaves the old one, if any, unchanged.
 
-    A link is followed, and an old file keeps its mode. A kill can leave a hidden temporary file
-    beside it, which a write an hour later or more removes. Raises OSError, which names the file and
-    its folder, if it cannot be written or if something is there that is no regular file.
+    Links are followed, and an existing file keeps its mode. A kill can leave a hidden temporary
+    file, which a later write removes when it is an hour old. Raises OSError, naming the file and
+    its folder, if it cannot be written or is not a regular file.
     """
     mode = _mode(path)
     path = path.resolve() if path.is_symlink() else path
@@ -126,23 +126,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _mode(path: Path) -> int | None:
-    """A file's permissions, None if there is no file. Raises OSError if it is no regular file."""
+    """A file's permissions; None if it does not exist. Raises OSError for a special file."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISREG(mode):  # the new file would replace a device, a pipe or a folder
-        raise OSError(errno.EINVAL, f"{path} is no regular file; choose another name")
+        raise OSError(errno.EINVAL, f"{path} is not a regular file; choose another name")
     return stat.S_IMODE(mode)
 
 
 def _remove_orphans(path: Path) -> None:
-    """Remove the temporary files of this file that killed writers left."""
-    # Age tells an orphan from a file in use, and a process id does not: another machine may be
-    # writing into a shared folder.
+    """Remove temporary files of this file that killed processes left."""
+    # An orphan is known by its age, not by its process id: another machine may be writing into
+    # the same folder.
     oldest = time.time() - SECONDS_OF_A_WRITE
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(OSError):  # it cannot be removed, or somebody else just did
+        with suppress(OSError):  # not ours to remove, or already removed
             if temporary.stat().st_mtime < oldest:
                 temporary.unlink()
 
@@ -157,7 +157,7 @@ def save_tensors(
 ) -> None:
     """Write named tensors as a safetensors file, whole or not at all.
 
-    `metadata` is text kept in the file's header. Raises OSError as `write_bytes` does.
+    `metadata` is text in the header of the file. Raises OSError as `write_bytes` does.
     """
     from safetensors.torch import save
 

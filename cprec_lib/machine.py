@@ -1,4 +1,4 @@
-"""Facts of the machine: devices, memory, versions, and the commit of the checkout."""
+"""Facts about the machine: devices, memory, versions, and the commit of the checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class MachineRecord(TypedDict):
-    """What a record says of the machine and of the versions of its software."""
+    """The machine and its software versions, as a record describes them."""
 
     device: str
     hardware: str
@@ -52,7 +52,7 @@ def choose_device(name: Device) -> torch.device:
 
 
 def describe_machine(device: torch.device) -> MachineRecord:
-    """The facts of this machine for a record of work on `device`."""
+    """This machine, as a record of work on `device` describes it."""
     import numpy as np
     import torch
 
@@ -71,14 +71,14 @@ def describe_machine(device: torch.device) -> MachineRecord:
 
 
 def cpu_cores() -> int:
-    """The cores that this process may use: a container may grant less than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all
+    """Number of cores that this process may use; a container may grant fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use all cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free: a GPU's, else the machine's, for which psutil must be installed."""
+    """Free memory of a GPU, or else of the machine, which needs psutil."""
     if device.type == "cuda":
         import torch
 
@@ -91,13 +91,13 @@ def free_bytes(device: torch.device) -> int:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """Peak memory: allocated on a GPU, else resident of this process; None where unknown."""
+    """Peak memory allocated on a GPU, or else resident in this process; None where unknown."""
     if device.type == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
-    if status.exists():  # Linux, where a process would inherit `ru_maxrss` from its parent
+    if status.exists():  # Linux, where a process inherits `ru_maxrss` from its parent
         peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
         return 1024 * int(peak[1]) if peak else None
     try:
@@ -109,7 +109,7 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def commit() -> str | None:
-    """The checkout's commit, with a + if files differ from it; None outside a checkout."""
+    """The commit of the checkout, with a + if files have changed; None outside a checkout."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     here = Path(__file__).parent
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)

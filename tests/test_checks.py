@@ -35,13 +35,13 @@ def test_fields_become_plain_ints_and_tuples():
     ("wrong", "message"),
     [
         ({"size": 0}, "size 0 is below 1; give a whole number of at least 1"),
-        ({"size": 1.0}, r"size 1\.0 is no whole number"),
-        ({"size": True}, "size True is no whole number"),
-        ({"size": None}, "size None is no whole number"),
+        ({"size": 1.0}, r"size 1\.0 is not a whole number"),
+        ({"size": True}, "size True is not a whole number"),
+        ({"size": None}, "size None is not a whole number"),
         ({"sizes": [2, 0]}, "sizes 0 is below 1"),
-        ({"sizes": "12"}, "sizes '1' is no whole number"),
+        ({"sizes": "12"}, "sizes '1' is not a whole number"),
         ({"flag": 1}, "flag 1 is neither True nor False"),
-        ({"more": "7"}, "more '7' is no whole number"),
+        ({"more": "7"}, "more '7' is not a whole number"),
     ],
 )
 def test_a_field_that_its_annotation_does_not_allow_is_refused(wrong: dict[str, Any], message: str):

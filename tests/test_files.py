@@ -146,7 +146,7 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
     (tmp_path / "link").symlink_to(os.devnull)
     for path in (tmp_path / "pipe", tmp_path / "folder", tmp_path / "link", Path(os.devnull)):
         kind = stat.S_IFMT(path.stat().st_mode)
-        message = re.escape(f"{path} is no regular file; choose another name")
+        message = re.escape(f"{path} is not a regular file; choose another name")
         with pytest.raises(OSError, match=message):
             write_bytes(path, b"new")
         assert stat.S_IFMT(path.stat().st_mode) == kind

@@ -130,7 +130,8 @@ def evaluate(
     The whole catalogue is ranked for each user. The intervals are 95 % bootstrap intervals over
     users. The data is read as for the training.
     """
-    from cprec_lib.train.evaluation import evaluate, interval
+    from cprec_lib.evidence.bootstrap import interval
+    from cprec_lib.train.evaluation import evaluate
     from cprec_lib.train.run_folder import Run
 
     run = Run.load(folder)

@@ -1,1 +1,1 @@
-"""Tables of interactions: numbered, split and cut into windows, or made up."""
+"""From a table of interactions to the windows that a model reads."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cprec_lib.data.sequences import Split
-from cprec_lib.data.synthetic import PREFIX
+from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.train.config import TrainConfig
 
 Trial = tuple[float, float]

@@ -1,1 +1,1 @@
-"""Read a log from a file, a folder or a registered source into a table."""
+"""From a log, read from anywhere or made up, to a table of interactions."""

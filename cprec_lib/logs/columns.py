@@ -1,6 +1,6 @@
-"""What the columns of a log mean: each gets one reading for all its rows, or is refused.
+"""Interpret the columns of a log: ids and times, by one rule for all rows of a column.
 
-A column comes as a pyarrow array, whatever the file was, so that text and parquet obey one rule.
+Every format delivers columns as pyarrow arrays, so that text and parquet follow the same rules.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ DATES = (
     *(day + clock for day, clock in product(DAYS, CLOCKS)),
     *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z"),
 )
-SECONDS_1973 = 10**8  # smaller numbers count something, larger ones may be Unix times
+SECONDS_1973 = 10**8  # larger numbers may be Unix times, smaller ones are counts
 
 
 def ids(column: Any, role: str) -> Any:
-    """Ids as integers or text, without blanks around them, from a column of almost any type.
+    """Ids as integers or text, without surrounding blanks, from a column of almost any type.
 
-    Floats become integers where they are exact, decimals where they are whole, else text. Bytes
-    become text, UUIDs their usual text. NA, null and the like are ids among text, and missing
-    among integers. Raises ValueError for anything else, naming the first row.
+    Floats become integers, decimals integers if all are whole, else text. Bytes and UUIDs become
+    text. NA, null and the like are ids among text, but missing among integers. Raises ValueError,
+    naming the first row, for missing ids, floats that are not exact, and other types.
     """
     column = decoded(column)
     kind = column.type
@@ -59,7 +59,7 @@ def ids(column: Any, role: str) -> Any:
 
 
 def decoded(column: Any) -> Any:
-    """The column without the dictionary of repeated values, or the views, that parquet may have."""
+    """The column without the dictionaries or views that parquet may use for its values."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return decoded(column.cast(kind.value_type))
@@ -71,7 +71,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _exact(floats: Any, role: str) -> Any:
-    """Floats as integers; refused where a float may stand for several whole numbers."""
+    """Floats as integers. Raises ValueError if a float may stand for several whole numbers."""
     values = floats.to_numpy()
     limit = 2 ** (np.finfo(values.dtype).nmant + 1)
     whole = np.isfinite(values) & (values == np.round(values))
@@ -107,7 +107,7 @@ def _text_ids(column: Any, role: str) -> Any:
 
 
 def _match_all(column: Any, pattern: str) -> bool:
-    """Whether each text of a column matches; the first one is tried alone, to be fast."""
+    """Whether each text of a column matches; for speed the first one is tested alone."""
     return all(
         compute.all(compute.match_substring_regex(part, pattern)).as_py()
         for part in (column[:1], column)
@@ -117,8 +117,8 @@ def _match_all(column: Any, pattern: str) -> bool:
 def times(column: Any) -> pd.Series:
     """Times as numbers, or as moments in UTC, from numbers, dates or text.
 
-    Raises ValueError, naming the first row, where a time is missing, infinite or not of the kind
-    of the others, and where dates could be day first as well as month first.
+    Raises ValueError, naming the first row, if a time is missing, infinite or of another kind than
+    the others, and if dates can be read both day first and month first.
     """
     column = decoded(column)
     kind = column.type
@@ -147,7 +147,7 @@ def times(column: Any) -> pd.Series:
 
 
 def _text_times(text: pd.Series) -> pd.Series:
-    """The reading that most of the first hundred rows have: numbers, or the best of `DATES`."""
+    """Read texts by the rule that fits most of the first hundred rows: numbers, or one of `DATES`."""
     sample = text.iloc[:100]
     if pd.to_numeric(sample, errors="coerce").count() >= len(sample) / 2:
         return pd.to_numeric(text, errors="coerce")
@@ -166,12 +166,12 @@ def _text_times(text: pd.Series) -> pd.Series:
 
 
 def _dates(text: pd.Series, form: str) -> pd.Series:
-    text = text.where(text.str.contains(r"\d", regex=True))  # pandas knows "today" and "now"
+    text = text.where(text.str.contains(r"\d", regex=True))  # pandas would read "today" and "now"
     return pd.to_datetime(text, errors="coerce", utc=True, format=form)
 
 
 def _refuse(bad: Any, values: Any, problem: str, way_out: str) -> None:
-    """Raise ValueError with the number of bad rows and the first of them, if there is one."""
+    """Raise ValueError, with the number of bad rows and the first of them, if there are any."""
     bad = np.asarray(bad)
     if bad.any():
         first = int(bad.argmax())
@@ -182,16 +182,17 @@ def _refuse(bad: Any, values: Any, problem: str, way_out: str) -> None:
 
 
 def unix_seconds(moments: pd.Series) -> pd.Series:
-    """Unix seconds of UTC moments: integers, or floats if some moment lies within a second."""
+    """Unix seconds of UTC moments: integers, or floats if a moment has a fraction of a second."""
     microseconds = moments.dt.as_unit("us").astype("int64")
     whole = (microseconds % 10**6 == 0).all()
     return microseconds // 10**6 if whole else microseconds / 1e6
 
 
 def mixed_units(times: pd.Series) -> int:
-    """Number of times that look like seconds in a column whose others look like milliseconds.
+    """Number of times that look like seconds in a column of milliseconds.
 
-    More generally: how many lie below a gap of a factor of 100 or more between Unix times.
+    More generally, if Unix times span a factor of 100 or more: how many lie in the lower half of
+    their logarithmic range.
     """
     low, high = float(times.min()), float(times.max())
     if low < SECONDS_1973 or high < 100 * low:
@@ -200,7 +201,7 @@ def mixed_units(times: pd.Series) -> int:
 
 
 def duplicates(table: pd.DataFrame) -> int:
-    """Number of rows that repeat user, item and timestamp of one before, in an ordered table."""
+    """Number of rows of a sorted table that repeat user, item and timestamp of an earlier row."""
     same = np.ones(len(table), dtype=bool)
     for name in ("user", "timestamp"):
         values = table[name].array
@@ -209,6 +210,6 @@ def duplicates(table: pd.DataFrame) -> int:
     tied = same.copy()
     tied[:-1] |= same[1:]
     items, known = pd.factorize(table["item"].array[tied])
-    # A number for each pair of a moment and an item, so that equal pairs meet when sorted.
+    # A number for each pair of a moment and an item; sorting brings equal pairs together.
     keys = np.sort((~same)[tied].cumsum() * len(known) + items)
     return int((keys[1:] == keys[:-1]).sum())

@@ -1,4 +1,4 @@
-"""The registry of data sets, and the one way in: a name or a path becomes a sorted, checked table.
+"""The registry of data sets; `load_interactions` turns a name or a path into a sorted table.
 
 Each data set has one name, here and in every run and record; figures show its title.
 """
@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from cprec_lib.data.synthetic import PREFIX, Synthetic
 from cprec_lib.logs import formats
 from cprec_lib.logs.downloads import AGAIN, DataFile, Source, fetch, find, verify
+from cprec_lib.logs.synthetic import PREFIX, Synthetic
 from cprec_lib.logs.tables import COLUMNS, brief, in_order, read_log, read_table
 
 T = TypeVar("T")
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of the registry: its title, its terms, and its sources in the order of trial.
+    """A data set of the registry: its title, its terms, and its sources in the order to try them.
 
-    One without a source is put into the data folder `by_hand`, which says where it comes from.
-    `reader` is the package that reads it, where that is none of the library's dependencies.
+    A data set without sources is put into the data folder by hand; `by_hand` says where to get it.
+    `reader` names the package that reads it, if the library does not depend on that package.
     """
 
     name: str
@@ -55,21 +55,21 @@ def load_interactions(
     "synthetic:items=5000,users=2000,zipf=1.1" (see `Synthetic`).
 
     A log is text (.csv, .tsv, .inter, .dat, .data, .txt; also .gz, .bz2, .xz or .zip), .jsonl or
-    .parquet, or a folder of such parts. Its columns are known by the usual names, or given: by
-    name, or by number from 0 in a text without header. `time_column` may also be "date+clock", two
-    columns to join, or "order": the rows are in order of time, as in a text of `user item` pairs,
-    and the timestamp is the position in the user's sequence. `item_column="1:"` is a text with a
-    sequence a line, whose first column is the user; with "0:" each line is a session.
+    .parquet, or a folder of such parts. Its columns are found by their usual names, or given by
+    name or, in a text without header, by number from 0. `time_column` may also be "date+clock", two
+    columns to join, or "order": the rows are in time order, as in a text of `user item` pairs, and
+    the timestamp is the position in the user's sequence. With `item_column="1:"` each line of a
+    text is a user followed by a sequence of items; with "0:" each line is a session.
 
-    Ids stay the file's own, whole numbers or text, without blanks around them. Times stay the
-    file's numbers; dates become Unix seconds (UTC where they name no zone). Rows with equal times
-    keep the order of the file, except in MovieLens (ml-1m apart), where a fixed seed shuffles the
-    ratings of a second: an order by id would hand the item to predict to whoever reads the ids.
+    Ids are those of the file, whole numbers or text, without surrounding blanks. Times are the
+    numbers of the file; dates become Unix seconds (UTC unless they name a zone). Rows with equal
+    times keep the order of the file. In MovieLens, except ml-1m, a fixed seed shuffles the ratings
+    of one second instead: an order by id would reveal the item to predict.
 
-    A table DATA/NAME.parquet in the data folder, or a folder DATA/NAME of parts, is the data set
-    NAME. Warns where a log mixes units of time or repeats rows. Raises ValueError for an unknown
-    name and for a file that is no such table, OSError if no source can be reached, the data folder
-    cannot be written or the package that reads the data set is missing.
+    A table DATA/NAME.parquet in the data folder, or a folder DATA/NAME of parts, replaces the data
+    set NAME. Warns if a log mixes units of time or repeats rows. Raises ValueError for an unknown
+    name and for a file that is not such a table, OSError if no source can be reached, the data
+    folder cannot be written or the package that reads the data set is missing.
     """
     name = str(name_or_path)
     if name in DATASETS:
@@ -91,11 +91,10 @@ def load_interactions(
 def load_titles(name: str, data_dir: str | Path | None = None) -> pd.Series:
     """Titles of a data set of the registry: a series from original item id to title.
 
-    MovieLens titles look like "Usual Suspects, The (1995)", without blanks around them. The second
-    source of ml-100k holds title and year apart; they are joined here, to the same text. A product
-    of Online Retail goes by its most frequent description. Beside a prepared DATA/NAME.parquet,
-    titles come from DATA/NAME.titles.csv with columns item and title. The series is empty for a
-    data set without titles.
+    MovieLens titles look like "Usual Suspects, The (1995)". The second source of ml-100k has
+    separate titles and years, which are joined to the same text. The title of a product of Online
+    Retail is its most frequent description. For a prepared DATA/NAME.parquet, titles come from
+    DATA/NAME.titles.csv with columns item and title. A data set without titles has an empty series.
 
     Raises ValueError for anything but a name of `DATASETS`, OSError as `load_interactions` does.
     """
@@ -112,16 +111,16 @@ def load_titles(name: str, data_dir: str | Path | None = None) -> pd.Series:
 
 
 def title_of(name: str) -> str:
-    """A log's title on a figure or in a claim: "MovieLens-1M" for ml-1m, else its own name."""
+    """Title of a log on a figure or in a claim, as "MovieLens-1M"; without one, its name."""
     return DATASETS[name].title if name in DATASETS else name
 
 
 def find_item(titles: pd.Series, query: str) -> Any:
-    """Original id of an item by its title, or by a part of the title that no other title has.
+    """Original id of an item by its title, or by a part of the title that is unique.
 
-    An exact match goes before one in another case, and that before a part; where items share the
-    title, the first of them counts. Raises ValueError, with up to five nearest
-    titles, if no title contains `query` or several do.
+    An exact match is preferred to one in another case, and that to a part; of several items with
+    the same title the first is taken. Raises ValueError, naming up to five near titles, if no title
+    contains `query` or several do.
     """
     lower, wanted = titles.str.lower(), query.strip().lower()
     containing = lower.str.contains(wanted, regex=False)
@@ -138,7 +137,7 @@ def find_item(titles: pd.Series, query: str) -> Any:
 
 
 def is_present(name: str, data_dir: str | Path | None = None) -> bool:
-    """Whether a data set of the registry lies in the data folder, whole and with the right hash.
+    """Whether the data folder has all files of a data set of the registry, undamaged.
 
     Raises ValueError for anything but a name of `DATASETS`.
     """
@@ -151,7 +150,7 @@ def is_present(name: str, data_dir: str | Path | None = None) -> bool:
 
 
 def damaged_files(name: str, data_dir: str | Path | None = None) -> list[str]:
-    """Names of a data set's files in the data folder that do not have the published checksum.
+    """Names of a data set's files in the data folder whose checksum is wrong.
 
     Raises ValueError for anything but a name of `DATASETS`.
     """
@@ -167,7 +166,7 @@ def damaged_files(name: str, data_dir: str | Path | None = None) -> list[str]:
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Where downloads go: `data_dir`, else CPREC_DATA, else a checkout's data/, else a cache."""
+    """The folder for downloads: `data_dir`, CPREC_DATA, data/ of a checkout, or a cache."""
     chosen = data_dir or os.environ.get("CPREC_DATA")
     if chosen:
         return _expanded(chosen).absolute()
@@ -194,7 +193,7 @@ def _registered(name: str, hint: str) -> Dataset:
 
 
 def _prepared(name: str, data_dir: str | Path | None) -> Path | None:
-    """The user's own table of a data set, or folder of its parts, in the data folder."""
+    """The user's own table of a data set, or a folder of its parts, in the data folder."""
     folder = data_folder(data_dir)
     table, parts = folder / f"{name}.parquet", folder / name
     return table if table.is_file() else parts if parts.is_dir() else None
@@ -222,12 +221,12 @@ def _obtain(dataset: Dataset, data_dir: str | Path | None) -> tuple[Source, Path
 
 
 def _read(reader: Callable[[Path], T], path: Path) -> T:
-    """What a reader makes of a file of the registry; a damaged one is named."""
+    """Read a file of the registry. Raises ValueError, naming the file, if it is damaged."""
     try:
         return reader(path)
     except (ImportError, MemoryError, PermissionError):
         raise
-    except Exception as error:  # zipfile, zlib, pandas and calamine have many kinds
+    except Exception as error:  # zipfile, zlib, pandas and calamine raise many kinds
         raise ValueError(
             f"{path} is damaged or another edition ({brief(error)}). {AGAIN}"
         ) from error

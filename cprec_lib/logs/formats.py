@@ -1,4 +1,4 @@
-"""How the sources of the registry write their logs and titles: GroupLens, RecBole, UCI."""
+"""Readers for the sources of the registry: GroupLens, RecBole, UCI."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def read_grouplens(path: Path) -> pd.DataFrame:
 
 
 def read_ml_1m(path: Path) -> pd.DataFrame:
-    """MovieLens-1M: films with 5 ratings or more, each user's in order of time.
+    """MovieLens-1M: films with 5 ratings or more, each user's in time order.
 
-    Ratings of one second keep the order of the file, which does not follow the ids; the timestamp
-    is the position in the user's sequence. So have the recorded runs.
+    Ratings of one second keep the order of the file, which does not follow the ids. The timestamp
+    is the position in the user's sequence. The recorded runs used this table.
     """
-    # The separator is "::", hence the empty columns. Columns not wanted have numbers.
+    # The separator "::" makes empty columns. Unwanted columns have numbers as names.
     names = ["user", "1", "item", "2", "3", "4", "timestamp"]
     table = in_order(_ratings(path, "ratings.dat", sep=":", names=names), ["user", "timestamp"])
     often = table.groupby("item")["user"].transform("size") >= LEAST_RATINGS
@@ -42,7 +42,7 @@ def read_ml_1m(path: Path) -> pd.DataFrame:
 
 
 def read_recbole(path: Path) -> pd.DataFrame:
-    """The ratings of MovieLens-100K as RecBole has them."""
+    """The ratings of MovieLens-100K in RecBole's format."""
     return _shuffled_seconds(read_table(path).astype(TYPES))
 
 
@@ -52,11 +52,11 @@ def _ratings(path: Path, member: str, **layout: Any) -> pd.DataFrame:
 
 
 def _shuffled_seconds(table: pd.DataFrame) -> pd.DataFrame:
-    """By user and time, equal times in an order drawn by a fixed seed."""
-    # Sorted by item first, so that the sources of a data set, whose files differ in order, agree.
+    """Sort by user and time; equal times get an order drawn by a fixed seed."""
+    # Sorted by item too, so that all sources of a data set give the same order.
     table = in_order(table, ["user", "timestamp", "item"])
     draw = np.random.default_rng(0).permutation(len(table))
-    # A number for each user's second: sorting these takes two thirds of sorting three columns.
+    # One number per user and second: sorting it takes two thirds of sorting three columns.
     steps = [np.diff(table[name], prepend=table[name][:1]) for name in ("user", "timestamp")]
     second = ((steps[0] != 0) | (steps[1] != 0)).cumsum()
     order = np.argsort(second * len(table) + draw, kind="stable")
@@ -76,7 +76,7 @@ def read_grouplens_titles(path: Path) -> pd.Series:
 
 
 def read_recbole_titles(path: Path) -> pd.Series:
-    """Join title and year of RecBole's .item file; the year is whatever the last brackets held."""
+    """Title and year of RecBole's .item file, joined."""
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
     titles = title_series({int(row[0]): f"{row[1]} ({row[2]})" for row in rows})
     # Movie 267 has neither title nor year: "unknown" at GroupLens, misspelt in this file.
@@ -84,12 +84,12 @@ def read_recbole_titles(path: Path) -> pd.Series:
 
 
 def title_series(titles: dict[Any, str]) -> pd.Series:
-    """Titles by original item id, without blanks around them."""
+    """Titles by original item id, without surrounding blanks."""
     return pd.Series(titles, name="title", dtype="str").str.strip().rename_axis("item")
 
 
 def read_retail(path: Path) -> pd.DataFrame:
-    """Purchases of Online Retail, those of one basket in the order of the invoice."""
+    """Purchases of Online Retail; those of one basket keep the order of the invoice."""
     sheet = _read_sheet(path)
     times = unix_seconds(pd.to_datetime(sheet["InvoiceDate"], utc=True))
     table = sheet.assign(user=sheet["CustomerID"].astype("int64"), timestamp=times)
@@ -104,12 +104,12 @@ def read_retail_titles(path: Path) -> pd.Series:
 
 
 def _read_sheet(path: Path) -> pd.DataFrame:
-    """Purchases by known customers in Online Retail; cancelled invoices begin with C."""
+    """Purchases by known customers in Online Retail, without cancelled invoices (C...)."""
     text = {"InvoiceNo": str, "StockCode": str, "Description": str}
     columns = [*text, "Quantity", "InvoiceDate", "CustomerID"]
     with ZipFile(path) as archive:
         workbook = io.BytesIO(archive.read("Online Retail.xlsx"))
-    # openpyxl, the default engine, takes minutes where calamine takes ten seconds.
+    # calamine takes ten seconds; openpyxl, the default engine, takes minutes.
     sheet = pd.read_excel(workbook, usecols=columns, dtype=text, engine="calamine")
     sheet = sheet[sheet["CustomerID"].notna() & (sheet["Quantity"] > 0)]
     sheet = sheet[~sheet["InvoiceNo"].str.startswith("C")]

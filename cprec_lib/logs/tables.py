@@ -1,4 +1,4 @@
-"""Read a user's log: a file or a folder of parts becomes checked columns, or a clear error."""
+"""Read a user's log: a file or a folder of parts becomes a table of checked columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from cprec_lib.logs.text import SEPARATORS, Find, joined, member, opened, read_s
 
 Reader = Callable[[Path, Find, str | None], list[Any]]
 COLUMNS = ["user", "item", "timestamp"]
-# Of each role the first group that a file has names its column: a user goes before a session.
+# Usual names of the columns. Of each role the first group with a match counts: a user before a
+# session.
 ALIASES = {
     "user": (
         "user user_id uid customer_id visitor_id reviewer_id member_id account_id u",
@@ -49,8 +50,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Checked columns user, item and timestamp of a file or a folder of parts, in its order.
 
-    `given` are the options of `load_interactions` for some of these columns. Times are numbers, or
-    moments in UTC where the file has dates. Raises ValueError, naming the file, for anything else.
+    `given` are the options of `load_interactions` for some of these columns. Times are numbers or,
+    where the file has dates, moments in UTC. Raises ValueError, naming the file, for other files.
     """
     with _naming(path):
         files, given = _parts(path), given or {}
@@ -77,19 +78,19 @@ def read_table(
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in whatever a reader raises on one that is no table: there are many kinds."""
+    """Raise ValueError, naming the file, for any of the many errors that readers raise."""
     try:
         yield
     except (PermissionError, MemoryError):
         raise
     except Exception as error:
-        if type(error) is ValueError:  # our own
+        if type(error) is ValueError:  # raised here
             raise ValueError(f"{path}: {error}") from error
         raise ValueError(f"{path} cannot be read as a table ({brief(error)})") from error
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of a folder that are tables, by name; or the file."""
+    """The tables of a folder, by name; or the file itself."""
     if not path.is_dir():
         return [path]
     shown = (file for file in sorted(path.rglob("*")) if not file.name.startswith((".", "_")))
@@ -135,7 +136,7 @@ def _read_parquet(path: Path, find: Find, _: str | None) -> list[Any]:
 
 
 def _read_json_lines(path: Path, find: Find, _: str | None) -> list[Any]:
-    """A JSON object a line; the first one tells names and types."""
+    """One JSON object per line; the first one sets names and types."""
     from pyarrow import json as reader
 
     with opened(path) as file:
@@ -157,9 +158,9 @@ READERS: dict[str, Reader] = {
 
 
 def _find_columns(header: list[str], given: Mapping[str, str]) -> tuple[list[int], bool]:
-    """Positions of user, item and times, of which there may be 0 to 2; and whether a header is one.
+    """Positions of user, item and 0 to 2 columns of times; whether the first line is a header.
 
-    Two whole numbers are no names but the first pair of user and item.
+    A first line of two whole numbers is not a header but the first pair of user and item.
     """
     pair = len(header) == 2 and all(re.fullmatch(r"-?\d+", name) for name in header)
     if pair and not given:
@@ -174,9 +175,9 @@ def _find_columns(header: list[str], given: Mapping[str, str]) -> tuple[list[int
 
 
 def _column(role: str, name: str | None, header: list[str]) -> list[int]:
-    """Position of the column `name`, or of the one that is known to have this role.
+    """Position of the column `name`, or of the one with a usual name for this role.
 
-    Two columns of times may be a date and a clock; the date comes first.
+    Times may have two columns, a date and a clock, in this order.
     """
     if name and name.isdecimal() and int(name) < len(header):
         return [int(name)]
@@ -198,12 +199,12 @@ def _column(role: str, name: str | None, header: list[str]) -> list[int]:
 
 
 def _plain(name: str) -> str:
-    """A column's name without case and marks; RecBole's user_id:token is its user_id."""
+    """A column's name without case and punctuation; RecBole's user_id:token becomes userid."""
     return re.sub(r"[\s_.-]", "", name.split(":")[0]).lower()
 
 
 def in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Stable sort by the columns `by`: for 32 million rows in 5 s, where pandas takes 30 s."""
+    """Stable sort by the columns `by`: 5 s for 32 million rows, for which pandas takes 30 s."""
     keys = pa.table({column: pa.array(table[column]) for column in by})
     order = compute.sort_indices(keys, [(column, "ascending") for column in by])
     return table.iloc[order.to_numpy()].reset_index(drop=True)
@@ -212,10 +213,15 @@ def in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def read_log(
     path: Path, given: Mapping[str, str] | None = None, separator: str | None = None
 ) -> pd.DataFrame:
-    """The table of `read_table` by user and time, times as numbers, with warnings about doubts."""
+    """The table of `read_table`, sorted by user and time, with times as numbers.
+
+    Warns of mixed units of time and of repeated rows.
+    """
     table = in_order(read_table(path, given, separator), ["user", "timestamp"])
     if table["timestamp"].dtype.kind == "M":
-        table["timestamp"] = columns.unix_seconds(table["timestamp"])  # sorted first: they round
+        table["timestamp"] = columns.unix_seconds(
+            table["timestamp"]
+        )  # after sorting, because they are rounded
     mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
     doubts = [
         (mixed, "times lie below a gap of a factor of 100, as seconds among milliseconds do"),

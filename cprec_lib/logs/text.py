@@ -1,4 +1,4 @@
-"""Delimited text as a table: compressed or not, with a header or without, quoted or not."""
+"""Read delimited text, compressed or not, with or without header and quotes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pyarrow import compute
 
 Find = Callable[[list[str]], tuple[list[int], bool]]
 SEPARATORS = {"csv": ",", "tsv": "\t", "inter": "\t", "dat": "::", "data": "\t", "txt": " "}
-BLOCK = 2**22  # bytes of text at a time: that of all rows would take gigabytes
+BLOCK = 2**22  # bytes of text at a time, because all rows could take gigabytes
 
 
 def member(path: Path) -> str:
-    """Name of the file inside a compressed one, or of the file itself."""
+    """Name of the file inside a compressed file, or of the file itself."""
     if path.suffix.lower() == ".zip":
         with ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
@@ -40,7 +40,7 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def _open_zip(path: Path, _: str) -> IO[bytes]:
-    with ZipFile(path) as archive:  # its file stays open until the member is closed
+    with ZipFile(path) as archive:  # the file stays open until the member is closed
         return archive.open(member(path))
 
 
@@ -53,15 +53,16 @@ _OPENERS: dict[str, Callable[[Path, str], Any]] = {
 
 
 def read_text(path: Path, find: Find, separator: str | None = None) -> list[Any]:
-    """Columns of a text file, as integers where nothing is lost by it, else as text.
+    """Columns of a text file, as integers where that loses nothing, else as text.
 
-    `find` tells from the first line's fields which columns are wanted, and whether these fields
-    are names. A row is a line. Only where that leaves rows of unequal length, or quotes in these
-    columns, are quotes read as those of CSV, within which a separator or a line's end is text.
+    `find` gets the fields of the first line and returns the positions of the wanted columns, and
+    whether the line is a header. At first every line is taken for a row. If rows then differ in
+    length or a wanted column has quotes, the file is read again as CSV, where a separator or a line
+    end inside quotes is text.
     """
     mark, header = _first_line(path, separator)
     positions, has_header = find(header)
-    # "::" is read as ":" with an empty column in between.
+    # "::" is read as ":" with empty columns in between.
     wanted = [str(len(mark) * i) for i in positions]
     width = len(mark) * (len(header) - 1) + 1
     read = partial(_read_columns, path, wanted, mark[0], width, has_header)
@@ -86,7 +87,7 @@ def _first_line(path: Path, separator: str | None) -> tuple[str, list[str]]:
         raise ValueError(f"the separator {separator!r} is neither one character nor ::")
     usual = SEPARATORS[Path(member(path)).suffix.lower().removeprefix(".")]
     marks = dict.fromkeys([usual, "::", "\t", ";", ",", "|", " "])
-    # A blank only where there is nothing else: names and dates have some.
+    # A blank only if no other separator occurs, because names and dates contain blanks.
     mark = separator or max(
         marks, key=lambda mark: (mark != " ") * line.count(mark) + (mark in line) / 2
     )
@@ -114,9 +115,9 @@ def _read_columns(
 
 
 def read_sequences(path: Path, start: int, separator: str | None = None) -> list[Any]:
-    """Users and items of a text file with a sequence a line, whose items start in column `start`.
+    """Users and items of a text file with one sequence per line; items start in column `start`.
 
-    The user is the line's first column, or the number of the line if `start` is 0.
+    The user is the first column, or the number of the line if `start` is 0.
     """
     mark, _ = _first_line(path, separator)
     with io.TextIOWrapper(opened(path), "utf-8-sig") as text:
@@ -130,7 +131,7 @@ def read_sequences(path: Path, start: int, separator: str | None = None) -> list
 
 
 def _refuse_swallowed_rows(path: Path, mark: str, width: int, time: int) -> None:
-    """Raise ValueError where a quote that no other one closes has made one of several rows."""
+    """Raise ValueError if an unclosed quote has merged several rows into one."""
     lines: list[str] = []
 
     def is_row(line: str) -> bool:
@@ -158,7 +159,7 @@ class _QuotesError(ValueError):
 
 
 def _shortest(text: Any, quoted: bool = True) -> Any:
-    """Integers if no text loses anything by it, as "007" would, else the text."""
+    """Integers if that loses nothing, as it would for "007", else the text."""
     whole = _integers(text)
     if whole is not None:
         return whole
@@ -176,13 +177,13 @@ def _integers(text: Any) -> Any:
     except pa.ArrowInvalid:
         return None
     long = compute.greater(compute.binary_length(text), 1)
-    padded = compute.and_(compute.starts_with(text, "0"), long)  # or hexadecimal
+    padded = compute.and_(compute.starts_with(text, "0"), long)  # also hexadecimal numbers
     padded = compute.or_(padded, compute.starts_with(text, "-0"))
     return None if compute.any(padded).as_py() else whole
 
 
 def joined(parts: list[Any]) -> Any:
-    """Blocks or files of a column as one: all of one type, all integers, or all text."""
+    """Blocks or files of a column as one array: of their common type, as integers, or as text."""
     kinds = {part.type for part in parts}
     whole = all(pa.types.is_integer(kind) for kind in kinds)
     kind = next(iter(kinds)) if len(kinds) == 1 else pa.int64() if whole else pa.string()

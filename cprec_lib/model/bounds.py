@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -57,11 +56,13 @@ class TailBounds:
 
     def check(self, softmax: nn.Module) -> None:
         """Raise ValueError unless the tail blocks of a softmax equal those of the copy."""
-        pairs = zip_longest(_tail_weights(self._copy), _tail_weights(softmax))
-        if softmax is not self._copy and not all(_same(*pair) for pair in pairs):
+        if softmax is self._copy:
+            return
+        ours, theirs = _tail_weights(self._copy), _tail_weights(softmax)
+        if len(ours) != len(theirs) or not all(map(_same, ours, theirs)):
             raise ValueError(
-                "the bounds are of other weights: of another softmax, or the weights have changed "
-                "since the bounds were made; make them anew"
+                "the bounds belong to other weights: this is another softmax, or its weights have "
+                "changed since the bounds were made; make new bounds"
             )
 
     def top_k(self, hidden: Tensor, k: int, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -103,10 +104,8 @@ def _tail_weights(softmax: nn.Module) -> list[Tensor]:
     return [weight.detach() for name, weight in named if name.startswith("tail_")]
 
 
-def _same(first: Tensor | None, second: Tensor | None) -> bool:
+def _same(first: Tensor, second: Tensor) -> bool:
     """Whether two tensors have the same dtype, device, shape and bits."""
-    if first is None or second is None:
-        return False
     if (first.dtype, first.device, first.shape) != (second.dtype, second.device, second.shape):
         return False
     flat = [tensor.contiguous().flatten() for tensor in (first, second)]

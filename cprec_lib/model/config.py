@@ -179,4 +179,4 @@ def config_from_json(values: Mapping[str, Any]) -> ModelConfig:
             values = {k: v for k, v in values.items() if k in own or k not in OPTIONS}
         return ModelConfig(**values)
     except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"this describes no model: {error}") from error
+        raise ValueError(f"this does not describe a model: {error}") from error

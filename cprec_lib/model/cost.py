@@ -78,11 +78,8 @@ def _embedding(config: ModelConfig) -> list[Component]:
 def _softmax(config: ModelConfig) -> list[Component]:
     n_items, width = config.n_items, config.width
     if not config.block_softmax:
-        weights = n_items * width
-        return [
-            Component("softmax", "weights", weights, weights),
-            Component("softmax", "bias", n_items, 0),
-        ]
+        weights = Component("softmax", "weights", n_items * width, n_items * width)
+        return [weights, Component("softmax", "bias", n_items, 0)]
     entries = _blocks("softmax", config)
     if config.tree:
         tokens = len(config.cutoffs) * width

@@ -78,8 +78,7 @@ class Softmax(nn.Module, ABC):
         catalogue. Raises ValueError if fewer than k items remain, if `exclude` does not fit, for
         bounds of other weights, and for hidden vectors or weights that are not finite.
         """
-        values, items, _ = self.search(hidden, k, exclude, bound)
-        return values, items
+        return self.search(hidden, k, exclude, bound)[:2]
 
     @torch.no_grad()
     def search(
@@ -231,8 +230,7 @@ class BlockSoftmax(Softmax):
         root. It can therefore open too few blocks and miss an item, and open blocks that cannot
         matter. Places left over hold item 0 at -inf.
         """
-        values, items, _ = self.early_stopping_search(hidden, k, exclude)
-        return values, items
+        return self.early_stopping_search(hidden, k, exclude)[:2]
 
 
 def _tail_layers(partition: BlockPartition) -> tuple[nn.ModuleList, nn.ModuleList]:

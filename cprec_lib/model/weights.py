@@ -39,7 +39,7 @@ def draw_as_the_authors(model: nn.Module) -> None:
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Read config.json. Raises FileNotFoundError, or ValueError if it describes no model."""
+    """Read config.json. Raises FileNotFoundError, or ValueError for anything but a model."""
     _check_file(path)
     try:
         return config_from_json(json.loads(path.read_text(encoding="utf-8")))

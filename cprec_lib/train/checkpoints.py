@@ -129,8 +129,8 @@ class Checkpoint:
                     groups[group][name] = file.get_tensor(key)
         except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
-                f"{path} is corrupt or no checkpoint of this library ({error}); delete it to start "
-                "over"
+                f"{path} is corrupt or no checkpoint of this library ({error}); delete it to "
+                "start over"
             ) from error
         return cls(settings, history, **groups)
 
@@ -194,4 +194,4 @@ def _check_tensors(found: dict[str, Tensor], model: nn.Module, path: Path) -> No
             )
         least = {"step": 1, "exp_avg_sq": 0}.get(name.rpartition("/")[2], -torch.inf)
         if not (tensor.isfinite() & (tensor >= least)).all():
-            raise ValueError(f"{path} is corrupt: {name} has numbers that no training makes")
+            raise ValueError(f"{path} is corrupt: {name} has numbers that no training produces")

@@ -43,21 +43,16 @@ class TrainConfig:
             value = whole_number(name, getattr(self, name))
             object.__setattr__(self, name, value)
             if value < 1 and name != "seed":
-                raise ValueError(
-                    f"{name} {value} is below 1; {getattr(TrainConfig, name)} is usual"
-                )
+                usual = getattr(TrainConfig, name)
+                raise ValueError(f"{name} {value} is below 1; {usual} is usual")
         for name in ("learning_rate", "weight_decay"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(
-                f"learning_rate {self.learning_rate} is not a positive number; 0.003 is usual"
-            )
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(
-                f"weight_decay {self.weight_decay} is negative or not a number; 0.01 is usual"
-            )
-        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
-            check_choice(name, getattr(self, name), known)
+        if not 0 < (rate := self.learning_rate) < math.inf:
+            raise ValueError(f"learning_rate {rate} is not a positive number; 0.003 is usual")
+        if not 0 <= (decay := self.weight_decay) < math.inf:
+            raise ValueError(f"weight_decay {decay} is negative or not a number; 0.01 is usual")
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("schedule", self.schedule, SCHEDULES)
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile {self.compile!r} is neither True nor False")
 
@@ -70,7 +65,7 @@ class TrainConfig:
         try:
             return cls(**values)
         except TypeError as error:
-            raise ValueError(f"this is no TrainConfig of this library: {error}") from error
+            raise ValueError(f"this is not a TrainConfig of this library: {error}") from error
 
     def rate(self, epochs_done: float) -> float:
         """The learning rate after `epochs_done` epochs, whole or not."""

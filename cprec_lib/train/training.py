@@ -306,7 +306,8 @@ def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
 
 
 def _show(bar: tqdm[Any], training: Training) -> None:
-    for last in training.history.epochs[-1:]:
+    if training.history.epochs:
+        last = training.history.epochs[-1]
         bar.set_description_str(_epochs(training), refresh=False)
         bar.set_postfix_str(f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}")
 

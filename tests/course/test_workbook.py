@@ -405,7 +405,7 @@ def test_what_a_kernel_saves_is_understood(tmp_path: Path) -> None:
     problem = (
         "from cprec_lib.course.exercises import NOTEBOOKS, Problem, Slip\n"
         "class exercises:\n"
-        "    double = Problem('T', 'task', 1, 'easy', 'why', lambda n: 2 * n, ('h',), cases=[(3,)])\n"
+        "    double = Problem('T', 't', 1, 'easy', 'why', lambda n: 2 * n, ('h',), cases=[(3,)])\n"
         "    answer = Problem('T', 'task', 1, 'easy', 'why', 42, ('h',))"
     )
     checks = ("exercises.double.check(lambda n: n + n)", "exercises.answer.check(...)")

@@ -347,7 +347,7 @@ def test_times_that_may_not_sort_by_time_are_refused(times):
     [
         ({"max_len": 0}, "max_len 0 is below 1"),
         ({"max_len": -5}, "max_len -5 is below 1"),
-        ({"max_len": 2.5}, "max_len 2.5 is no whole number"),
+        ({"max_len": 2.5}, "max_len 2.5 is not a whole number"),
         ({"split": "random"}, "unknown split 'random'; choose one of leave_one_out, by_user"),
         ({"split": None}, "unknown split None"),
     ],

@@ -98,7 +98,7 @@ def test_download_without_a_known_hash_must_be_a_zip_file(
     source = dataclasses.replace(dataset.sources[0], address=address_of(server))
     changed = dataclasses.replace(dataset, sources=(source,), reader="")
     monkeypatch.setitem(datasets.DATASETS, "online-retail", changed)
-    with pytest.raises(OSError, match="the answer is no zip file"):
+    with pytest.raises(OSError, match="the answer is not a zip file"):
         load_interactions("online-retail", tmp_path)
     assert list(tmp_path.iterdir()) == []
 

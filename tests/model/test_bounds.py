@@ -131,7 +131,7 @@ def test_bounds_of_earlier_weights_are_refused_however_these_changed(change):
     before = block.top_k(hidden, 3)
     assert_same_top(block.top_k(hidden, 3, bound=bounds), before)
     change(block)
-    with pytest.raises(ValueError, match=r"bounds are of other weights.*; make them anew"):
+    with pytest.raises(ValueError, match=r"bounds belong to other weights.*; make new bounds"):
         block.top_k(hidden.to(block.root.weight.dtype), 3, bound=bounds)
     assert_same_top(bounds.top_k(hidden, 3), before)  # the copy has not changed
 
@@ -141,9 +141,9 @@ def test_bounds_of_another_softmax_are_refused(partition, seed):
     block, other = build("block", partition, seed), build("block", partition, seed + 1)
     hidden, _ = random_rows(partition, 2, seed)
     for kind in ("full", "low rank"):
-        with pytest.raises(ValueError, match="bounds are of other weights"):
+        with pytest.raises(ValueError, match="bounds belong to other weights"):
             build(kind, partition, seed).top_k(hidden, 1, bound=TailBounds(block))
-    with pytest.raises(ValueError, match="bounds are of other weights"):
+    with pytest.raises(ValueError, match="bounds belong to other weights"):
         other.top_k(hidden, 1, bound=TailBounds(block))
 
 

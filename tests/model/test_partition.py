@@ -108,10 +108,10 @@ def test_numpy_integers_become_plain_ones():
         ((5, 3), r"cutoffs \(5, 3\) do not increase"),
         ((5, 10), "last cutoff 10 leaves no tail in a catalogue of 10 items; it must be at most 9"),
         ((5, 11), "last cutoff 11 leaves no tail"),
-        ((2.5, 5), r"cutoff 2\.5 is no whole number"),
-        ((True, 5), "cutoff True is no whole number"),
-        ("25", "cutoff '2' is no whole number"),
-        ((float("nan"), 5), "cutoff nan is no whole number"),
+        ((2.5, 5), r"cutoff 2\.5 is not a whole number"),
+        ((True, 5), "cutoff True is not a whole number"),
+        ("25", "cutoff '2' is not a whole number"),
+        ((float("nan"), 5), "cutoff nan is not a whole number"),
     ],
 )
 def test_cutoffs_that_make_no_blocks_are_refused(cutoffs, message):
@@ -126,7 +126,7 @@ def test_cutoffs_that_make_no_blocks_are_refused(cutoffs, message):
         ((4, 2, 1, 1), "4 widths"),
         ((), "0 widths"),
         ((4, 2, 0), "each must be at least 1"),
-        ((4, 2, 0.5), r"width 0\.5 is no whole number"),
+        ((4, 2, 0.5), r"width 0\.5 is not a whole number"),
     ],
 )
 def test_widths_that_do_not_match_are_refused(widths, message):
@@ -135,5 +135,5 @@ def test_widths_that_do_not_match_are_refused(widths, message):
 
 
 def test_a_catalogue_that_is_no_whole_number_is_refused():
-    with pytest.raises(ValueError, match=r"n_items 10\.5 is no whole number"):
+    with pytest.raises(ValueError, match=r"n_items 10\.5 is not a whole number"):
         BlockPartition(10.5, (2, 5), (4, 2, 1))

@@ -6,8 +6,8 @@ import torch
 
 from cprec_lib import SequenceData, evaluate, load_interactions
 from cprec_lib.course.exercises.honest_evaluation import best_ndcg
-from cprec_lib.data.synthetic import Synthetic
 from cprec_lib.evidence.settings import log_name
+from cprec_lib.logs.synthetic import Synthetic
 
 NAME = "synthetic:items=50,users=4000,zipf=0.9,groups=5,follow=0.6,length=10,seed=3"
 
@@ -103,9 +103,9 @@ def test_the_extremes():
         ("synthetic:items", "does not end in a number"),
         ("synthetic:items=0", "items 0 is below 1"),
         ("synthetic:items=3,groups=4", "4 groups are more than 3 items"),
-        ("synthetic:zipf=-1", "zipf -1.0 lies outside"),
-        ("synthetic:zipf=nan", "zipf nan lies outside"),
-        ("synthetic:follow=1.1", "follow 1.1 is no share"),
+        ("synthetic:zipf=-1", "zipf -1.0 is outside"),
+        ("synthetic:zipf=nan", "zipf nan is outside"),
+        ("synthetic:follow=1.1", "follow 1.1 is not a share"),
         ("synthetic:seed=-1", "seed -1 is below 0"),
     ],
 )
@@ -115,7 +115,7 @@ def test_bad_names(name: str, message: str):
 
 
 def test_bad_items():
-    with pytest.raises(ValueError, match=r"item 51 lies outside 1\.\.50"):
+    with pytest.raises(ValueError, match=r"item 51 is outside 1\.\.50"):
         Synthetic.parse(NAME).next_item(51)
 
 

@@ -44,9 +44,9 @@ class Synthetic:
         if self.groups > self.items:
             raise ValueError(f"{self.groups} groups are more than {self.items} items")
         if not 0 <= self.zipf < 10:
-            raise ValueError(f"zipf {self.zipf} lies outside 0..10; logs have 0.5 to 1.5")
+            raise ValueError(f"zipf {self.zipf} is outside 0..10; logs have 0.5 to 1.5")
         if not 0 <= self.follow <= 1:
-            raise ValueError(f"follow {self.follow} is no share between 0 and 1")
+            raise ValueError(f"follow {self.follow} is not a share between 0 and 1")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is below 0")
 
@@ -107,7 +107,7 @@ class Synthetic:
     def next_item(self, item: int) -> np.ndarray:
         """P(x | item) of the items 1..N [N]. Raises ValueError for an item outside 1..N."""
         if not 1 <= item <= self.items:
-            raise ValueError(f"item {item} lies outside 1..{self.items}")
+            raise ValueError(f"item {item} is outside 1..{self.items}")
         inside = self.group == self.group[item - 1]
         p = self.popularity
         probability: np.ndarray = self.follow * p * inside / p[inside].sum() + (1 - self.follow) * p
