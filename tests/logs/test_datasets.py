@@ -83,7 +83,7 @@ def test_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data_folder(tmp_path) == tmp_path
     monkeypatch.delenv("CPREC_DATA")
     checkout = tmp_path / "checkout"
-    package = checkout / "cprec_lib" / "data"
+    package = checkout / "cprec_lib" / "logs"
     package.mkdir(parents=True)
     monkeypatch.setattr(datasets, "__file__", str(package / "datasets.py"))
     assert data_folder().name == "cprec"
