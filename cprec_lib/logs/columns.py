@@ -147,7 +147,7 @@ def times(column: Any) -> pd.Series:
 
 
 def _text_times(text: pd.Series) -> pd.Series:
-    """Read texts by the rule that fits most of the first hundred rows: numbers, or one of `DATES`."""
+    """Read texts by the rule that fits most of the first 100 rows: numbers, or one of `DATES`."""
     sample = text.iloc[:100]
     if pd.to_numeric(sample, errors="coerce").count() >= len(sample) / 2:
         return pd.to_numeric(text, errors="coerce")

@@ -17,9 +17,9 @@ import pandas as pd
 
 from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import Catalogue, SequenceData
-from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.files import file_hash, named_path, write_text
 from cprec_lib.logs.datasets import DATASETS, find_item, load_interactions, load_titles
+from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
 from cprec_lib.model.cost import count_parameters
