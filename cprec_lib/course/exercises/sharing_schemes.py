@@ -34,7 +34,7 @@ shared_gradient = Problem(
     task="Work out the gradients of shared weights from those of their uses.",
     minutes=6,
     difficulty="easy",
-    purpose="For seeing what `backward` does with a weight that several layers share.",
+    purpose="Shows what `backward` does with a weight that several layers share.",
     answer=add_up,
     cases=(
         (["A", "B", "A"], torch.tensor([1.0, 20.0, 300.0])),
@@ -43,30 +43,27 @@ shared_gradient = Problem(
     ),
     wrong="""
     return total => return {name: value / names.count(name) for name, value in total.items()}
-        This is the mean over the uses. The loss changes by what the weight does in the first place
-        and by what it does in the second.
+        This is the mean over the uses. A change of the weight changes the loss through each use,
+        and these changes add up.
     total.get(name, 0) + gradient => gradient
-        Only the last use counts here: a later gradient takes the place of an earlier one under the
-        same name.
+        Only the last use counts here: a later gradient replaces an earlier one of the same name.
     total.get(name, 0) + gradient => total.get(name, gradient)
         Only the first use counts here. Every further use of the same weight adds to its gradient.
     total: dict[str, Tensor] = {} => total, last = {}, None
     total.get(name, 0) + gradient => gradient + (total[name] if name == last else 0); last = name
-        Uses that lie next to each other are put together, but a weight can come back later in the
-        stack.
+        Only uses next to each other are added, but a weight can occur again later in the stack.
     return total => return {name: value.sum() for name, value in total.items()}
-        Everything was added up to one number. A gradient has the shape of its weight; only the uses
-        are added.
+        Everything was added up to one number. A gradient has the shape of its weight: add only
+        over the uses.
     """,
     hints=(
-        "Walk through names and gradients together, as with `zip`. Each gradient belongs to the "
-        "weight whose name stands at the same place.",
-        "Begin with an empty dictionary. `total.get(name, 0)` is what has been collected so far "
-        "under a name.",
+        "Go through names and gradients together, as with `zip`. Each gradient belongs to the "
+        "weight whose name has the same place.",
+        "Begin with an empty dictionary. `total.get(name, 0)` is the sum so far for a name.",
     ),
-    why="PyTorch adds in the same way, into `.grad`. Eight uses that pull the same way make a "
-    "gradient eight times as long, and eight that disagree cancel. AdamW divides by the running "
-    "size of the gradient, so its steps do not become longer; plain gradient descent's do.",
+    why="PyTorch adds in the same way, into `.grad`. Eight equal gradients make a sum eight times "
+    "as long; gradients of opposite sign cancel. AdamW divides by the running size of the "
+    "gradient, so its steps do not become longer; those of plain gradient descent do.",
 )
 
 # Sharing as data
@@ -83,52 +80,52 @@ mirror_scheme = Problem(
     task="Write the table of a scheme where the first block shares with the last.",
     minutes=8,
     difficulty="easy",
-    purpose="For trying a scheme of your own: only its table is new.",
+    purpose="Shows that a new scheme needs nothing but a new table.",
     answer=mirrored,
     cases=((4,), (5,), (3,), (1,), (6,)),
     wrong="""
     min(block, n_blocks - 1 - block) => block % ((n_blocks + 1) // 2)
-        Here the upper half repeats the lower half in the same order. In a mirror the order turns
-        round: the last block belongs to the first.
+        Here the upper half repeats the lower half in the same order. A mirror reverses the order:
+        the last block shares with the first.
     min(block, n_blocks - 1 - block) => block // 2
-        These are neighbours sharing, which is adjacent-block. Which block lies as far from the top
-        as this one lies from the bottom?
+        Here neighbours share, as in adjacent-block. Which block is as far from the top as this one
+        is from the bottom?
     (2 * depth, 2 * depth + 1) for depth => (2 * d, 2 * d + 1)[:: 1 if d == b else -1] for b, d
     in depths => in enumerate(depths)
-        Inside the blocks the order is turned round as well: a first convolution shares with a
-        second. First goes with first, and second with second.
+        Inside the blocks the order is reversed as well, so a first convolution shares with a
+        second. First convolutions share with first ones, second with second ones.
     2 * depth => depth
         The numbers overlap: the second convolution of a block is also the first of the next. Each
         pair of blocks needs two numbers of its own.
     (2 * depth, 2 * depth + 1) => (depth, depth)
-        The two convolutions of a block got the same number, so they are one.
+        The two convolutions of a block got the same number, so they are one. They should differ.
     n_blocks - 1 - block => n_blocks - block
         The partner is off by one. With n blocks the last has the number n - 1.
     range(n_blocks) => range(n_blocks) if 2 * block != n_blocks - 1
-        With an odd number of blocks the one in the middle is missing. It shares with nobody, but it
-        needs its pair.
+        With an odd number of blocks the one in the middle is missing. It shares with no other, but
+        it needs its pair.
     min( => max(
-        The right blocks share, but the numbers do not start at 0: the lower block of each pair
-        should give them.
+        The right blocks share, but the numbers do not start at 0. Take them from the lower block
+        of each pair.
     """,
     hints=(
         "Write the table for four blocks by hand. Which block is the partner of block 0, of 1, of "
         "2, of 3?",
-        "The partner of block b is n - 1 - b. Both must come to the same numbers: take the lower "
-        "of the two blocks to make them.",
-        "With `depth = min(b, n_blocks - 1 - b)` the two numbers are made from depth as the scheme "
-        "none makes them from the block.",
+        "The partner of block b is n - 1 - b. Both must get the same numbers: compute them from "
+        "the lower of the two blocks.",
+        "With `depth = min(b, n_blocks - 1 - b)`, compute the two numbers from depth as the scheme "
+        "none computes them from the block.",
     ),
-    why="The table is all that a scheme is: `build` in this notebook takes such a rule as it takes "
-    "the others. Takase and Kiyono (2021) compare orders of this kind in transformers and call "
-    "this one cycle (rev).",
+    why="A scheme is nothing but its table: `build` in this notebook works with such a rule, too. "
+    "Takase and Kiyono (2021) compare schemes of this kind in transformers and call this one "
+    "cycle (rev).",
 )
 
 # Counting
 
 
-def filling_parameters(table: Table, width: int, kernel_size: int) -> int:
-    """Parameters of a filling whose blocks use the convolutions of a table."""
+def middle_parameters(table: Table, width: int, kernel_size: int) -> int:
+    """Parameters of middle layers whose blocks use the convolutions of a table."""
     convolutions = len({number for pair in table for number in pair})
     norms = 2 * len(table)
     return convolutions * (kernel_size * width**2 + width) + norms * 2 * width
@@ -139,12 +136,12 @@ def _distinct(table: Table) -> int:
 
 
 shared_count = Problem(
-    title="Count a shared filling",
-    task="Count the parameters of a filling from its table, width and kernel size.",
+    title="Count shared middle layers",
+    task="Count the parameters of middle layers from their table, width and kernel size.",
     minutes=6,
     difficulty="easy",
-    purpose="For a number to compare with, when code claims to share.",
-    answer=filling_parameters,
+    purpose="Gives a number to compare with when code claims to share weights.",
+    answer=middle_parameters,
     cases=(
         (((0, 1), (0, 1)), 1, 3),
         (((0, 1), (2, 3), (2, 3), (0, 1)), 8, 3),
@@ -153,7 +150,7 @@ shared_count = Problem(
     ),
     wrong="""
     len({number for pair in table for number in pair}) => 2 * len(table)
-        A convolution that is used again was counted again. In memory it is there once.
+        A convolution that is used again was counted again. It is stored only once.
     2 * len(table) => convolutions
         There is one layer normalisation for each convolution here. Are they shared as the
         convolutions are?
@@ -165,21 +162,22 @@ shared_count = Problem(
     width**2 + width => width**2
         The convolutions have a bias too, one number for each output.
     len({number for pair in table for number in pair}) => 1 + max(map(max, table))
-        The highest number in the table is no count: numbers may be left out. Count different ones.
+        The highest number in the table is not the number of convolutions, because numbers may be
+        skipped. Count the distinct ones.
     {number for pair in table for number in pair} => set(table)
-        Different pairs were counted. What is shared or not is a convolution, and a pair names two.
+        Distinct pairs were counted. Convolutions are shared one by one, and a pair names two.
     kernel_size * => 3 *
         The kernel size is not always 3.
     """,
     hints=(
-        "Two counts, added: the convolutions by how many different numbers the table has, the "
-        "layer normalisations by how many places it has.",
+        "Add two counts. The number of convolutions is the number of distinct numbers in the "
+        "table; the number of layer normalisations is the number of its places.",
         "A convolution has kernel_size matrices of width x width and a bias of width numbers; a "
         "layer normalisation has 2 x width. A set comprehension over the pairs finds the "
-        "different numbers.",
+        "distinct numbers.",
     ),
-    why="The count needs no model and no memory. `count_parameters` works in this way, and the "
-    "notebook found the scheme that shares nothing by such a comparison.",
+    why="The count needs no model and no memory. `count_parameters` works in this way. The "
+    "notebook detects the scheme that shares nothing by such a comparison.",
 )
 
 # Tying
@@ -205,7 +203,7 @@ def _share_memory(own: Any, made: Any) -> None:
 
 
 def _tie_and_step(answer: Any, table: Table, dilations: tuple[int, ...]) -> Any:
-    """Tie blocks of width 2, take a training step, and see who still agrees."""
+    """Tie blocks of width 2, take a training step, and see which weights still agree."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         blocks = nn.ModuleList(
@@ -265,7 +263,8 @@ tied_blocks = Problem(
     task="Make the convolutions of finished blocks share as a table says.",
     minutes=12,
     difficulty="hard",
-    purpose="For sharing in a model that somebody else has built, without breaking its training.",
+    purpose="Lets a model that somebody else has built share weights, without breaking its "
+    "training.",
     answer=tie,
     use=_tie_and_step,
     cases=(
@@ -276,19 +275,19 @@ tied_blocks = Problem(
     ),
     wrong="""
     lambda *case: _tie_with(*case, lambda own, made: own.load_state_dict(made.state_dict()))
-        The numbers were copied: equal at the start, apart after one step, and no parameter saved.
-        Two places have to hold one object.
+        The numbers were copied. They are equal at the start but differ after one step, and no
+        parameter is saved. Both places have to hold one object.
     lambda *case: _tie_with(*case, _share_memory)
-        Two parameters look at the same memory. Both are counted and both are stepped, and they part
-        as soon as the model is moved or loaded. Share the module, not its `.data`.
+        Two parameters use the same memory. Both are counted, the optimizer changes both, and they
+        separate as soon as the model is moved or loaded. Share the module, not its `.data`.
     lambda *case: _tie_with(*case, lambda own, made: setattr(own, "weight", made.weight))
-        The weights are one, the biases are not. To share the whole module is less work.
+        The weights are shared, the biases are not. Sharing the whole module is less work.
     block.conv1 => blocks[place]
     block, (first, second) in zip(blocks, table, strict=True) => place, pair in enumerate(table)
     setdefault(first => setdefault(pair
     block.conv2 = made.setdefault(second, block.conv2) =>
-        Whole blocks were shared. With them went the layer normalisations and the dilations, which
-        each block keeps for itself.
+        Whole blocks were shared, with their layer normalisations and dilations. Each block should
+        keep its own.
     made: dict[int, Any] = {} => made, norms = {}, {}
     block.conv1 = => block.norm1 = norms.setdefault(first, block.norm1); block.conv1 =
     block.conv2 = => block.norm2 = norms.setdefault(second, block.norm2); block.conv2 =
@@ -296,35 +295,35 @@ tied_blocks = Problem(
     made: dict[int, Any] = {} => firsts, seconds = {}, {}
     made.setdefault(first => firsts.setdefault(first
     made.setdefault(second => seconds.setdefault(second
-        First convolutions share with firsts here and seconds with seconds. One number can stand in
-        both places, and then both are the same convolution.
+        Here first convolutions share only with first ones, and second with second ones. A number
+        can occur in both places, and then both are the same convolution.
     made: dict[int, Any] = {} => made = dict(zip(chain(*table), _convolutions(blocks)))
-        They share, but the last convolution with a number gave the weights. The first one was to.
+        They share, but the weights are those of the last convolution with a number. Keep the
+        first one.
     made.setdefault(first, block.conv1) => blocks[first].conv1
     made.setdefault(second, block.conv2) => blocks[second].conv2
-        The numbers of the table were taken as numbers of blocks. They name convolutions: the blocks
-        come in order, one a pair.
+        The numbers of the table were taken as numbers of blocks. They name convolutions; the blocks
+        come in the order of the pairs.
     made: dict[int, Any] = {} => layers = _convolutions(blocks)
     made.setdefault(first, block.conv1) => layers[first]
     made.setdefault(second, block.conv2) => layers[second]
-        The numbers were taken as places in a list of all convolutions. They only say who is one
-        with whom; the convolution to keep stands where a number first occurs.
+        The numbers were taken as places in a list of all convolutions. They only say which places
+        share; keep the convolution where a number first occurs.
     first, block.conv1) => first, CausalConvolution(2, 3))
     second, block.conv2) => second, CausalConvolution(2, 3))
-        New convolutions were made, so what the blocks had learned is lost. Keep the ones that are
-        there.
+        New convolutions were made, so what the blocks had learned is lost. Keep the existing ones.
     """,
     hints=(
         "Assigning a module to an attribute, as in `block.conv1 = other`, puts the same object "
         "there; nothing is copied.",
-        "Keep a dictionary from number to module for what has been met so far, as `build` does. "
-        "The module to remember is the one that is already in the block.",
+        "Keep a dictionary from each number so far to its module, as `build` does. Store the "
+        "module that is already in the block.",
         "`made.setdefault(number, module)` returns what is stored under the number, and stores "
         "the module first if there is nothing yet.",
     ),
-    why="One object in two places: one parameter, the sum of the gradients, one step. An "
-    "optimizer that was made before the tying would still hold the parameters that nobody uses "
-    "any more, so tie first.",
+    why="One object in two places is one parameter: its gradient is the sum over both uses, and it "
+    "takes one step. An optimizer that was made before the tying would still hold the unused "
+    "parameters, so tie first.",
 )
 
 # The whole model
@@ -333,7 +332,7 @@ _ITEMS, _WIDTH, _DILATIONS = 8000, 128, (1, 2, 4, 8, 1, 2)
 
 
 def _fits(got: Any, right: ModelConfig) -> str:
-    """What keeps a config from doing what was asked, as a sentence; "" if nothing does."""
+    """What is wrong with a config, as a sentence; "" if nothing is."""
     if not isinstance(got, ModelConfig):
         return f"this is `{describe(got)}`; a config is expected, as `cprec(...)` returns it."
     for name in ("n_items", "width", "dilations", "kernel_size", "middle", "tree"):
@@ -372,36 +371,38 @@ budget = Problem(
     task="Find a config at a fifth of the size that keeps enough distinct convolutions.",
     minutes=10,
     difficulty="medium",
-    purpose="For spending a budget of parameters where it buys most.",
+    purpose="Trains the eye for the part of a model where compression saves most.",
     answer=_cprec(cutoffs=(0.02, 0.1), sharing="adjacent-block"),
     judge=_fits,
     wrong="""
     _cprec(sharing="adjacent-block")
-        Close: the default cutoffs leave too large a head. Where do the parameters of the bread lie,
-        and which cutoff moves most of them?
+        Close: the default cutoffs leave too large a head. Where are the parameters of embedding and
+        softmax, and which cutoff changes them most?
     _cprec(sharing="adjacent-layer")
-        The filling is as thin as it may be. The rest has to come from the bread: look at what each
-        block of items costs.
+        The middle layers are as small as they may be. The rest has to come from embedding and
+        softmax: look at what each block of items costs.
     _cprec(sharing="cross-block")
-        Small enough, but the filling was thinned more than allowed. Which schemes keep a
-        convolution for each residual block?
+        Small enough, but this shares more than allowed. Which schemes keep a convolution for each
+        residual block?
     _cprec(sharing="cross-layer")
-        One convolution does everything here. Which schemes keep more of them?
+        All layers use one convolution here. Which schemes keep more of them?
     _cprec(sharing="none")
-        Nothing is shared, and the filling now is the larger part of the model.
+        Nothing is shared, and the middle layers now are the larger part of the model.
     nextitnet(_ITEMS, _WIDTH, dilations=_DILATIONS, sharing="adjacent-block")
-        The filling is thinner, but the bread is whole, and most of this model is bread.
+        The middle layers are smaller, but embedding and softmax are uncompressed, and most of this
+        model is there.
     _cprec(width=64, sharing="adjacent-block")
-        Narrower is smaller too, but that is another model. The width was to stay.
+        A narrower model is smaller, too, but the width should stay 128.
     """,
     hints=(
-        "`count_parameters(config).by_part()` shows which part is the heaviest. Try it on the "
-        "uncut model, then cut the heaviest part first.",
+        "`count_parameters(config).by_part()` shows which part is the largest. Try it on the "
+        "uncompressed model, then compress the largest part first.",
         "Six residual blocks and six distinct convolutions: two of the five schemes keep exactly "
-        "that many. Then only the cutoffs are left to turn.",
-        "An item of the head costs 128 numbers in each slice of the bread, one of the second "
-        "block 32, one of the third 8. Lower the first cutoff, then the second, until it fits.",
+        "that many. Then only the cutoffs are left to choose.",
+        "An item costs 128 numbers in the embedding and 128 in the softmax if it is in the head, "
+        "32 in the second block, 8 in the third. Lower the first cutoff, then the second, until "
+        "it fits.",
     ),
-    why="Many cutoffs do it. The price of a smaller head is that more items get narrow vectors; "
-    "whether accuracy pays for that is a question for an experiment, as in notebook 06.",
+    why="Many cutoffs fit. With a smaller head, more items get narrow vectors. How much accuracy "
+    "that costs is a question for an experiment, as in notebook 06.",
 )
