@@ -22,7 +22,7 @@ ENOUGH = 0.8
 
 
 def choose_cutoffs(n_items: int, width: int, budget: int) -> tuple[int, int]:
-    """Two cutoffs whose bread stays within the budget: block 2 as large as the head."""
+    """Two cutoffs within the budget, with a block 2 as large as the head."""
     head = n_items // 3
     while True:
         parts = count_parameters(cprec(n_items, width, (head, 2 * head))).by_part()
@@ -31,7 +31,7 @@ def choose_cutoffs(n_items: int, width: int, budget: int) -> tuple[int, int]:
         head -= 1
 
 
-def _bread_of(answer: Callable[..., Any], n_items: int, width: int, budget: int) -> Any:
+def _cost_of(answer: Callable[..., Any], n_items: int, width: int, budget: int) -> Any:
     """What the cutoffs of an answer cost, or what is wrong with them."""
     cutoffs = answer(n_items, width, budget)
     if cutoffs is None or cutoffs is ...:
@@ -74,40 +74,40 @@ cutoffs_for_a_budget = Problem(
     "and softmax together take at most `budget` parameters, and at least 80 % of it.",
     minutes=12,
     difficulty="medium",
-    purpose="A phone or a graphics card sets the budget; the cutoffs have to follow from it.",
+    purpose="The memory of a phone or a graphics card sets the budget; the cutoffs have to fit it.",
     answer=choose_cutoffs,
-    use=_bread_of,
+    use=_cost_of,
     judge=_within_budget,
     cases=((10, 4, 58), (200, 16, 2400), (1682, 64, 60_000)),
     wrong="""
     parts["embedding"] + parts["softmax"] => parts["embedding"]
-        These cutoffs suit a budget for the embedding alone. A sandwich has two slices of bread, and
-        the same cutoffs cut both.
+        These cutoffs suit a budget for the embedding alone. The same cutoffs cut the softmax, and
+        its parameters count, too.
     count_parameters(cprec(n_items, width, => BlockPartition.decaying(n_items, width=width, cutoffs=
     2 * head))).by_part() => 2 * head))
     parts["embedding"] + parts["softmax"] => 2 * np.dot(parts.sizes, parts.widths)
-        The tables alone would fit. Tail blocks have something else besides their tables, on both
-        sides, and the softmax has one more thing.
+        The tables alone would fit. But each tail block also has a projection, in the embedding and
+        in the softmax, and the softmax has block tokens.
     return head, 2 * head => return head, head
-        The second number is the size of block 2. A cutoff says how many items lie before it, all
-        blocks together.
+        The second number is the size of block 2. A cutoff is the number of all items before it,
+        in all blocks together.
     return head, 2 * head => return head, n_items
-        The last cutoff is the whole catalogue, as the authors' code writes it. Here the cutoffs
-        stand between blocks, and the far tail needs items.
+        The last cutoff is the whole catalogue, as in the authors' code. Here cutoffs lie between
+        blocks, and the far tail needs items.
     lambda n_items, width, budget: (1, 2)
-        A head of one item fits every budget, but it leaves most of the parameters unused, and they
-        are what accuracy is made of.
+        A head of one item fits every budget, but it leaves most of the budget unused. Those
+        parameters could improve the accuracy.
     """,
     hints=(
         "No formula is needed. `count_parameters(config).by_part()` counts what a choice costs, "
         "and counting is fast enough to try many choices.",
-        "Tie the second cutoff to the first, for example to twice the head. Then only one number "
-        "is left to look for.",
+        "Derive the second cutoff from the first, for example as twice the head. Then only one "
+        "number is left to find.",
         "Start with a large head and make it smaller until embedding and softmax together are "
         "within the budget. Mind that twice the head must stay below `n_items`.",
     ),
-    why="Many cuts cost the same. An item costs most in the head, so a smaller head pays for a far "
-    "larger block 2; which of the two serves the users better, only training can tell.",
+    why="Many cutoffs cost the same. An item costs most in the head, so a slightly smaller head "
+    "pays for a much larger block 2. Only training can tell which is more accurate.",
 )
 
 Run = tuple[str, float, float, float]
@@ -135,7 +135,7 @@ tuning = Problem(
     "chooses.",
     minutes=6,
     difficulty="easy",
-    purpose="A comparison is worth as much as the care with which both sides were tuned.",
+    purpose="A comparison is only as good as the tuning of both sides.",
     answer=tuned_scores,
     cases=(
         (rows_of("large .01 .30 .27, large .03 .24 .29, small .01 .21 .20, small .03 .25 .24"),),
@@ -153,14 +153,14 @@ tuning = Problem(
         The test score chose the run. The best of several tries on the test flatters the model: part
         of it is luck with these very test items.
     run[3] for => run[2] for
-        These are validation scores. The best of several is too good to be reported, because it was
-        chosen for being high. What was kept apart for the report?
+        These are validation scores. The best of several is biased upwards, because it was chosen
+        for being high. Which score was held out for the report?
     _one_rate
         All models run at one learning rate, the best on average. A rate that suits one model may
-        spoil another. The budget is to be the same, not the rate.
+        not suit another. The budget should be the same, not the rate.
     lambda runs: {m: float(np.mean([run[3] for run in runs if run[0] == m])) for m, *_ in runs}
         This is the mean over the rates. A bad rate then counts against a model, although nobody
-        would use it there.
+        would use it for that model.
     lambda runs: {run[0]: run[3] for run in runs}
         Each model keeps its last run. A dict forgets the earlier entries of a key; which run should
         stay?
@@ -169,11 +169,11 @@ tuning = Problem(
         "Two numbers of a run have different jobs: one chooses, the other is reported.",
         "Go through the runs and keep, for each model, the best one so far by its validation "
         "score.",
-        "A dict from the model's name to its best run so far does it. Replace the run if the new "
-        "one's validation score is higher; take out the test scores at the end.",
+        "Keep a dict from each model's name to its best run so far. Replace the run if the new "
+        "one has a higher validation score; take the test scores at the end.",
     ),
     why="The reported score can be lower than that of another rate, as it is here. That is the "
-    "price of an honest one: the test items had no say in the choice.",
+    "price of an honest score: the test items had no part in the choice.",
 )
 
 
@@ -190,7 +190,7 @@ rival = Problem(
     "which NextItNet has no more than `budget` parameters.",
     minutes=8,
     difficulty="medium",
-    purpose="Whoever claims that a compression is good has to beat a smaller model of equal size.",
+    purpose="A compressed model has to beat an uncompressed one of the same size.",
     answer=widest_rival,
     cases=(
         (3, 4, 200),
@@ -206,31 +206,31 @@ rival = Problem(
         larger than the compressed model.
     lambda n_items, width, budget: min(range(1, width + 1), key=lambda narrow:
     abs(count_parameters(nextitnet(n_items, narrow)).total - budget))
-        This is the width whose size is nearest to the budget, and a size above the budget can be
-        nearer than one below. The rival must not be the larger model.
+        At this width the size is nearest to the budget, but it may be above the budget. The rival
+        must not be the larger model.
     lambda n_items, width, budget: widest_rival(n_items, 9 * width, budget)
         The rival is wider than `width` where the budget allows it. It has to be a narrower
         NextItNet, or the same one.
     lambda n, width, budget: int(width * budget / count_parameters(nextitnet(n, width)).total)
-        The width was shrunk in proportion to the parameters. Not every part of the model grows in
+        The width was reduced in proportion to the parameters. Not every part of the model grows in
         proportion to its width: look at a convolution.
     lambda n, width, budget: int(width *
     (budget / count_parameters(nextitnet(n, width)).total) ** 0.5)
-        The width was shrunk with the square root of the parameters. Not every part of the model
+        The width was reduced with the square root of the parameters. Not every part of the model
         grows with the square of its width: look at a table.
     lambda n_items, width, budget: min(width, (budget - n_items) // (2 * n_items))
-        The bread alone has this width at the budget. The filling of the rival has to be paid for as
-        well.
+        Embedding and softmax alone fit the budget at this width. The middle layers of the rival
+        count as well.
     """,
     hints=(
-        "How many parameters has NextItNet at one given width? The ledger tells, and the widths "
-        "are few enough to try.",
+        "How many parameters does NextItNet have at a given width? `count_parameters` tells you, "
+        "and there are few enough widths to try.",
         "`count_parameters(nextitnet(n_items, width)).total` is the size at a width. It grows with "
-        "the width, so the search can start at either end and stop at the border.",
+        "the width, so the search can start at either end.",
         "Start at the full width, and make it smaller by 1 as long as the model is too large.",
     ),
-    why="A convolution has d² weights a tap, a table d numbers an item. So a small cut of the "
-    "width saves more than its share where the filling is heavy.",
+    why="A convolution has d² weights per tap, a table d numbers per item. So where most "
+    "parameters are in the middle layers, half the width leaves less than half the size.",
 )
 
 
@@ -277,7 +277,7 @@ _WHOLE = np.array([0.0, 0.4, 1.0, 0.0, 0.6, 0.3, 0.0, 1.0])
 
 
 def _less(*lost: float) -> np.ndarray:
-    """Scores of a small model that loses so much with each user."""
+    """Scores of a small model that loses these amounts, one per user."""
     return np.asarray(_WHOLE - lost)
 
 
@@ -287,7 +287,7 @@ claim_of_accuracy = Problem(
     "interval of the difference.",
     minutes=12,
     difficulty="hard",
-    purpose='"Not told apart" is often read as "just as good"; this is how to tell the two apart.',
+    purpose='"Undecided" is often read as "just as good"; a margin separates the two.',
     answer=judge_claim,
     use=_beside_interval,
     judge=_same_verdict,
@@ -305,8 +305,8 @@ claim_of_accuracy = Problem(
         An interval that includes 0 is taken for a proof of equal accuracy. With few users every
         interval includes 0, however much is lost. How large may the loss still be?
     -margin => 0
-        The interval is compared with 0, and the margin has no part in it. A loss can be certain and
-        yet too small to matter.
+        The interval is compared with 0, and the margin is not used. A loss can be certain and yet
+        too small to matter.
     interval(small - whole) => np.mean(small - whole)
     gap.low => gap
     "fails" if gap.high < -margin else "open" => "fails"
@@ -314,8 +314,8 @@ claim_of_accuracy = Problem(
         the interval says how different.
     gap.low => gap.high
     "fails" if gap.high < -margin else "open" => "fails"
-        The upper bound decides that the claim holds: that is the best case. Which bound tells how
-        bad the loss may be?
+        The upper bound decides that the claim holds. That is the best case. Which bound says how
+        large the loss may be?
     gap.low => interval(small).low - interval(whole).high
     gap.high => interval(small).high - interval(whole).low
         The bounds come from one interval for each model. Users who are hard for one model are hard
@@ -335,12 +335,12 @@ claim_of_accuracy = Problem(
         "First the difference of each user, then one interval for its mean. `interval` has `.low` "
         "and `.high`.",
         "Draw a line with 0 and, left of it, minus the margin. Where must the whole interval lie "
-        "so that the claim holds? Where, so that it fails?",
-        "Two comparisons with minus the margin are enough: one asks the lower bound, one the upper "
-        "bound. What neither decides is open.",
+        "for the claim to hold? Where must it lie for the claim to fail?",
+        "Two comparisons with minus the margin are enough: one with the lower bound, one with the "
+        "upper. If neither decides, the answer is open.",
     ),
-    why="This is a test of non-inferiority. 0 has no part in it: an interval may include 0 and "
-    "leave the claim open, or exclude 0 and yet confirm it.",
+    why="This is a test of non-inferiority. 0 does not matter: an interval may include 0 and "
+    "leave the claim open, or lie below 0 and still confirm it.",
 )
 
 Models = Mapping[str, tuple[int, float]]
@@ -374,8 +374,7 @@ pareto = Problem(
     "smallest first.",
     minutes=8,
     difficulty="medium",
-    purpose="Whatever your budget is, the model to take is one of these; the others can be crossed "
-    "out.",
+    purpose="Whatever your budget is, the model to choose is on the front.",
     answer=pareto_front,
     cases=(
         ({"A": (10, 0.10), "B": (20, 0.08), "C": (30, 0.12), "D": (30, 0.11)},),
@@ -394,50 +393,50 @@ pareto = Problem(
     wrong="""
     other[0] <= size and other[1] >= score => other[0] < size and other[1] > score
     models[name][0]) => models[name])
-        A model is crossed out only if another is better in both respects. One of equal size and
-        higher accuracy is reason enough, or one as accurate and smaller.
+        A model is omitted only if another is better in both respects. It is also dominated by one
+        of equal size that is more accurate, and by a smaller one that is as accurate.
     models[name][0]) => models[name])
     [name for name in names => [name for last, name in zip([names[0], *names], names)
     not dominated(*models[name]) => name == last or models[name][1] > models[last][1]
-        Each model is compared with its neighbour in size only. A much smaller model can dominate
+        Each model is compared only with its neighbour in size. A much smaller model can dominate
         it, too.
     lambda models: _rising(models, [*models])
-        The models are taken in the order of the dict. Nobody promised that they are sorted.
+        The models are taken in the order of the dict, which need not be sorted.
     lambda models: _rising(models, sorted(models, key=lambda name: models[name][0]))
         Nearly: of two models of equal size, the one that came first stays, even if the other is
         more accurate.
     lambda models: _rising(models, sorted(models, key=lambda name: models[name]))
-        Nearly: of two models of equal size the less accurate one is kept beside the other. It is
-        met first, and nothing smaller beats it.
+        Nearly: of two models of equal size the less accurate one is kept, too. It comes first, and
+        nothing smaller beats it.
     lambda models: _rising(models,
     sorted(models, key=lambda name: (models[name][0], -models[name][1])), float.__ge__)
         Nearly: a model that is larger than another and only as accurate is dominated.
     lambda models: [name for name in models if name in pareto_front(models)]
         The right models, but in the order of the dict. The smallest comes first.
     [other for other in models.values() if other != (size, score)] => models.values()
-        Every model was crossed out, because each was compared with itself too: it is as small and
-        as accurate as it is.
+        Every model was omitted, because each was compared with itself, too: it is as small and as
+        accurate as itself.
     lambda models: pareto_front(models)[::-1]
         The right models, but the largest comes first.
     lambda models: [max(models, key=lambda name: models[name][1] / models[name][0])]
-        This is the model with the most accuracy a parameter. Half the accuracy at a third of the
-        size is no bargain to everyone; the front keeps all that could be.
+        This is the model with the most accuracy per parameter. Not everyone wants half the accuracy
+        at a third of the size; the front keeps every model that somebody could choose.
     lambda models: [max(models, key=lambda name: models[name][1])]
         This is the most accurate model. Others are smaller, and nothing of their size or below
         beats them.
     lambda models: _rising(models,
     sorted(models, key=lambda name: models[name], reverse=True), float.__lt__)[::-1]
-        The search goes from the largest model down, and keeps what is less accurate than the last
-        one. But the largest may itself be dominated: what can it be compared with?
+        The search goes from the largest model down, and keeps each model that is less accurate than
+        the last one kept. But the largest model may be dominated, and it is compared with none.
     """,
     hints=(
-        "Take one model, and ask of every other: is it at least as small, and at least as "
-        "accurate? A model must not be compared with itself.",
-        "Or sort by size first. Going from the smallest model up, when does a model earn its "
-        "additional parameters?",
+        "Take one model, and check for every other: is it at least as small, and at least as "
+        "accurate? Do not compare a model with itself.",
+        "Or sort by size first. Going from the smallest model up, when are the additional "
+        "parameters worth it?",
         "Going up in size, a model is on the front if it is more accurate than all before it. If "
         "two have the same size, the more accurate one has to come first.",
     ),
-    why="The front holds estimates. Two neighbours on it may not be told apart, and with other "
-    "users a model just below the line might be on it.",
+    why="The front is made of estimates. The comparison of two neighbours may be undecided, and "
+    "with other users a model just below the front might be on it.",
 )
