@@ -11,18 +11,18 @@ from cprec_lib.course.exercises.problem import Problem
 
 
 def loss_factors(positions: Sequence[int]) -> list[float]:
-    """What each process multiplies its mean loss by, so that the mean over them is the batch's."""
+    """Factors of the processes' mean losses, so that their average is the mean of the batch."""
     return [len(positions) * own / sum(positions) for own in positions]
 
 
 processes = Problem(
     title="When gradients are averaged",
-    task="Write `loss_factors(positions)`: what each process multiplies its own mean loss by, if "
-    "the gradients are averaged over the processes.",
+    task="Write `loss_factors(positions)`: the factor by which each process multiplies its own "
+    "mean loss, if the gradients are averaged over the processes.",
     minutes=8,
     difficulty="medium",
-    purpose="torch's DistributedDataParallel averages gradients over processes, whatever each of "
-    "them was computed from.",
+    purpose="torch's DistributedDataParallel averages gradients over processes, however many "
+    "positions each has.",
     answer=loss_factors,
     cases=(([2, 1],), ([30, 10, 0, 60],), ([5, 5, 5, 5, 5],)),
     wrong="""
@@ -30,47 +30,45 @@ processes = Problem(
         These factors make the *sum* over the processes right. Here the gradients are averaged,
         which divides once more.
     len(positions) * own => sum(n > 0 for n in positions) * own
-        A process without positions was left out of the count. It has nothing to add, but the
-        average divides by the number of all processes.
+        A process without positions was not counted. It adds nothing, but the average divides by
+        the number of all processes.
     len(positions) * own / sum(positions) => 1.0
-        All processes count the same, so a position in a short part counts for more than one in a
-        long part.
+        All processes count the same, so a position counts for more in a process that has few.
     len(positions) * own / sum(positions) => 1 / len(positions)
-        This is a mean over the processes. They are averaged anyway; what is missing is that they
-        hold different numbers of positions.
+        This is a mean over the processes. They are averaged anyway; but they hold different numbers
+        of positions, which the factors have to correct.
     len(positions) * own / sum(positions) => float(own)
         The factor turns a mean into a sum over the process's positions, but nothing divides by the
         positions of the whole batch.
     len(positions) * own / sum(positions) => sum(positions) / (len(positions) * own) if own else 0.0
-        The fraction stands on its head: the process with the fewest positions gets the largest
-        factor.
+        The fraction is upside down: the process with the fewest positions gets the largest factor.
     """,
     hints=(
         "Write down what you want: the sum of all losses, divided by all positions. How do you get "
         "a process's sum from its mean?",
         "A process's mean times its number of positions is its sum. Dividing by all positions "
         "makes these parts add up to the mean over the batch. What does averaging do to a sum?",
-        "With P processes, the average is the sum divided by P. Each factor has to make up for it.",
+        "With P processes, the average is the sum divided by P. Each factor has to cancel the P.",
     ),
-    why="The factors have the mean 1. With equal parts each is 1, which is why the mistake is not "
-    "seen until the parts are uneven.",
+    why="The mean of the factors is 1. With equal parts each factor is 1, so the mistake shows "
+    "only with uneven parts.",
 )
 
 
-def largest_catalogue(memory: int, width: int, filling: int, positions: int) -> int:
-    """How many items an uncompressed model may have, to be trained in so many bytes."""
-    for_items = memory - 16 * filling
+def largest_catalogue(memory: int, width: int, middle: int, positions: int) -> int:
+    """How many items an uncompressed model may have if `memory` bytes have to train it."""
+    for_items = memory - 16 * middle
     parameters = 2 * width + 1
     return for_items // (16 * parameters + 4 * positions)
 
 
 catalogue = Problem(
     title="Does it fit?",
-    task="Write `largest_catalogue(memory, width, filling, positions)`: how many items a model "
-    "with an uncompressed embedding and softmax may have, to be trained in `memory` bytes.",
+    task="Write `largest_catalogue(memory, width, middle, positions)`: how many items a model with "
+    "an uncompressed embedding and softmax may have if its training has to fit in `memory` bytes.",
     minutes=8,
     difficulty="easy",
-    purpose="To know before renting a machine whether your catalogue fits on it.",
+    purpose="Before you rent a machine: does your catalogue fit on it?",
     answer=largest_catalogue,
     cases=(
         (1700, 2, 25, 10),
@@ -82,35 +80,37 @@ catalogue = Problem(
     16 => 4
         Only the weights are counted, 4 bytes a parameter. Training keeps more than the weights.
     16 => 8
-        Weights and gradients are counted. The optimiser remembers something about each parameter,
-        too.
+        Weights and gradients are counted. The optimiser also keeps numbers for each parameter.
     16 => 12
-        12 bytes a parameter: one of its numbers is missing. Go through them: the weight, its
-        gradient, and what the optimiser keeps.
+        12 bytes per parameter: one number is missing. There are the weight, its gradient, and what
+        the optimiser keeps.
     + 4 * positions =>
         The logits are missing. The full softmax makes one for each item at each position.
     4 * positions => 16 * positions
-        The logits take 16 bytes each here. A logit is no parameter: the optimiser does not know it.
+        The logits take 16 bytes each here. A logit is no parameter: the optimiser keeps nothing for
+        it.
     2 * width + 1 => width + 1
-        An item has only one row here. There are two slices of bread, and weights are not shared
-        between them.
+        An item has only one row here. It needs one in the embedding and one in the softmax, because
+        the two share no weights.
     2 * width + 1 => 2 * width
-        An item's bias is missing: the softmax of NextItNet has one number for each item besides its
-        row.
-    - 16 * filling =>
-        The filling has no room. It does not grow with the catalogue, but it is there.
+        An item's bias is missing: besides its row, the softmax of NextItNet has one number for each
+        item.
+    - 16 * middle =>
+        The middle layers are missing. They do not grow with the catalogue, but they take memory.
     return for_items => return 1 + for_items
-        One item too many: it does not fit entirely, and half an item helps nobody.
+        One item too many: the last one does not fit entirely.
     """,
     hints=(
-        "Sort the bytes in two heaps: those that every further item adds, and those that are there "
-        "without any item.",
+        "Divide the bytes into two parts: those that every further item adds, and those that are "
+        "needed without any item.",
         "An item adds parameters in the embedding and in the softmax, and one logit at each "
-        "position. How many bytes is each?",
-        "Take the filling's bytes from the memory, divide by an item's bytes, and round down.",
+        "position. How many bytes does each take?",
+        "Subtract the bytes of the middle layers from the memory, divide by the bytes of an item, "
+        "and round down.",
     ),
-    why="Per item the width and the positions of a batch compete: with small widths the logits "
-    "take more than the tables. Half the batch then helps more than half the width.",
+    why="The bytes of an item depend on the width and on the positions of a batch: with small "
+    "widths the logits take more than the tables. Half the batch then saves more than half the "
+    "width.",
 )
 
 
@@ -134,36 +134,37 @@ shards = Problem(
     "log-probabilities of its items in the whole catalogue.",
     minutes=12,
     difficulty="hard",
-    purpose="A catalogue that no machine can hold needs a softmax that is put together from parts.",
+    purpose="A catalogue that is too large for one machine needs a softmax that is combined from "
+    "parts.",
     answer=sharded_log_prob,
     cases=((_BY_HAND,), (_TWO_POSITIONS,), (_LARGE,)),
     wrong="""
     logits - own.logsumexp(0) => logits.log_softmax(1)
-        Each machine made a softmax of its own, so the probabilities of every machine sum to 1. What
-        do they have to know of each other?
+        Each machine computes its own softmax, so the probabilities of every machine sum to 1. What
+        do the machines have to tell each other?
     logits - own.logsumexp(0) => (logits - own.logsumexp(0)).exp()
-        These are probabilities. What is asked for are their logarithms.
+        These are probabilities. Return their logarithms.
     logits.logsumexp(1, keepdim=True) => logits.exp().sum(1, keepdim=True)
     own.logsumexp(0) => own.sum(0).log()
-        Right on paper, but the exponential of a large logit is infinite in float32: from 89 on.
-        Which function adds exponentials without computing them as they are?
+        Right on paper, but in float32 the exponential of a logit of 89 or more is infinite. Which
+        function computes the logarithm of a sum of exponentials safely?
     own.logsumexp(0) => own.sum(0)
-        The machines' numbers are added. They are logarithms: to add them is to multiply the sums
-        that they stand for.
+        The machines' numbers are added. They are logarithms of sums, so adding them multiplies the
+        sums.
     own.logsumexp(0) => own.flatten().logsumexp(0)
-        One total serves all positions. Each position has probabilities of its own that sum to 1.
+        One total is used for all positions. The probabilities of each position must sum to 1.
     own.logsumexp(0) => own.amax(0)
-        Only the largest of the machines' numbers is subtracted. That is a good guess where one
-        machine has nearly all of the probability, and wrong elsewhere.
+        Only the largest of the machines' numbers is subtracted. That is nearly right where one
+        machine has nearly all of the probability, and wrong otherwise.
     """,
     hints=(
         "A log-probability is a logit minus one number, and that number is the same for all items "
         "of a position, on every machine.",
         "Each machine sends `logsumexp` over its own items, one number a position. How did the "
-        "section put such numbers together?",
+        "section combine such numbers?",
         "Stack the machines' numbers in one tensor, and take `logsumexp` over the machines. With "
         "`keepdim=True` the shapes fit the logits.",
     ),
-    why="Only T numbers a machine travel, whatever the size of the catalogue. To send the logits "
-    "themselves would give the same probabilities and move T times N numbers.",
+    why="Each machine sends only T numbers, whatever the size of the catalogue. Sending the logits "
+    "would give the same probabilities, but the machines would send T times N numbers.",
 )
