@@ -161,7 +161,7 @@ OTHER_MIDDLES = (
         Variant("gru4rec", "GRU4Rec", "gru4rec", _other_middle(gru4rec)),
         Variant(
             "gru4rec-compressed",
-            "GRU4Rec, compressed bread",
+            "GRU4Rec, compressed",
             "gru4rec",
             _other_middle(gru4rec, compressed=True),
         ),
@@ -170,7 +170,7 @@ OTHER_MIDDLES = (
         Variant("sasrec", "SASRec", "sasrec", _other_middle(sasrec)),
         Variant(
             "sasrec-compressed",
-            "SASRec, compressed bread",
+            "SASRec, compressed",
             "sasrec",
             _other_middle(sasrec, compressed=True),
         ),

@@ -50,7 +50,7 @@ def choose(models: dict[str, Candidate], base: str, data_set: str, share: float)
         result = f"{base} itself wins"
     else:
         gap = models[winner].gap
-        told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "not told apart"
+        told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "undecided"
         result = f"{winner} wins\n{gap}: {told}"
     title = f"{data_set}, {share:.0%} of {base}, {limit:,} parameters: {result}"
     return Budget(title, sizes, gaps, limit, winner)

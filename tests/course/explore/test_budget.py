@@ -21,7 +21,7 @@ def test_the_validation_items_choose_the_winner(made):
     [
         (Interval(0.2, 0.1, 0.3), "better"),
         (Interval(-0.2, -0.3, -0.1), "worse"),
-        (Interval(0.0, -0.1, 0.1), "not told apart"),
+        (Interval(0.0, -0.1, 0.1), "undecided"),
     ],
 )
 def test_the_verdict_is_what_the_interval_allows(gap: Interval, told: str):
