@@ -371,7 +371,7 @@ budget = Problem(
     task="Find a config at a fifth of the size that keeps enough distinct convolutions.",
     minutes=10,
     difficulty="medium",
-    purpose="Trains the eye for the part of a model where compression saves most.",
+    purpose="For finding the part of a model where compression saves most.",
     answer=_cprec(cutoffs=(0.02, 0.1), sharing="adjacent-block"),
     judge=_fits,
     wrong="""
