@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cprec_lib.data import datasets
+from cprec_lib.logs import datasets
 from tests.cli.shell import COLUMNS_CAN_BE_NAMED, cprec_command, fail, start, succeed
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cprec_lib.data import datasets
+from cprec_lib.logs import datasets
 from tests.cli.shell import fail, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
