@@ -8,7 +8,7 @@ from cprec_lib.course.exercises.problem import Problem
 
 
 def rank_of(scores: Sequence[float], item: int) -> int:
-    """Rank of an item; one that scores the same counts as above it. scores[i - 1] is item i's."""
+    """Rank of an item; ties rank above it. scores[i - 1] is the score of item i."""
     own = scores[item - 1]
     return sum(score >= own for score in scores)
 
@@ -18,7 +18,7 @@ rank = Problem(
     task="Write `rank_of(scores, item)`: the item's rank, 1 for the best, ties against it.",
     minutes=5,
     difficulty="easy",
-    purpose="HR, NDCG and every other number that judges a model in this course are made of ranks.",
+    purpose="HR, NDCG and most other metrics in this course are computed from ranks.",
     answer=rank_of,
     cases=(
         ([0.2, 0.5, 0.1, 0.2], 1),
@@ -29,36 +29,35 @@ rank = Problem(
     ),
     wrong="""
     sum(score >= own => 1 + sum(score > own
-        Ties are counted in the item's favour. A model that gives every item the same score would
-        then put each item first. Who stands above the item if scores are equal?
+        Ties count in the item's favour here. A model that gives every item the same score would
+        then rank each item first. Which items rank above the item if scores are equal?
     in scores) => in scores) - 1
-        The rank counts from 0, as Python's places do. What is the rank of the best item?
+        The rank counts from 0, as Python's indices do. What is the rank of the best item?
     in scores) => in scores) + 1
-        The item itself is counted among those above it, so every rank is one too large. What does
-        the count give for the best item?
+        The item itself is counted among those above it, so every rank is one too large. What
+        rank does the best item get?
     item - 1 => item
-        This is the rank of the item after the one that was asked for. Items count from 1, places in
-        a list from 0.
+        This is the rank of the next item. Ids count from 1, indices of a list from 0.
     >= => <=
-        This counts the items with lower scores: the best item would come last. Which scores stand
-        before the item's own?
+        This counts the items with lower scores, so the best item would come last. Which scores rank
+        above the item's own?
     sum(score >= => 1 + sum(score <
-        The scores run from low to high here, so the worst item has rank 1. A higher score is
-        better.
+        The items are ranked from the lowest score to the highest here, so the worst item has rank
+        1. A higher score is better.
     sum(score >= own => sum((score >= own) + (score > own)
     in scores) => in scores) / 2 + 0.5
-        Items with equal scores share the mean of their places. That is a rule too, but here the
-        item stands below all that score as high.
+        Items with equal scores share their mean rank. Some evaluations use that rule, but here an
+        item ranks below all others with the same score.
     """,
     hints=(
-        "Nothing has to be sorted. Find the item's own score first: at which place of the list "
-        "does item 1 stand?",
-        "The rank of an item is the number of items that stand at its place or above. Compare "
-        "every score with its own. Does the item itself belong to those you count?",
+        "You need not sort anything. Find the item's own score first: which index of the list "
+        "holds the score of item 1?",
+        "The rank of an item is the number of items that rank above it, plus one for the item "
+        "itself. Which comparison of scores counts the item as well?",
         "Go through `scores` and count those that are at least as high as the item's own.",
     ),
-    why="Counting the item itself gives the 1 that a rank starts with. With ties against the "
-    "target, a model gains nothing by giving many items the same score.",
+    why="The count includes the item itself, so the best rank is 1. Ties count against the item, "
+    "so a model gains nothing by giving many items the same score.",
 )
 
 
@@ -75,7 +74,7 @@ context = Problem(
     task="Write `as_context(history, ids, length)`: the model's ids, padded on the left.",
     minutes=5,
     difficulty="easy",
-    purpose="A model reads lists of one length; which end is filled or cut decides what it sees.",
+    purpose="The end at which a history is padded or cut decides what the model sees.",
     answer=as_context,
     cases=(
         ([172, 50], _IDS, 3),
@@ -86,30 +85,30 @@ context = Problem(
     ),
     wrong="""
     [0] * (length - len(newest)) + newest => newest + [0] * (length - len(newest))
-        The padding stands on the right. The newest film has to be in the last place: from there the
+        The padding is on the right. The newest film must be in the last position, from which the
         model predicts the next one.
     [-length:] => [:length]
-        A long history keeps its oldest films. Which end of it says more about the next film?
+        A long history keeps its oldest films here. Which end says more about the next film?
     ids[film] => film
-        These are the original ids. The model knows the films by numbers of its own, which `ids`
-        holds.
+        These are the original ids. The model uses ids of its own, which `ids` holds.
     ids[film] => ids[film] - 1
         All ids are one too small, so film 1 became 0, which is padding. `ids` already holds the
         numbers that the model uses.
     [0] * (length - len(newest)) + newest => newest
-        A short history stays short. The model needs `length` numbers; what fills the places that
-        are free?
+        A short history stays short. The model needs `length` numbers. What fills the free
+        positions?
     [-length:] =>
-        A long history is not cut. The model reads `length` places and no more.
+        A long history is not cut. The model reads only `length` positions.
     [-length:] => [-length:][::-1]
-        The newest film comes first. A sequence runs from the oldest film to the newest.
+        The newest film comes first here. A sequence runs from the oldest film to the newest.
     """,
     hints=(
-        "Three steps: turn each film into the model's id, cut what is too long, fill what is too "
-        "short.",
-        "`numbers[-length:]` keeps the end of a list, and all of a list that is shorter.",
+        "Three steps: turn each film into the model's id, cut a history that is too long, pad one "
+        "that is too short.",
+        "`numbers[-length:]` keeps the last `length` numbers of a list. It keeps all of a shorter "
+        "list.",
         "`[0] * n` is a list of n zeros. How many are missing, and on which side do they go?",
     ),
-    why="With the newest item always in the last place, the prediction always stands there too, "
-    "however short the history is. The 0 has no row in the embedding: it is no item.",
+    why="The newest item is always in the last position, so the model always predicts from there, "
+    "however short the history is. The 0 is not an item and has no row in the embedding.",
 )
