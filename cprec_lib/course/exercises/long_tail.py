@@ -33,8 +33,8 @@ counts = Problem(
     task="""\
 Write `training_counts(events)`. `events` is a list of tuples `(user, item, time)` in no particular
 order; a user's times are all different, and every user has three events or more. Return a dict
-with the number of interactions of each item in the training part of the leave-one-out split. Every
-item of the log must be in it.
+with the number of interactions of each item in the training part of the leave-one-out split. The
+dict must have an entry for every item of the log.
 
 By hand, with these seven events:
 
@@ -45,34 +45,34 @@ Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so 
 `{"A": 0, "B": 2, "C": 1}`.""",
     minutes=6,
     difficulty="easy",
-    purpose="All ids of the course rest on this count, and a count that has seen the test is a "
+    purpose="All ids in the course depend on this count, and a count that includes the test is a "
     "leak.",
     answer=training_counts,
     wrong="""
     [:-2] =>
-        This counts the whole log. The held-out items stand for the future: what may be counted is
-        what is left of a sequence when they are gone.
+        This counts the whole log. The held-out items stand for the future: count only the items
+        that remain in a sequence without them.
     -2 => -1
-        This leaves out one item of each user. Leave-one-out keeps two: one for the test, and one
-        for what?
+        This holds out one item of each user. Leave-one-out holds out two: one for the test, and
+        one for what?
     sorted(events, key=lambda event: event[2]) => events
-        This takes the order of the list for the order of time. The first line of a log need not be
-        the first event.
+        This assumes that the list is in order of time. The first entry of a log need not be the
+        first event.
     , key=lambda event: event[2] =>
-        Tuples are sorted by their first part, then by the second: by user, then by item. The time
-        comes last.
+        Without a key, tuples are sorted by their first part, then by the second: by user, then by
+        item. The time comes last.
     return counts => return {item: count for item, count in counts.items() if count > 0}
-        The counts are right, but an item that occurs only among the held-out ones is missing. It
+        The counts are right, but an item that occurs only among the held-out items is missing. It
         needs an id as well, so it needs a count: which one?
     histories[user] => histories[0]
         This cuts the last two events off the whole log. Each user has held-out items of their own.
     """,
     hints=(
-        "Three steps: each user's items in order of time, the training part of each, the count.",
-        "Sort the events by time first, then put them into one list a user: each list is then in "
-        "order. A dict of lists does it.",
-        "Start the counts with 0 for every item of `events`. A slice takes the last two items off "
-        "a list, whatever its length.",
+        "Three steps: put each user's items in order of time, take the training part, and count.",
+        "Sort the events by time first, then collect the items in a dict with one list per user. "
+        "Each list is then in order.",
+        "Start the counts with 0 for every item of `events`. A slice can remove the last two items "
+        "of a list of any length.",
     ),
     cases=(
         (rows_of("ann B 1, bob C 1, ann A 3, ann B 2, ann A 4, bob A 2, bob C 3"),),
@@ -83,8 +83,8 @@ Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so 
             ),
         ),
     ),
-    why="An item with count 0 is in the catalogue all the same: it has an id at the end, a row in "
-    "the tables, and nothing to train it.",
+    why="An item with count 0 is still in the catalogue: it has one of the last ids and a row in "
+    "the tables, but no interactions that train it.",
 )
 
 
@@ -103,36 +103,36 @@ windows = Problem(
     task="""\
 Write `cut_windows(sequence, max_len)`. `sequence` is a user's training part, a list of ids, and
 `max_len` is $L$. Return the training windows as a list of lists with $L + 1$ ids each, the window
-at the end of the sequence first. A window that would hold one item, or none, is left out: there is
+at the end of the sequence first. Omit a window that would hold one item or none, because there is
 nothing to predict in it.
 
-By hand: `cut_windows([5, 3, 8, 1], 2)` is `[[3, 8, 1], [0, 5, 3]]`. The windows overlap by the 3,
-so each of the steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
+By hand: `cut_windows([5, 3, 8, 1], 2)` is `[[3, 8, 1], [0, 5, 3]]`. Each of the
+steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
     minutes=10,
     difficulty="medium",
-    purpose="A step that no window holds is never learnt, and one that two windows hold counts "
-    "double.",
+    purpose="A step that is in no window is never learnt, and a step that is in two windows counts "
+    "twice.",
     answer=cut_windows,
     wrong="""
     end -= max_len => end -= max_len + 1
-        These windows have no item in common. The step from the last item of one window to the first
-        item of the next is then in no window.
+        These windows have no item in common. So the step from the last item of one window to the
+        first item of the next is in no window.
     end -= max_len => end -= 1
-        These windows move on by one item each, so that most steps are in several windows.
+        Each window starts only one item before the next, so most steps are in several windows.
     max_len - 1) : => max_len) :
     max_len + 1 - => max_len -
     end -= max_len => end -= max_len - 1
-        These windows have L items. The model reads L of them and must predict L: with how many in
-        all?
+        These windows have L items. The model reads L items and predicts L. How many items does a
+        window need in all?
     [0] * (max_len + 1 - len(window)) + window => window + [0] * (max_len + 1 - len(window))
-        The padding is on the right. The item to predict last must stand in the last place.
+        The padding is on the right. The last item to predict must be in the last position.
     end > 1 => end > 0
-        One window holds a single item. Where is the step that it should teach?
+        One window holds a single item. Which step can the model learn from it?
     return windows => return windows[::-1]
-        The windows are right; their order is not. The one at the end comes first.
+        The windows are right, but their order is not. The window at the end comes first.
     max(0, end - max_len - 1) => end - max_len - 1
-        Items are missing from the short window. Where its slice begins before the sequence does,
-        the start is negative, and Python counts a negative index from the end.
+        Items are missing from the short window. The start of its slice is negative, and Python
+        counts a negative index from the end.
     lambda sequence, max_len: [[0] * (max_len + 1 - len(window)) + window
     for start in range(0, len(sequence) - 1, max_len)
     for window in [sequence[start : start + max_len + 1]]]
@@ -140,12 +140,12 @@ so each of the steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
         oldest items is short.
     """,
     hints=(
-        "Write down, for a sequence of 6 items and L = 2, the place where each window ends. How "
-        "far apart are they?",
-        "A loop over the ends, from the length of the sequence down in steps of L, while at least "
-        "two items are left before the end.",
-        "The slice from `end - max_len - 1` to `end`; where the first number would be negative it "
-        "must be 0. What the slice lacks in length goes in front as zeros.",
+        "For a sequence of 6 items and L = 2, write down the position at which each window ends. "
+        "How far apart are these positions?",
+        "Loop over the ends: begin at the length of the sequence and go down in steps of L, while "
+        "at least two items are left before the end.",
+        "Take the slice from `end - max_len - 1` to `end`, but start at 0 if the first number is "
+        "negative. If the slice is too short, put zeros in front of it.",
     ),
     cases=(
         ([5, 3, 8, 1], 2),
@@ -173,45 +173,45 @@ def head_of(counts: dict[int, int], share: float) -> list[int]:
 head = Problem(
     title="A head for a share of the interactions",
     task="""\
-`top_share` goes from a share of the items to their share of the interactions. Go the other way:
-write `head_of(counts, share)`. `counts` is a dict from original item id to count, in no particular
-order. Put the items in the order of popularity, equal counts by original id, and return the
-smallest head that has at least `share` of all interactions: a list of original ids, the most
-popular first. `share` is between 0 and 1.
+`top_share` turns a share of the items into their share of the interactions. Go the other way:
+write `head_of(counts, share)`. `counts` is a dict from original item id to count, unordered. Sort
+the items by popularity, and items with equal counts by original id. Return the smallest head that
+has at least `share` of all interactions, as a list of original ids, the most popular first. `share`
+is between 0 and 1.
 
 By hand: `head_of({7: 1, 3: 5, 9: 1, 5: 1}, 0.75)`. The order is 3, 5, 7, 9, with counts 5, 1, 1
-and 1. The head needs 6 of the 8 interactions. Item 3 has 5 of them, items 3 and 5 have 6, so the
-answer is `[3, 5]`.""",
+and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answer is `[3, 5]`.""",
     minutes=8,
     difficulty="medium",
-    purpose="A cut can be chosen by what it should serve instead of by its size.",
+    purpose="A cut can be chosen by the interactions that the head should serve instead of by its "
+    "size.",
     answer=head_of,
     wrong="""
     [:size] => [: round(share * len(counts))]
-        This head has the share of the items. Asked for is a share of the interactions.
+        This head has `share` of the items. It should have `share` of the interactions.
     (-counts[item], item) => -counts[item]
         Equal counts stay in the order in which the dict lists them. Then two people with the same
         data could number their items differently.
     (-counts[item], item) => (counts[item], item), reverse=True
-        Among equal counts the highest original id comes first here. Turning a sort round turns its
-        ties round as well.
+        Among equal counts the highest original id comes first here. Reversing a sort reverses the
+        order of ties as well.
     -counts => counts
         This head begins with the least popular item. That is the order of a Lorenz curve.
     , key=lambda item: (-counts[item], item) =>
-        The items stand in the order of their original ids. They have to be sorted by count.
+        The items are in the order of their original ids. Sort them by count.
     served < share => served <= share
-        A head that has exactly the share is enough; this one goes on for one item.
+        A head with exactly this share is enough; this head has one item more.
     served < share => served <= share
     [:size] => [: size - 1]
-        This head stops before it would pass the share, so it may have less. It should have at least
-        so much.
+        This head stops before it reaches the share. It should have at least that share.
     """,
     hints=(
-        "Two steps: an order of the items, then a walk along it until enough is gathered.",
-        "`sorted` takes a `key`. A key that is a pair sorts by its first part, and equal first "
-        "parts by the second. How can one part fall while the other rises?",
-        "Sort by the pair of the negative count and the id. Then add items to a list for as long "
-        "as their sum is less than `share` times the sum of all counts.",
+        "Two steps: sort the items, then add them to the head one by one until it has enough "
+        "interactions.",
+        "`sorted` takes a `key`. If the key is a pair, ties in its first part are sorted by the "
+        "second. How can one part fall while the other rises?",
+        "Sort by the pair of negative count and id. Then add items to a list while the sum of "
+        "their counts is less than `share` times the sum of all counts.",
     ),
     cases=(
         ({7: 1, 3: 5, 9: 1, 5: 1}, 0.75),
@@ -219,52 +219,55 @@ answer is `[3, 5]`.""",
         ({11: 3, 4: 9, 8: 3, 2: 20, 6: 1, 15: 9, 1: 3}, 0.875),
         ({10: 2, 30: 2, 20: 2, 40: 2}, 0.25),
     ),
-    why="The last items of such a head may be there for their ids alone: others with the same "
-    "count stay outside. Rare items are often tied with many others.",
+    why="The last items of such a head may be there only because of their ids: other items with "
+    "the same count stay outside. Rare items often have the same count as many others.",
 )
 
 
 def items_for_half(width: int, middle: int) -> int:
-    """Items from which on the bread holds more than half of NextItNet's parameters."""
+    """Smallest number of items with which embedding and softmax hold more than half."""
     return middle // (2 * width + 1) + 1
 
 
 half = Problem(
-    title="When the bread outweighs the filling",
+    title="When the middle layers are the smaller part",
     task="""\
 Write `items_for_half(width, middle)`. NextItNet has rows of `width` numbers, and its middle layers
-have `middle` parameters. Return the smallest number of items with which the bread holds more than
-half of all parameters.
+have `middle` parameters. Return the smallest number of items with which embedding and softmax hold
+more than half of all parameters.
 
-By hand: with width 4 an item costs 9 parameters. If the middle layers have 90, the bread of 10
-items has 90 as well, which is half and not more. So `items_for_half(4, 90)` is `11`.""",
+By hand: with width 4 an item costs 9 parameters. If the middle layers have 90 and there
+are 10 items, embedding and softmax have 90 as well, exactly half. So `items_for_half(4, 90)` is
+`11`.""",
     minutes=4,
     difficulty="easy",
-    purpose="With fewer items no cut of the bread can halve the model.",
+    purpose="With fewer items, no cut of embedding and softmax can halve the model.",
     answer=items_for_half,
     wrong="""
     2 * width + 1 => 2 * width
-        Each item has one number more than its two rows. Which slice does it belong to?
+        Each item has one number more than its two rows. Where does that number belong?
     2 * width + 1 => width
-        This counts one slice of bread. An item has a row in each.
+        This counts one row per item. An item has a row in the embedding and one in the softmax.
     (2 * width + 1) + 1 => (2 * width + 1)
-        This is the last size at which the bread holds half or less.
+        This is the largest number of items with which embedding and softmax hold half or less.
     middle // (2 * width + 1) + 1 => -(-middle // (2 * width + 1))
-        This is right unless the division comes out even: then the bread holds half, and not more.
+        This is right unless the division leaves no remainder: then embedding and softmax hold
+        exactly half, not more.
     middle // (2 => middle // 2 // (2
-        Half of all parameters is not half of the middle's: the bread counts among all.
+        Half of all parameters is not half of those in the middle layers: embedding and softmax
+        count as well.
     """,
     hints=(
         "If one of two parts holds more than half of the whole, how does it compare with the "
         "other part?",
-        "The bread costs $2Nd + N$. Which whole number $N$ is the first that makes it larger than "
-        "`middle`?",
-        "Divide by what one item costs, without a remainder (`//`). What is left to do?",
+        "Embedding and softmax have $2Nd + N$ parameters. What is the smallest whole number $N$ "
+        "for which this is more than `middle`?",
+        "Divide by the cost of one item, without a remainder (`//`). What is left to do?",
     ),
     cases=((4, 90), (4, 91), (64, 99_840), (512, 6_303_744)),
     why="The NextItNet of this section has 99,840 parameters in its middle layers at width 64, so "
-    "the point is 774 items. At width 512 it is 6,150: the middle grows with the square of the "
-    "width.",
+    "the answer is 774 items. At width 512 it is 6,150, because the middle layers grow with the "
+    "square of the width.",
 )
 
 
@@ -308,8 +311,8 @@ def _judge_cutoffs(got: Any, right: Any) -> str:
         )
     if mean_width < right[-1] * (1 - 1e-6):
         return (
-            f"the cutoffs `{cutoffs}` keep to the budget and give an interaction "
-            f"{mean_width:.3f} numbers on average; {right[-1]:.3f} are possible."
+            f"the cutoffs `{cutoffs}` keep to the budget and give a mean width of "
+            f"{mean_width:.3f}; {right[-1]:.3f} is possible."
         )
     return ""
 
@@ -318,46 +321,46 @@ cutoffs = Problem(
     title="The best cut for a budget",
     task="""\
 Write `best_cutoffs(counts, width, budget)`. `counts` is a list of the items' counts, the most
-popular first. The table is cut into three blocks, with factor 4: the rows have `width`
-numbers, a quarter of that and a sixteenth, rounded down, but at least 1. The table may have at most
-`budget` parameters, projections included. An interaction reads its item's row; its width is that of
-the item's block. Return the two cutoffs, a tuple, with which the mean width over all *interactions*
-is largest. If several pairs are equally good, return any of them. There are at most 13 items, and
-the budget is large enough for some pair.
+popular first. The table is cut into three blocks with factor 4: the rows have `width` numbers,
+a quarter of that and a sixteenth, rounded down, but at least 1. The table may have at most
+`budget` parameters, projections included. The width of an interaction is the block width of its
+item. Return the tuple of two cutoffs for which the mean width over all *interactions* is largest.
+If several pairs are equally good, return any of them. There are at most 13 items, and at least one
+pair of cutoffs keeps to the budget.
 
 By hand: `best_cutoffs([8, 4, 2, 1, 1], 4, 19)`. The widths are 4, 1 and 1, since a
 sixteenth of 4 is less than 1. With cutoffs (2, 3) the
 table has $2 \\cdot 4 + (1 + 4) + (2 + 4) = 19$ parameters. The head has 12 of the 16
 interactions, so the mean width is $(12 \\cdot 4 + 4 \\cdot 1) / 16 = 3.25$. A head of three items
-needs 22 parameters, too many. `(2, 3)` is right, and so is `(2, 4)`.""",
+needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right.""",
     minutes=12,
     difficulty="hard",
     purpose="A memory limit is a common reason to compress, and then the question is where to cut.",
     answer=best_cutoffs,
     wrong="""
     table["decomposed"].sum() => (table["items"] * table["width"]).sum()
-        The rows fit into the budget, but rows are not all that a cut table has. What turns a narrow
-        row into one of full width?
+        The rows fit into the budget, but a cut table does not consist of rows alone. What turns a
+        narrow row into a row of full width?
     table["share_of_interactions"] => table["items"]
-        This is the largest mean width over the items. Items that are read more often count more
-        here.
+        This is the largest mean width over the items. The mean over the interactions gives popular
+        items more weight.
     table["width"] * => [1, 0, 0] *
-        This makes the head as large as it can be. A wider second block may serve more than the last
+        This makes the head as large as possible. A larger second block may gain more than the last
         items of the head.
     0.0 => -float("inf")
     table["width"] * table["share_of_interactions"] => -table["items"] * table["width"]
-        This is the smallest table. The budget may be spent.
+        This is the smallest table. You may use the whole budget.
     return chosen => return chosen[0], chosen[1] - chosen[0]
-        These look like sizes of blocks. Cutoffs are counted from the start of the catalogue, each
-        includes the blocks before it.
+        These look like sizes of blocks. A cutoff counts all items from the start of the catalogue,
+        including the blocks before it.
     """,
     hints=(
-        "There are at most 66 pairs of cutoffs for 13 items. A computer can try them all.",
+        "13 items have only 66 pairs of cutoffs. You can try them all.",
         "`itertools.combinations(range(1, len(counts)), 2)` lists the pairs. For one pair you need "
         "two numbers: the parameters and the mean width.",
-        "`block_table` has both, with a `BlockPartition` of the pair and the counts as an array: "
-        "the sum of `decomposed`, and the sum over the blocks of `width` times "
-        "`share_of_interactions`.",
+        "Call `block_table` with the counts as an array and a `BlockPartition` of the pair. The "
+        "parameters are the sum of `decomposed`. The mean width is the sum of `width` times "
+        "`share_of_interactions` over the blocks.",
     ),
     cases=(
         ([8, 4, 2, 1, 1], 4, 19),
@@ -366,6 +369,6 @@ needs 22 parameters, too many. `(2, 3)` is right, and so is `(2, 4)`.""",
     ),
     use=_use_cutoffs,
     judge=_judge_cutoffs,
-    why="Mean width is a stand-in that can be computed before anything is trained. Whether a wider "
-    "row is worth as much to a rare item as to a popular one, only training tells.",
+    why="The mean width can be computed before training, but it is only a stand-in for accuracy. "
+    "Only training shows whether a wider row helps a rare item as much as a popular one.",
 )
