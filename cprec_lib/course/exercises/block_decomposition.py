@@ -49,10 +49,10 @@ look_up = Problem(
     task="""\
 The module looks up a whole batch. Write the look-up of a single item, without masks:
 `vector_of(item, cutoffs, tables, projections)`. `item` is an id from 0 to $N$, `cutoffs` a tuple.
-`tables` is a list of tensors, one a block, of shape $[k_j, d_j]$: items by block width.
-`projections` is a list of tensors of shape $[d, d_j]$, one a *tail* block, so `projections[0]`
-belongs to `tables[1]`. Return
-the item's vector, a tensor of shape $[d]$; padding has the zero vector.
+`tables` is a list of tensors of shape $[k_j, d_j]$, one per block: items by block width.
+`projections` is a list of tensors of shape $[d, d_j]$, one per *tail* block, so `projections[0]`
+belongs to `tables[1]`. Return the item's vector, a tensor of shape $[d]$; padding has the zero
+vector.
 
 By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0) and
 (0, 1), the tail's table the rows (3) and (−1), and the projection is the column (1, 2). Item 4 is
@@ -60,26 +60,25 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
 `tensor([-1., -2.])`.""",
     minutes=8,
     difficulty="medium",
-    purpose="It shows which numbers an item owns, and which it shares with its block.",
+    purpose="This shows which numbers an item owns and which it shares with its block.",
     answer=vector_of,
     wrong="""
     item == 0 => item < 0
-        Padding, id 0, gets an item's row here. Its index comes out as −1, and −1 is a valid index:
-        the last row.
+        Padding, id 0, gets an item's row here. Its index becomes −1, which is a valid index: that
+        of the last row.
     bisect_left(cutoffs, item) => sum(item >= cutoff for cutoff in cutoffs)
-        An item whose id equals a cutoff lands in the next block. A cutoff is the last id of its
+        An item whose id equals a cutoff is put into the next block. A cutoff is the last id of its
         block.
     item - start - 1 => item - start
         The rows are off by one. The first item of a block has row 0 of its table.
     projections[block - 1] @ row => row @ projections[block - 1]
-        The projection is turned the wrong way. It has one row for each of the d numbers of the
-        result.
+        The projection is transposed. It has one row for each of the d numbers of the result.
     projections[block - 1] => projections[block]
         A tail block uses the projection of another block. The head has none, so the two lists are
         not aligned.
     item - start - 1 => item - 1
-        The row within a block is not the item's id: each table begins anew, after the cutoff before
-        it.
+        The row within a block is not the item's id minus 1. Each table starts again at row 0 after
+        the cutoff before it.
     """,
     hints=(
         "Three questions: in which block is the item, which row of that block's table is it, and "
@@ -87,7 +86,7 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
         "The block's number is the number of cutoffs that are smaller than the item. The row is "
         "counted from the cutoff before the block.",
         "`bisect.bisect_left(cutoffs, item)` gives the block. A matrix of shape [d, d_j] times a "
-        "row of d_j numbers (`@`) gives d numbers. Treat id 0 before all else.",
+        "row of d_j numbers (`@`) gives d numbers. Handle id 0 first.",
     ),
     cases=(
         (2, *_THREE),
@@ -99,8 +98,8 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
         (4, *_TWO),
     ),
     use=_use_vector,
-    why="The library looks every id up in every block and keeps the right vector. That is more "
-    "work, but its shapes do not depend on the ids, so a GPU need not wait to see them.",
+    why="The library looks up every id in every block and keeps the right vector. That is more "
+    "work, but its shapes do not depend on the ids, so a GPU need not wait for them.",
 )
 
 
@@ -131,59 +130,59 @@ def _use_log_prob(
 log_probability = Problem(
     title="One log-probability of the tree",
     task="""\
-Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector, whose logits have
-been computed. `root_logits` is a tensor: one logit for each head item, then one for the token of
-each tail block. `tail_logits` is a list with one tensor a tail block, which has a logit for each of
-the block's items. `item` is an id from 1 to $N$. Return its log-probability, one number. The sizes
-of the blocks are not given: read them off the logits.
+Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector whose logits are
+given. `root_logits` is a tensor: one logit for each head item, then one for the token of
+each tail block. `tail_logits` is a list with one tensor per tail block, which has one logit for
+each item of the block. `item` is an id from 1 to $N$. Return its log-probability, one number. The
+lengths of the tensors tell you the sizes of the blocks.
 
-By hand: the exponentials of the root's logits are 5, 3 and 2, those of the only tail block 1 and 3.
-So there are two head items and one token. Item 4 is the second of the tail block:
+By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block are
+1 and 3. So there are two head items and one token. Item 4 is the second of the tail block:
 $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1.897$.""",
     minutes=8,
     difficulty="medium",
-    purpose="Scoring one item needs the root and a single block, and this shows which.",
+    purpose="To score one item, you need the root and at most one block; this shows which.",
     answer=log_prob_of,
     wrong="""
     item - 1 => item
         This is the log-probability of another item. Ids begin at 1, indices at 0.
     root[token] + logits => logits
-        A tail item has its probability inside its block here: *if* the block is chosen. What is
-        missing is how probable that is.
+        This is the probability of a tail item *if* its block is chosen. The probability of the
+        block is missing.
     root[token] + => root[token] *
-        Two logarithms are multiplied. A product of probabilities is another operation between their
-        logarithms.
+        Two logarithms are multiplied. Which operation on logarithms corresponds to a product of
+        probabilities?
     logits.log_softmax(0)[place] => logits[place]
-        The logits of the tail block are added as they are. The block's probabilities have to sum to
-        what its token received.
+        The logits of the tail block are added without a softmax. The probabilities of the block
+        must sum to the probability of its token.
     root[token] => root[head_size]
-        A tail block uses the token of another block. The tokens stand in the order of the blocks.
+        A tail block uses the token of another block. The tokens are in the order of the blocks.
     root_logits.log_softmax(0) => root_logits
     return root[place] => return root[:head_size].log_softmax(0)[place]
     root[token] => root[head_size:].log_softmax(0)[token - head_size]
         Head items and block tokens are in two softmaxes here. At the root they compete with each
         other, in one.
     return root[place] => return root_logits[:head_size].log_softmax(0)[place]
-        A head item's softmax runs over the head alone here. The tokens stand in the root too and
-        get their part.
+        A head item's softmax runs over the head alone here. The tokens are in the root as well and
+        receive a part of the probability.
     lambda item, root, tails: torch.cat([root[: -len(tails)], *tails]).log_softmax(0)[item - 1]
-        This is one softmax over all items, the flat version: the tokens are not used.
+        This is one softmax over all items, as in the flat variant: the tokens are not used.
     place < head_size => place < len(root)
     place -= head_size => place -= len(root)
-        The block tokens are counted as items. They follow the head in the root, but no id belongs
-        to them: the first id after the head is the first item of block 2.
+        The block tokens are counted as items. They follow the head in the root, but they have no
+        ids: the first id after the head is the first item of block 2.
     lambda *case: -log_prob_of(*case)
-        This is the negative log-likelihood. The logarithm of a probability is not above 0.
+        This is the negative log-likelihood. The logarithm of a probability is never above 0.
     lambda *case: log_prob_of(*case).exp()
-        This is the probability. Asked for is its logarithm.
+        This is the probability. Return its logarithm.
     """,
     hints=(
         "The root has one entry for each head item and one for each tail block. How many head "
         "items are there, then?",
-        "If the item is not in the head, walk through the tail blocks and take the size of each "
-        "block that you pass off its place, until it falls inside one.",
-        "Two uses of `log_softmax(0)`: one over the whole root, one over the item's block. The "
-        "logarithm of a product is a sum.",
+        "If the item is not in the head, go through the tail blocks and subtract the size of each "
+        "block that you pass from the item's index, until the index falls inside a block.",
+        "Use `log_softmax(0)` twice: over the whole root and over the item's block. The logarithm "
+        "of a product is a sum.",
     ),
     cases=(
         (3, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
@@ -193,8 +192,8 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         (6, [4.0, 2.0, 4.0], [[2.0, 6.0], [1.0, 1.0, 2.0]]),
     ),
     use=_use_log_prob,
-    why="For an item of the head no tail block is touched, and for a tail item one: that is why "
-    "the loss of the tree is cheaper than a softmax over all items.",
+    why="A head item needs no tail block, and a tail item needs only one. That is why the loss of "
+    "the tree is cheaper than that of a softmax over all items.",
 )
 
 
@@ -205,49 +204,49 @@ def root_targets(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
 
 
 root_loss = Problem(
-    title="What the root is asked",
+    title="The targets of the root",
     task="""\
-The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`, which takes
-indices into the root's logits: head items first, then the block tokens, all counted from 0. Write
-`root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to $N$, `cutoffs` a
-tuple. Return the indices, a tensor $[T]$ of 64-bit integers, as ids are.
+The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`, which needs
+indices into the root's logits: the head items come first, then the block tokens, counted from 0.
+Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to $N$,
+`cutoffs` a tuple. Return the indices, a tensor $[T]$ of 64-bit integers, like the ids.
 
 By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
 (items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
 `root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
     minutes=5,
     difficulty="easy",
-    purpose="For the root all items of a tail block are one and the same answer.",
+    purpose="At the root, all items of a tail block share one target.",
     answer=root_targets,
     wrong="""
     targets, cutoffs[0] + block) - 1 => targets, cutoffs[0] + block - 1)
-        The head items are one too high. Item 1 has the first of the root's logits.
+        The indices of the head items are one too high. Item 1 has the first logit of the root.
     targets, cutoffs[0] + block) - 1 => targets - 1, cutoffs[0] + block)
-        The block tokens are one too high. The head has no token: the first token is that of block
-        2, and it follows the last head item at once.
+        The indices of the block tokens are one too high. The head has no token: the first token is
+        that of block 2, and it directly follows the last head item.
     ) - 1 => )
         All indices are one too high. Ids begin at 1, indices at 0.
     torch.tensor(cutoffs)) => torch.tensor(cutoffs), right=True)
-        An item whose id equals a cutoff lands in the next block. A cutoff is the last id of its
+        An item whose id equals a cutoff is put into the next block. A cutoff is the last id of its
         block.
     lambda targets, cutoffs: targets - 1
-        The tail items keep a number of their own. The root has no entry for them, only one for
-        their block.
+        Each tail item has its own index here. The root has no entry for a tail item, only one for
+        its block.
     lambda targets, cutoffs: torch.bucketize(targets, torch.tensor(cutoffs))
         This is the number of each target's block, counted from 0. In the root every head item has
         an entry of its own, and the tokens follow.
     cutoffs[0] + block => cutoffs[0] + 1
-        All tail items are given one token. Each tail block has its own.
+        All tail items get the same token. Each tail block has its own token.
     targets, cutoffs[0] + block => targets + len(cutoffs), block
         The block tokens come first here. In the root they come last.
     """,
     hints=(
         "Write down the entries of the root for cutoffs (2, 4), with their indices. Which entry "
-        "answers for item 4?",
+        "stands for item 4?",
         "`torch.bucketize(targets, torch.tensor(cutoffs))` gives the block of each target, with 0 "
         "for the head. The tokens begin at index $k_1$, which is the first cutoff.",
-        "`torch.where` chooses between two results: one for targets in the head, one for the "
-        "others.",
+        "`torch.where` chooses between two results: one for targets in the head, one for targets "
+        "in the tail.",
     ),
     cases=(
         (torch.tensor([1, 4, 5]), (2, 4)),
@@ -255,8 +254,8 @@ By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the to
         (torch.tensor([7, 3, 4, 20, 11]), (3, 7, 11)),
         (torch.tensor([2, 1]), (1,)),
     ),
-    why="A target in the tail adds a second loss inside its block, where its index is counted from "
-    "the start of the block. `BlockSoftmax.nll` adds the two.",
+    why="A target in the tail has a second loss inside its block, where its index is counted from "
+    "the start of the block. `BlockSoftmax.nll` adds the two losses.",
 )
 
 
@@ -278,7 +277,7 @@ def _use_tree(answer: Any, p: list[float], cutoffs: tuple[int, ...]) -> Any:
     partition = BlockPartition(len(p), cutoffs, (1,) * (len(cutoffs) + 1))
     softmax = BlockSoftmax(partition)
     if not isinstance(tails, Sequence) or len(tails) != len(cutoffs):
-        return f"the second part should be a list of tensors, one a tail block: {len(cutoffs)}."
+        return f"the second part should be a list of {len(cutoffs)} tensors, one per tail block."
     modules = [softmax.root, *softmax.tail_tables]
     names = ["the root", *(f"block {number + 2}" for number in range(len(tails)))]
     with torch.no_grad():
@@ -299,48 +298,51 @@ def _judge_tree(got: Any, right: Any) -> str:
     if torch.allclose(got, right, rtol=1e-4, atol=1e-6):
         return ""
     given, asked = ([round(value, 4) for value in p.tolist()] for p in (got, right))
-    return f"with these logits the tree gives `{given}`; asked for is `{asked}`."
+    return f"with these logits the tree gives `{given}`; it should give `{asked}`."
 
 
 any_tree = Problem(
     title="A tree for any probabilities",
     task="""\
-Can a tree give every set of probabilities, or does the tree itself rule some out? Write
+Can a tree represent all probabilities, or does it rule some out? Write
 `tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
-`cutoffs` is a tuple. Return a pair. First the logits of the root, a tensor: one for each head item,
-then one for each tail block's token. Second a list with one tensor a tail block: a logit for each
-of its items. The check puts them into a `BlockSoftmax`, which has to give the probabilities `p`.
-More than one answer is right.
+`cutoffs` is a tuple. Return a pair. The first part is a tensor, the logits of the root: one for
+each head item, then one for each tail block's token. The second part is a list with one tensor per
+tail block: a logit for each of its items. The check puts the logits into a `BlockSoftmax`, which
+must then give the probabilities `p`. More than one answer is right.
 
 By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logits $\\ln 5$,
-$\\ln 3$ and $\\ln 2$ gives 0.5, 0.3 and 0.2 for the token. A tail block with $\\ln 1$ and
-$\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
+$\\ln 3$ and $\\ln 2$ gives the head items 0.5 and 0.3 and the token 0.2. A tail block with $\\ln 1$
+and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     minutes=10,
     difficulty="hard",
-    purpose="It tells what the tree costs by itself apart from what the narrow blocks cost.",
+    purpose="This separates the cost of the tree from the cost of the narrow blocks.",
     answer=tree_logits,
     wrong="""
     ]).log(), [tail.log() => ]), [tail
-        These are probabilities. The softmax takes the exponential of what it is given.
+        These are probabilities. The softmax takes the exponentials of its inputs.
     tail.sum() => tail.max()
-        The token has the probability of the block's best item. It stands for all of them.
+        The token has the probability of the block's best item. It stands for all items of the
+        block.
     tail.sum() => tail.mean()
-        The token has the mean probability of the block's items. What does a block hand out?
+        The token has the mean probability of the block's items. What do the probabilities of its
+        items sum to?
     tail.sum() => tail.log().sum().exp()
-        The logarithms of a block's items are added, which multiplies their probabilities. That an
-        item of the block comes next is one *or* another.
+        The logarithms of a block's items are added, which multiplies their probabilities. The token
+        stands for one item of the block *or* another.
     [head, tokens] => [tokens, head]
         The tokens come first in this root. They have to come last.
     [head, tokens] => [head, tokens, head.sum().reshape(1)]
-        This root has a token too many: the head's items stand in the root themselves.
+        This root has one token too many. The head needs no token, because its items are in the
+        root.
     """,
     hints=(
         "Begin with probabilities: what must the root give to a token, and what must a block give "
         "to its items?",
-        "A token must receive what the block's items have together. Inside the block only the "
-        "ratios of its items matter.",
-        "The logarithm of a probability can serve as its logit: the exponential undoes it, and the "
-        "softmax divides by the sum. `tensor_split(cutoffs)` cuts a tensor at the cutoffs.",
+        "A token must receive the sum of the probabilities of its block's items. Inside the block "
+        "only the ratios of its items matter.",
+        "The logarithm of a probability can serve as its logit: the softmax takes the exponential "
+        "and divides by the sum. `tensor_split(cutoffs)` cuts a tensor at the cutoffs.",
     ),
     cases=(
         ([0.5, 0.3, 0.05, 0.15], (2,)),
@@ -349,8 +351,8 @@ $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     ),
     use=_use_tree,
     judge=_judge_tree,
-    why="So for one history the tree rules nothing out. What limits it is that one weight matrix "
-    "must serve all histories, and that the rows of a tail block are narrow.",
+    why="So for one history the tree rules nothing out. It has two limits: one weight matrix must "
+    "serve all histories, and the rows of a tail block are narrow.",
 )
 
 
@@ -383,63 +385,63 @@ def _use_search(answer: Any, root: list[float], inside: list[list[float]], k: in
 search = Problem(
     title="The blocks that must be opened",
     task="""\
-`our_top_k` takes the tail blocks in their order. It may open a block for nothing: a later one can
-hold better items. Take the most probable token first. Write `blocks_to_open(root, inside, k)`.
-`root` is a tensor of the root's *probabilities*, those of the head items, then those of the tokens.
-`inside` is a list with one tensor a tail block, the probabilities of its items inside the block; it
-may be used once the block is open.
-The head has `k` items or more, and no two tokens are equal. Return the numbers of the blocks that
-are opened, as a list, in the order in which they are opened. The tail blocks have the numbers 2 to
-$n$. A block whose token is only as probable as the `k`-th best item so far stays closed.
+`our_top_k` takes the tail blocks in order of their numbers. It may open (compute) a block
+needlessly, because a later block holds better items. Take the most probable token first instead.
+Write `blocks_to_open(root, inside, k)`. `root` is a tensor of the root's *probabilities*: first the
+head items, then the tokens. `inside` is a list with one tensor per tail block, the probabilities of
+its items inside the block; use it only once the block is open. The head has `k` items or more, and
+no two tokens are equal. Return the list of the numbers of the opened blocks, in the order in which
+they are opened. The tail blocks have the numbers 2 to $n$. A block whose token is only as probable
+as the `k`-th best item so far stays closed.
 
-By hand, with `k = 2`: the root is (0.30, 0.10, 0.25, 0.35), two head items and the tokens of blocks
-2 and 3. Inside block 2 the items have 0.5 and 0.5, inside block 3 0.8 and 0.2. The two best so far
-are 0.30 and 0.10. Block 3 has the larger token, 0.35 > 0.10, so it is opened: its items have 0.28
-and 0.07. Now the two best are 0.30 and 0.28. The token of block 2, 0.25, is below 0.28. The answer
-is `[3]`; in the order of the blocks both would be opened.""",
+By hand, with `k = 2`: the root is (0.30, 0.10, 0.25, 0.35), with two head items and the tokens of
+blocks 2 and 3. Inside block 2 the items have 0.5 and 0.5, inside block 3 they have 0.8 and 0.2. The
+two best so far are 0.30 and 0.10. Block 3 has the larger token, 0.35 > 0.10, so it is opened: its
+items have 0.28 and 0.07. Now the two best are 0.30 and 0.28. The token of block 2, 0.25, is below
+0.28. The answer is `[3]`; in the order of the numbers both blocks would be opened.""",
     minutes=12,
     difficulty="hard",
-    purpose="The order of the search costs nothing and decides how much of the tail is computed.",
+    purpose="The order of the search costs nothing, but it decides how much of the tail is "
+    "computed.",
     answer=blocks_to_open,
     wrong="""
     root[head_size:].argsort(descending=True).tolist() => range(len(inside))
     break => continue
-        This takes the blocks in the order of their numbers. Which block is most likely to raise the
-        bar for the others?
+        This takes the blocks in the order of their numbers. Which block is most likely to hold
+        items that rule out the others?
     descending=True => descending=False
     break => continue
         This begins with the least probable token.
     best = torch.cat([best, token * inside[tail]]).topk(k).values =>
-        All tokens are compared with the head alone. What an opened block holds counts among the
-        best so far.
+        All tokens are compared with the head alone. The items of an opened block also count among
+        the best so far.
     best[-1] => best[0]
-        The tokens are compared with the best item so far. A list of k has room for more: which
-        place must an item beat to enter?
+        The tokens are compared with the best item so far. The list has k places: which item must a
+        new item beat to enter?
     token * inside => inside
-        The probabilities inside a block are taken as they are. They hold only if the block is
-        chosen.
+        The probabilities inside a block are used directly. They hold only if the block is chosen.
     lambda root, inside, k: [2 + place - len(root) + len(inside)
     for place in root.topk(k).indices.tolist() if place >= len(root) - len(inside)]
-        This is the early-stopping rule: tokens take places from items. Compare a token with items
-        only.
+        This is the early-stopping rule, in which tokens take places from items. Compare a token
+        with items only.
     _in_the_list
-        These are the blocks that have an item in the list of k. That is known only after they have
-        been opened, and others had to be opened to be sure.
+        These are the blocks that have an item in the list of k. This is known only after they have
+        been opened, and the search may have to open other blocks as well.
     token <= best => token < best
-        A block is opened whose token is as probable as the k-th best item. None of its items could
-        be more probable than that one.
+        This opens a block whose token is as probable as the k-th best item. None of its items can
+        be more probable than that item.
     return opened => return sorted(opened)
-        The blocks are right, sorted by their numbers. Asked for is the order in which they are
-        opened.
+        The blocks are right, but they are sorted by number. Return them in the order in which they
+        are opened.
     tail + 2 => tail
-        The blocks are right, their numbers are not: the first tail block has the number 2.
+        The blocks are right, but their numbers are not: the first tail block has the number 2.
     tail + 2 => tail + 1
-        The blocks are right, their numbers are one too low: the head is block 1.
+        The blocks are right, but their numbers are one too low: the head is block 1.
     """,
     hints=(
         "Keep two things up to date: the k best probabilities so far, and the list of opened "
         "blocks.",
-        "Once a token is too small, what about the tokens after it?",
+        "If a token is too small, what do you know about the tokens after it?",
         "`argsort(descending=True)` on the tokens gives the order. After a block is opened, join "
         "its items' probabilities (token times inside) to the best ones and keep the k largest.",
     ),

@@ -69,6 +69,6 @@ def partition(n_items: int) -> Explorable:
             (0.05, 0.2, 64, 4),
             (FIRST[-1], SECOND[-1], WIDTHS[0], FACTORS[0]),
         ),
-        f"The bread of a catalogue of {n_items:,} items, uncut and cut into three blocks, by the "
-        "ledger. Each panel has a scale of its own.",
+        f"Embedding and softmax for a catalogue of {n_items:,} items, uncut and cut into three "
+        "blocks, by the ledger. Each panel has a scale of its own.",
     )
