@@ -36,8 +36,8 @@ causal_padding = Problem(
     task="Make the output of a convolution that pads both sides causal.",
     minutes=6,
     difficulty="easy",
-    purpose="For making any framework's convolution causal, and for knowing where each of its "
-    "outputs stands in time.",
+    purpose="For making the convolution of any framework causal, and for knowing to which time "
+    "step each output belongs.",
     answer=keep_the_past,
     use=_convolve,
     cases=(
@@ -47,8 +47,8 @@ causal_padding = Problem(
     ),
     wrong="""
     outputs[:, :, : x.shape[1]] => outputs
-        The output is longer than the input: every position that touches the padding is still there.
-        Which of them may predict, and which have the sequence behind them?
+        The output is longer than the input: it still holds every position that touches the padding.
+        Which outputs belong to a position of the sequence, and which lie beyond its end?
     : x.shape[1] => -x.shape[1] :
         These are the last outputs, and each of them reads items that come after its own. Work out
         by hand which items the convolution's first output reads, and which its last.
@@ -59,20 +59,20 @@ causal_padding = Problem(
         `[:-n]` drops the last n, but nothing is left when n is 0, as with one tap. Count from the
         other end.
     : x.shape[1] => :-2
-        Two outputs are dropped, whatever the kernel and the dilation. How many must stay does not
-        depend on either.
+        Two outputs are dropped here, whatever the kernel and the dilation. The number that must
+        stay depends on neither.
     ]].transpose(1, 2) => ]].reshape(x.shape)
-        `reshape` keeps the order of the numbers in memory, so time and width are mixed up. To
-        exchange two dimensions takes another method.
+        `reshape` keeps the order of the numbers in memory, so time and width are mixed up. Which
+        method exchanges two dimensions?
     x.shape[1] => x.shape[1] + conv.padding[0] - conv.kernel_size[0] + 1
         The number of outputs to drop depends on the dilation too: each gap between two taps adds to
         it.
     conv(x => conv(F.pad(x, (0, 0, conv.padding[0], 0))
-        Zeros were added on the left, and the convolution adds its own on top. So every output comes
-        too late.
+        You added zeros on the left, and the convolution adds its own. So every output comes too
+        late.
     """,
     hints=(
-        "`nn.Conv1d` wants [B, d, L]. Exchange the last two dimensions before it and after it.",
+        "`nn.Conv1d` expects [B, d, L]. Exchange the last two dimensions before it and after it.",
         "Output 0 of the convolution has its newest tap on item 0 and all others on padding. So "
         "output t has its newest tap on item t. Which outputs belong to the items 0 to L - 1?",
         "The first L outputs are the right ones, for any kernel size and any dilation.",
@@ -86,7 +86,7 @@ causal_padding = Problem(
 
 
 def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
-    """How many steps back the items lie that reach the newest output, in rising order."""
+    """How many steps back each item lies that reaches the newest output, in ascending order."""
     seen = {0}
     for dilation in dilations:
         for gap in (dilation, 2 * dilation):
@@ -107,13 +107,13 @@ items_seen = Problem(
         This is every item up to the end of the receptive field. With dilation the taps have gaps
         between them: are all of these items really read?
     seen = {back + tap * gap for back in seen => seen |= {tap * gap
-        These are the items that each layer would see if it stood directly on the items. A layer of
-        a stack reads outputs of the layer below, and each of those looks back too.
+        These are the items that each layer would see if it read the items directly. A layer of a
+        stack reads outputs of the layer below, and each of those looks back too.
     (dilation, 2 * dilation) => (dilation,)
         A residual block holds two convolutions. What is the dilation of the second?
     2 * dilation => dilation
-        Both convolutions of a block got the same dilation here. The block's second one has another;
-        look at the block's formula.
+        Both convolutions of a block have the same dilation here. Look at the block's formula: which
+        dilation does its second convolution have?
     range(kernel_size) => range(kernel_size + 1)
         The reach is one tap too long in each layer. A kernel of k taps has one of them on the
         current position.
@@ -198,7 +198,8 @@ rezero_block = Problem(
     task="Write a residual block whose addition is scaled by a learned number that starts at 0.",
     minutes=12,
     difficulty="medium",
-    purpose="For stacking many blocks: each begins as a plain wire and learns how much to add.",
+    purpose="For stacking many residual blocks: each starts as the identity and learns how much to "
+    "add.",
     answer=ReZeroBlock,
     use=_run_block,
     cases=(
@@ -215,39 +216,39 @@ rezero_block = Problem(
         `alpha` starts at 1, so the new block is NextItNet's block and already changes its input. At
         the start nothing should be added.
     x + self.alpha * inner => self.alpha * x + inner
-        `alpha` scales the input here. At 0 the block would forget its input, and the road around
-        the convolutions would be closed.
+        `alpha` scales the input here. At 0 the block would forget its input, and the direct path
+        around the convolutions would be closed.
     x + self.alpha * inner => F.relu(x + self.alpha * inner)
-        The last ReLU stands after the sum here: it cuts off what was negative in the input. Read
-        the formula from the inside out.
+        The last ReLU comes after the sum here, so it sets negative numbers of the input to zero.
+        Read the formula from the inside out.
     x + self.alpha => self.alpha
         The sum is missing: the block returns only what should be added to its input.
     nn.LayerNorm(width), nn.LayerNorm(width) => [nn.LayerNorm(width)] * 2
-        One LayerNorm serves both places. Each of the two has a scale and a shift of its own.
+        One LayerNorm is used twice here. Each of the two needs a scale and a shift of its own.
     2 * self.dilation => self.dilation
-        Both convolutions run with the same dilation. What does the formula say under the second
-        one?
+        Both convolutions run with the same dilation here. Which dilation does the formula give the
+        second one?
     F.relu(self.norm1(self.conv1(x, => self.conv1(F.relu(self.norm1(x)),
     F.relu(self.norm2(self.conv2(inner, => self.conv2(F.relu(self.norm2(inner)),
     self.dilation))) => self.dilation)
-        Norm and ReLU stand before the convolutions here. In the formula the convolution is
+        The norm and the ReLU come before the convolution here. In the formula the convolution is
         innermost, so it comes first.
     F.relu(self.norm2 => (self.norm2
     self.alpha * inner => F.relu(self.alpha * inner)
-        `alpha` stands inside the last ReLU here. When `alpha` is negative, that lets other numbers
-        through: the ReLU comes first, then the factor.
+        `alpha` is inside the last ReLU here. When `alpha` is negative, the ReLU then lets other
+        numbers through. The ReLU comes first, then the factor.
     torch.zeros(1) => torch.zeros(width)
         `alpha` is one number for the whole block, not one for each component.
     """,
     hints=(
-        "Start from the notebook's `residual_block`. The five attributes are made in `__init__`, "
-        "the formula is computed in `forward`. `CausalConvolution` gets its dilation at each call.",
-        "`nn.Parameter(tensor)` as an attribute makes a number that is trained. `nn.LayerNorm` "
-        "brings its own scale and shift.",
+        "Start from the notebook's `residual_block`. Create the five attributes in `__init__` and "
+        "compute the formula in `forward`. `CausalConvolution` gets its dilation at each call.",
+        "An attribute `nn.Parameter(tensor)` is trained. `nn.LayerNorm` brings its own scale and "
+        "shift.",
         "`forward` has three lines: convolution, norm, ReLU with dilation l; the same again with "
         "the other two and 2 l; then the sum, where `alpha` multiplies what is added.",
     ),
-    why="With alpha at 0 the block is a plain wire: a stack of any depth begins as the identity. "
-    "The gradient of alpha itself is not zero, so the first step opens the block. Bachlechner and "
-    "others proposed it as ReZero (UAI 2021).",
+    why="With alpha at 0 the block is the identity, and so is a stack of any depth. The gradient "
+    "of alpha itself is not zero, so the first step changes alpha. Bachlechner and others proposed "
+    "this block as ReZero (UAI 2021).",
 )
