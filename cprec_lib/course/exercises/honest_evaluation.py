@@ -15,7 +15,7 @@ from cprec_lib.course.exercises.values import rows_of
 
 
 def expected_hit_rate(scores: Tensor, targets: Tensor, k: int) -> float:
-    """Expected HR@k of scores [U, N] for targets [U], item ids, when chance orders the ties."""
+    """Expected HR@k of scores [U, N] for item ids targets [U], with ties in random order."""
     own = scores.gather(1, targets[:, None] - 1)
     better = (scores > own).sum(1)
     equal = (scores == own).sum(1)
@@ -27,7 +27,7 @@ ties_at_random = Problem(
     task="Compute the expected HR@k when tied items are put in a random order.",
     minutes=8,
     difficulty="medium",
-    purpose="For scoring a model that ties without flattering it and without punishing it.",
+    purpose="For scoring a model that gives ties, without flattering or punishing it.",
     answer=expected_hit_rate,
     cases=(
         (torch.tensor([[7.0, 2.0, 7.0, 7.0]]), torch.tensor([1]), 2),
@@ -39,41 +39,42 @@ ties_at_random = Problem(
     ),
     wrong="""
     ((k - better) / equal).clamp(0, 1) => (better + 1 <= k).float()
-        Every tie goes to the target here. A model that gives all items one score would be perfect.
-        Chance puts the target on each of the tied places equally often.
+        Every tie goes to the target here. A model that gives all items the same score would be
+        perfect. A random order puts the target on each of the tied places equally often.
     ((k - better) / equal).clamp(0, 1) => (better + equal <= k).float()
         Every tie goes against the target, as in `evaluate`. That is a rule too, but not an average
-        over random orders: on some of its places the target would be a hit.
+        over random orders: on some of the tied places the target would be a hit.
     ((k - better) / equal).clamp(0, 1) => (better + (equal + 1) / 2 <= k).float()
-        The average rank is right, but a hit at the average rank is not the average hit: part of the
-        tied places may lie inside the top k and part outside.
+        The average rank is right, but a hit at the average rank is not the average hit: some tied
+        places may lie inside the top k and others outside.
     / equal => / (equal - 1)
         Count the tied places once more. The target stands on one of them too.
     .clamp(0, 1) =>
         A chance lies between 0 and 1. What if all tied places are inside the top k, or none?
     [:, None] - 1 => [:, None]
-        The scores of the wrong item were taken. Items are numbered from 1, columns from 0.
+        These are the scores of the wrong items. Items are numbered from 1, columns from 0.
     lambda scores, targets, k: float((scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     == targets[:, None] - 1).any(1).float().mean())
         The order of a sort decides the ties here, so low item ids win. That is one order of many,
-        and no random one.
+        and it is not random.
     """,
     hints=(
         "For one user, count the items that score higher than the target, and those that score as "
-        "high, the target among them. On which places can the target land?",
-        "With a items above and t tied, chance puts the target on place a + 1, ..., a + t, each "
-        "with the same probability. How many of these t places are at most k?",
-        "The chance is (k - a) / t, but never below 0 or above 1. Then the mean over users.",
+        "high, the target included. On which places can the target land?",
+        "With a items above and t tied, the target lands on place a + 1, ..., a + t, each with the "
+        "same probability. How many of these t places are at most k?",
+        "The probability is (k - a) / t, but never below 0 or above 1. Then take the mean over "
+        "users.",
     ),
-    why="Without ties (t = 1) this is the plain hit rate. It lies between the lenient and the "
-    "strict rule, and the distance between those two tells how much the ties matter.",
+    why="Without ties (t = 1) this is the plain hit rate. With ties it lies between the lenient "
+    "and the strict rule, and the gap between those two shows how much the ties matter.",
 )
 
 # The best that is reachable
 
 
 def best_ndcg(probabilities: Tensor, k: int) -> float:
-    """The highest NDCG@k to expect, mean over users, of next items with probabilities [U, N]."""
+    """Highest expected NDCG@k, mean over users, for next items with probabilities [U, N]."""
     best = probabilities.sort(dim=1, descending=True).values[:, :k]
     ranks = torch.arange(1, best.shape[1] + 1)
     return float((best / (ranks + 1).log2()).sum(1).mean())
@@ -84,8 +85,8 @@ best_reachable = Problem(
     task="Compute the highest NDCG@k that any model can expect, from the true probabilities.",
     minutes=8,
     difficulty="medium",
-    purpose="For telling how much of a score's distance to 1 is the model's fault, and how much is "
-    "chance.",
+    purpose="For telling how much of the gap between a score and 1 is the model's fault, and how "
+    "much is chance.",
     answer=best_ndcg,
     cases=(
         (torch.tensor([[0.2, 0.5, 0.3]]), 2),
@@ -109,21 +110,21 @@ best_reachable = Problem(
         (Sorting the columns instead gives the same mean.) Which item should stand first for this
         user?
     , descending=True =>
-        The least probable item stands first here: a sort rises unless it is told otherwise.
+        The least probable item comes first here: a sort is ascending unless told otherwise.
     .sort(dim=1, descending=True).values => [:, probabilities.mean(0).argsort(descending=True)]
-        All users get one list here, ordered by the mean over users. That is the best that
-        popularity can do. Whoever knows each user's probabilities gives each a list of its own.
+        All users get the same list here, ordered by the mean over users. That is the best that
+        popularity can do. With each user's probabilities known, each user gets a list of their own.
     best / (ranks + 1).log2() => best
-        This is the best hit rate: every place of the list counts the same. NDCG pays less the lower
-        an item stands.
+        This is the best hit rate: every place of the list counts the same. In NDCG a hit counts
+        less the lower the item stands.
     (ranks + 1).log2() => ranks
         This is the best MRR: a hit at rank r counts 1 / r here. How does NDCG count it?
     .mean() => .mean() / (1 / (ranks + 1).log2()).sum()
-        The sum was divided by that of a list with a hit at every place. Only one item comes next,
-        so the ideal list has one hit, at rank 1. That is worth 1, and nothing is left to divide by.
+        You divided the sum by that of a list with a hit at every place. Only one item comes next,
+        so the ideal list has one hit, at rank 1. It is worth 1, so there is nothing to divide by.
     best / => best / best.sum(1, keepdim=True) /
-        The probabilities of the list were scaled to a sum of 1, as if the next item had to be on
-        it. When another one comes, the user counts 0.
+        You scaled the probabilities of the list to a sum of 1, as if the next item had to be on
+        it. When another item comes, the user counts 0.
     (ranks + 1).log2() => ranks.log2()
         At rank 1 this divides by the logarithm of 1, which is 0. Rank 1 counts 1 / log2(2) = 1. Do
         the ranks start at 1, and is 1 added to them?
@@ -136,30 +137,30 @@ best_reachable = Problem(
     [:, :k] =>
         Items beyond place k are counted too. The list ends there.
     .sum(1).mean() => .sum()
-        This is the sum over the users; asked is their mean.
+        This is the sum over the users. The exercise asks for their mean.
     best.shape[1] + 1 => k + 1
-        The list has k places here, more than there are items: one item was counted at every place.
+        The list has k places here, more than there are items, so an item counts more than once.
         With k above N there are only N places to fill.
     """,
     hints=(
         "Start with one user and k = 2. The item at rank 1 counts more when it comes than the one "
         "at rank 2. Which two items do you choose, and which of them goes first?",
-        "The item at rank r brings 1 / log2(r + 1), but only when it comes, which it does with its "
-        "own probability. The expected value adds up probability times gain over the first k "
-        "ranks.",
-        "`sort` with a `dim` sorts each row by itself, and `[:, :k]` takes what there is when a "
-        "row has fewer than k. Count the ranks in what is left, then sum, then take the mean.",
+        "The item at rank r gains 1 / log2(r + 1), but only when it comes next, which it does with "
+        "its own probability. The expected value is the sum of probability times gain over the "
+        "first k ranks.",
+        "`sort` with a `dim` sorts each row by itself. `[:, :k]` takes the whole row when it has "
+        "fewer than k columns, so count the ranks after the cut. Then sum, and take the mean.",
     ),
     why="No other list does better: where a less probable item stands above a more probable one, "
     "exchanging the two can only gain. The result is 1 only if every user's next item is certain. "
-    "What is missing to 1 is chance, and no model can win it.",
+    "The gap to 1 is chance, and no model can close it.",
 )
 
 # A split in time
 
 
 def split_at(table: pd.DataFrame, moment: float) -> tuple[dict[Any, int], dict[Any, Any]]:
-    """Training counts of the items, and each user's target: its first item from the moment on."""
+    """Training counts of the items, and each user's target: the first item from the moment on."""
     table = table.sort_values("timestamp", kind="stable")
     past, later = table[table["timestamp"] < moment], table[table["timestamp"] >= moment]
     known = later[later["user"].isin(past["user"])]
@@ -173,10 +174,10 @@ def _split_rows(answer: Any, rows: list[tuple[str, str, int]], moment: int) -> A
 
 split_in_time = Problem(
     title="A split at one moment",
-    task="Count the items before a moment; a user's first item from then on is the target.",
+    task="Count the items before a moment, and take each user's first item from then on as target.",
     minutes=12,
     difficulty="hard",
-    purpose="For a test that no later event has leaked into, of the same user or of any other.",
+    purpose="For a test without leaks from later events, of the same user or of any other.",
     answer=split_at,
     use=_split_rows,
     cases=(
@@ -190,14 +191,14 @@ split_in_time = Problem(
         The counts include rows of the test part. A baseline that ranks by them has seen the
         answers.
     table = table.sort_values("timestamp", kind="stable") =>
-        A target is the first row in the table, not the first in time. The rows come in no
+        This target is the first row in the table, not the first in time. The rows come in no
         particular order.
     .first() => .last()
-        A target is the user's last item. Between the training part and it lie items that the model
-        does not read; asked is what comes next.
+        This target is the user's last item. The model does not read the items between the training
+        part and this target. The target should be the item that comes next.
     later[later["user"].isin(past["user"])] => later
-        A user with no row before the moment has a target here. What would the model read to predict
-        it?
+        A user without a row before the moment has a target here. What would the model read to
+        predict it?
     < moment => <= moment
     >= moment => > moment
         Rows at the very moment belong to the later part: training rows come before it.
@@ -208,13 +209,13 @@ split_in_time = Problem(
         then later than another's test row, and what was popular later leaks back.
     """,
     hints=(
-        "First two tables: the rows before the moment and the rows from it on. Sort by time before "
-        "you ask for a first row.",
-        '`past["item"].value_counts().to_dict()` are the counts. For the targets keep the later '
+        "Start with two tables: the rows before the moment and the rows from it on. Sort by time "
+        "before you take a first row.",
+        '`past["item"].value_counts().to_dict()` gives the counts. For the targets keep the later '
         "rows of users that occur in the past: `isin`.",
-        '`groupby("user")["item"].first()` gives one item a user, in the order of the rows.',
+        '`groupby("user")["item"].first()` gives the first item of each user, in row order.',
     ),
-    why="Leave-one-out splits each user at another time, so a model trains on what others did "
-    "after a test item was chosen. One moment for all closes that leak. It costs users: those "
-    "with rows on one side only cannot be tested.",
+    why="Leave-one-out splits each user at a different time, so a model trains on what others did "
+    "after a test item was chosen. One moment for all closes that leak. The price is fewer test "
+    "users: those with rows on one side only cannot be tested.",
 )
