@@ -1,4 +1,4 @@
-"""The claims of the paper: what the recorded results say of each, and the verdict."""
+"""The claims of the paper: what the recorded results say about each, and the verdict."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from cprec_lib.model.cost import count_parameters
 
 Judgement = Literal["worse", "as good", "not decided"]
 MARGIN = 0.05
-"""A model is as good as another if the interval rules out a loss of this share."""
+"""A model is as good as another if the interval rules out a loss larger than this share."""
 NARROWEST, WIDEST = 64, 512
 """NextItNet's widths in the paper's first figure."""
 DEEPER = (8, 16)
-"""Residual blocks of the deeper NextItNets, which has four."""
+"""Residual blocks of the deeper NextItNets; the paper's NextItNet has four."""
 FULL, SMALL, RIVAL = BASELINE.key, COMPRESSED.key, NARROW.key
 Verdict = Literal["holds", "holds in part", "does not hold", "open"]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One measurement: on which data, what was compared, what came out, how it was made."""
+    """One measurement: the data, what was compared, what was found, and how it was made."""
 
     where: str
     what: str
@@ -82,13 +82,13 @@ class Recorded:
         return {*keys} <= {*self.by_variant}
 
     def difference(self, key: str, other: str) -> Interval:
-        """NDCG@10 of one variant minus another's, users paired, over the seeds that both have."""
+        """NDCG@10 of one variant minus another's, paired by user, over the seeds that both have."""
         pairs = zip(self.by_variant[key], self.by_variant[other], strict=False)
         runs, others = zip(*pairs, strict=True)
         return interval(values(runs) - values(others))
 
     def judge(self, key: str, other: str) -> Judgement:
-        """Worse if the interval lies below zero, as good if it rules out a loss of MARGIN."""
+        """Worse if the interval lies below zero, as good if it rules out a loss above MARGIN."""
         gap = self.difference(key, other)
         if gap.high < 0:
             return "worse"
@@ -104,16 +104,16 @@ class Recorded:
         return float(np.mean([run["test"][metric] for run in self.by_variant[key]]))
 
     def width(self, key: str) -> int | None:
-        """A variant's width; None for one that only counts."""
+        """A variant's width; None for a variant that is not trained."""
         config = self.by_variant[key][0]["model_config"]
         return int(config["width"]) if config else None
 
     def times_smaller(self, key: str, other: str) -> float:
-        """How many times the parameters of the first variant go into those of the other."""
+        """How many times fewer parameters the first variant has than the other."""
         return self.by_variant[other][0]["parameters"] / self.by_variant[key][0]["parameters"]
 
     def compared(self, key: str, other: str, sizes: bool = False) -> Evidence:
-        """The paired difference as evidence, on request with how many times smaller one is."""
+        """The paired difference as evidence; with `sizes`, also how many times smaller `key` is."""
         gap = self.difference(key, other)
         share = gap.estimate / self.mean(other)
         found = f"{share:+.0%}: {gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
@@ -122,7 +122,7 @@ class Recorded:
         return self.evidence(what, found, key, other)
 
     def evidence(self, what: str, found: str, key: str, other: str) -> Evidence:
-        """Evidence on two variants, with what made it."""
+        """Evidence on two variants, with its seeds, users and devices."""
         first = self.by_variant[key][0]
         seeds = min(len(self.by_variant[key]), len(self.by_variant[other]))
         split = ", split by user" if first["split"] == "by_user" else ""
@@ -134,10 +134,10 @@ class Recorded:
 
 
 def judge_claims(results: Path) -> list[Claim]:
-    """Judge every claim by what `results` holds.
+    """Judge every claim by the records in `results`.
 
-    Warns of variants that are not judged, because they lack a learning rate that others of their
-    folder have. Raises ValueError if a result file is damaged.
+    Warns about variants that are not judged because they lack a learning rate that other variants
+    in their folder have. Raises ValueError if a result file is damaged.
     """
     folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
     recorded = [Recorded(read_results(path)) for path in folders]
@@ -162,8 +162,8 @@ def _warn_of_lacking_rates(folder: Path) -> None:
     if lacking:
         numbers = ", ".join(f"{rate:g}" for rate in sorted(set().union(*lacking.values())))
         warnings.warn(
-            f"{folder.name}: not judged, because others have the learning rates {numbers} and each "
-            f"of these lacks one: {', '.join(lacking)}",
+            f"{folder.name}: these variants are not judged, because each of them lacks one of the "
+            f"learning rates {numbers} that other variants have: {', '.join(lacking)}",
             stacklevel=3,
         )
 
@@ -175,7 +175,7 @@ def to_markdown(claims: Sequence[Claim]) -> str:
         "",
         "Written by `cprec claims` from `results/`; a test refuses a page that differs from them.",
         "Intervals are 95 % bootstrap intervals over users, paired where two models are compared.",
-        "Seconds come from shared machines; only ratios within one line mean something.",
+        "Times come from shared machines; only the ratios within one line can be compared.",
         "",
         "| claim | the paper says | verdict |",
         "|---|---|---|",
@@ -222,9 +222,12 @@ def _long_tail(path: Path) -> Claim:
 
 
 def _width(recorded: Sequence[Recorded]) -> Claim:
-    """Growth helps by over 20 % at some width, and at some depth at all; or it was measured up to
-    the paper's width of 512 and did not. One data set can show that growth helps; to show that it
-    does not takes more than one, as any can be too small for it."""
+    """Judge C2 from the recorded widths and depths.
+
+    The claim holds if a larger width gains over 20 % and a larger depth gains at all; with only one
+    of these gains it holds in part. One data set can show that a width gains 20 %. Two or more are
+    needed to show that the paper's width of 512 does not, because a single one may be too small.
+    """
     deeper = [v.key for v in GROUPS["depth"] if v.depth in DEEPER]
     of_width = [(runs, *pair) for runs in recorded for pair in _wider(runs)]
     of_depth = [(runs, key, FULL) for runs in recorded for key in deeper if runs.has(key, FULL)]
@@ -239,13 +242,16 @@ def _width(recorded: Sequence[Recorded]) -> Claim:
     else:
         verdict = "open"
     shares = [gain.estimate for gain in gains]
-    needed = "; a verdict against the claim needs two, as one alone may be too small for the width"
+    needed = (
+        "; a verdict against the claim needs two data sets, because a single one may be too small "
+        "for the width"
+    )
     return Claim(
         "C2",
         "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
         verdict,
         f"Comparisons with larger widths: {len(of_width)}, from {min(shares):+.0%} to "
-        f"{max(shares):+.0%}. With more blocks: {len(of_depth)}; a gain is "
+        f"{max(shares):+.0%}. With more residual blocks: {len(of_depth)}; a gain is "
         f"{'seen' if depth_helps else 'not seen'}. Width {WIDEST} is recorded on "
         f"{', '.join(sets) or 'no data set'}{needed if len(sets) < 2 else ''}."
         if of_width
@@ -256,14 +262,14 @@ def _width(recorded: Sequence[Recorded]) -> Claim:
 
 
 def _wider(runs: Recorded) -> list[tuple[str, str]]:
-    """Recorded NextItNets that are wider than the paper's narrowest, each with that one."""
+    """Pairs of a recorded NextItNet wider than the paper's narrowest, and that narrowest one."""
     widths = {v.key: runs.width(v.key) or 0 for v in GROUPS["width"] if runs.has(v.key)}
     narrow = [key for key, width in widths.items() if width == NARROWEST]
     return [(key, narrow[0]) for key, width in widths.items() if narrow and width > NARROWEST]
 
 
 def _gain(runs: Recorded, key: str, other: str) -> Interval:
-    """NDCG@10 won over another variant, as a share of that one's."""
+    """Gain in NDCG@10 over another variant, as a share of that variant's NDCG@10."""
     gap, base = runs.difference(key, other), runs.mean(other)
     return Interval(gap.estimate / base, gap.low / base, gap.high / base)
 
@@ -295,9 +301,9 @@ def _size() -> Claim:
         "C3",
         "CpRec is 4 to 8 times smaller than NextItNet.",
         "holds in part",
-        "It takes a small head and, where the filling is a large part of the model, sharing. With "
-        f"the cutoffs in the authors' code a model of MovieLens-20M's size is {times[0]:.1f} to "
-        f"{times[1]:.1f} times smaller.",
+        "This takes a small head and, where the middle layers are a large part of the model, "
+        "sharing. With the cutoffs in the authors' code a model of MovieLens-20M's size is "
+        f"{times[0]:.1f} to {times[1]:.1f} times smaller.",
         tuple(evidence),
         "notebooks/06_cprec.ipynb",
     )
@@ -324,9 +330,9 @@ def _accuracy(recorded: Sequence[Recorded]) -> Claim:
         "C4",
         "In most cases CpRec is at least as accurate as the uncompressed model.",
         _majority(judged),
-        f"CpRec is {_tally(judged)}, of {len(judged)} settings. At least 4 times smaller, with "
-        f"several cuts and widths, it is {_tally(small)}. A plainly narrower NextItNet of the "
-        "same size is the rival to beat.",
+        f"CpRec is {_tally(judged)}, of {len(judged)} settings. Versions that are at least 4 times "
+        f"smaller, with several cuts and widths, are {_tally(small)}. The rival to beat is a "
+        "narrower NextItNet of the same size.",
         tuple(evidence),
         "cprec reproduce overall rival sizes",
     )
@@ -338,9 +344,10 @@ def _training_time(timed: Sequence[Times]) -> Claim:
         "C5",
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
-        "A training step of NextItNet over one of CpRec, batches as in training, models in turn. "
-        "The saving is in the softmax. A GPU is quick with that; there CpRec's larger number of "
-        "small operations counts more, unless the catalogue is large.",
+        "The time of a training step of NextItNet divided by that of CpRec, on batches as in "
+        "training, with the models in turn. CpRec saves time in the softmax. A GPU computes the "
+        "softmax quickly, so there CpRec's larger number of small operations matters more, unless "
+        "the catalogue is large.",
         tuple(evidence for _, evidence in found),
         "cprec reproduce time",
     )
@@ -357,8 +364,8 @@ def _inference_time(timed: Sequence[Times]) -> Claim:
         "C6",
         "CpRec infers faster, and faster still with the early-stopping top-N.",
         _faster([ratio for ratio, _ in found]),
-        "Time to the ten best items for 1 and for 64 users, NextItNet's over CpRec's, models in "
-        "turn. The early-stopping rule is not exact.",
+        "Time to find the ten best items for 1 and for 64 users: NextItNet's divided by CpRec's, "
+        "with the models in turn. The early-stopping rule is not exact.",
         tuple(evidence for _, evidence in found),
         "cprec reproduce time",
     )
@@ -380,8 +387,9 @@ def _flat(recorded: Sequence[Recorded]) -> Claim:
         "C7",
         "Flat low-rank logits hurt accuracy; the two-level tree does not.",
         verdict,
-        f"Against the full softmax the flat one is {_tally(of_flat)}, the tree {_tally(of_tree)}. "
-        "Both have the same cutoffs and widths, and everything else is uncompressed.",
+        f"Compared with the full softmax, the flat one is {_tally(of_flat)}, and the tree is "
+        f"{_tally(of_tree)}. Both have the same cutoffs and widths; everything else is "
+        "uncompressed.",
         tuple(evidence),
         "cprec reproduce decomposition",
     )
@@ -405,8 +413,8 @@ def _sharing(recorded: Sequence[Recorded]) -> Claim:
         "C8",
         "The three sharing schemes keep accuracy, and beat sharing every layer.",
         verdict,
-        f"Against no sharing the three schemes are {_tally(kept)}. Of {len(gaps)} comparisons with "
-        f"sharing every layer they win {beaten} and lose {lost}.",
+        f"Compared with no sharing, the three schemes are {_tally(kept)}. Of {len(gaps)} "
+        f"comparisons with sharing every layer they win {beaten} and lose {lost}.",
         tuple(evidence),
         "cprec reproduce sharing",
     )
@@ -422,15 +430,15 @@ def _generic(recorded: Sequence[Recorded]) -> Claim:
     evidence = [runs.compared(compressed, whole) for runs, whole, compressed in pairs]
     judged = [runs.judge(compressed, whole) for runs, whole, compressed in pairs]
     every = {whole for _, whole, _ in pairs} == {whole.key for whole, _ in OTHER_MIDDLES}
-    # It fits in any case, since these models train and recommend; the question is the price.
+    # The framework fits in any case, because these models train; the question is the accuracy.
     free = _majority(judged) == "holds"
     return Claim(
         "C9",
         "The framework is generic: it fits other middle layers.",
         ("holds" if free else "holds in part") if every else "open",
-        "CpRec's embedding and softmax work around a GRU and around self-attention as they are. "
-        f"In accuracy they are {_tally(judged)}, of {len(judged)} comparisons with the "
-        "uncompressed ones."
+        "CpRec's embedding and softmax work unchanged with a GRU and with self-attention. The "
+        f"compressed models are {_tally(judged)}, of {len(judged)} comparisons of accuracy with "
+        "the uncompressed ones."
         if judged
         else "No other middle layer is recorded yet.",
         tuple(evidence),
@@ -442,7 +450,7 @@ def _generic(recorded: Sequence[Recorded]) -> Claim:
 
 
 def _majority(judged: Sequence[Judgement]) -> Verdict:
-    """What single settings say together of a claim to be as good."""
+    """The verdict on a claim to be as good, from its judgements in single settings."""
     worse, good = judged.count("worse"), judged.count("as good")
     if 2 * good > len(judged):
         return "holds" if not worse else "holds in part"

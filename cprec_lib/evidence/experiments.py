@@ -1,4 +1,4 @@
-"""Experiments: the runs of a setting, planned, run in turn, recorded, and repeated."""
+"""Experiments: plan the runs of a setting, run them in turn, record them and repeat them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ COUNTING = {"popularity": Popularity, "bigram": Bigram}
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: a variant, by its key, on a data set, trained in one way. A variant that only counts
-    has neither `config` nor `training`."""
+    """One run: a variant, by its key, on a data set, trained in one way.
+
+    A variant that is not trained has neither `config` nor `training`.
+    """
 
     variant: str
     dataset: str
@@ -69,14 +71,14 @@ class Experiment:
 
     @property
     def stem(self) -> str:
-        """Name of the record's file, without its ending."""
+        """Name of the record's file without its extension."""
         if self.config is None or self.training is None:
             return self.variant
         rate, dropout = self.training.learning_rate, self.config.dropout
         return f"{self.variant}-lr{rate:g}-d{dropout:g}-s{self.training.seed}"
 
     def describe(self) -> dict[str, Any]:
-        """All that fixes the run but the data, as it is recorded."""
+        """Everything that defines the run except the data, as it is recorded."""
         return {
             "model_config": asdict(self.config) if self.config else None,
             "train_config": asdict(self.training) if self.training else None,
@@ -87,19 +89,19 @@ class Experiment:
         }
 
     def load(self) -> tuple[pd.DataFrame, SequenceData]:
-        """The table of interactions and what it is cut into. Raises ValueError as `_load` does."""
+        """The table of interactions and its split. Raises ValueError like `_load`."""
         return _load(self.dataset, self.max_len, self.split, self.split_seed, self.users)
 
 
 def plan(
     keys: Sequence[str], dataset: str, n_items: int, setting: Setting, results: Path
 ) -> Iterator[Experiment]:
-    """The runs of some variants, most informative first: the trials of every one with seed 0, then
-    the further seeds of each variant whose trials are all recorded in `results`.
+    """The runs of some variants, most informative first.
 
-    A variant's next trial may depend on those before it, so the plan grows as results are recorded.
-
-    Raises ValueError if the setting can have none of the variants.
+    First come the trials of every variant with seed 0, then the further seeds of each variant whose
+    trials are all recorded in `results`. A variant's next trial may depend on earlier ones, so the
+    plan grows as results are recorded. Raises ValueError if the setting allows none of the
+    variants.
     """
     configs = models(n_items, setting)
     data = (setting.max_len, setting.split, setting.split_seed, setting.users)
@@ -152,13 +154,13 @@ def reproduce(
     budget: float = float("inf"),
     device: Device = "auto",
 ) -> Iterator[tuple[Experiment, Record | None]]:
-    """Run what is not recorded yet, one run after the other, and yield each with its result.
+    """Run everything that is not recorded yet, one run at a time, and yield each with its record.
 
-    `results` receives the files. `work` receives the runs themselves, from which one that was
-    interrupted goes on. When `budget` seconds are spent, the run at hand is left at its last
-    checkpoint and yielded with None. Warns if the runs bring a learning rate that recorded variants
-    will then lack. Raises ValueError if a recorded result is damaged or of other data, and
-    ChildProcessError if a run is killed.
+    The records are written to `results`. Checkpoints are written to `work`, and an interrupted run
+    resumes from them. When `budget` seconds are spent, the current run stops at its last checkpoint
+    and is yielded with None. Warns if the runs introduce a learning rate that recorded variants
+    lack. Raises ValueError if a record is damaged or of other data, and ChildProcessError if a run
+    is killed.
     """
     deadline = time.time() + budget
     _warn_of_new_rates(missing(keys, dataset, setting, results), setting, results)
@@ -173,9 +175,9 @@ def reproduce(
 
 
 def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results: Path) -> None:
-    """Warn of recorded variants that lack no learning rate now, and will once these runs are done.
+    """Warn about recorded variants that lack no learning rate now but will after these runs.
 
-    Where each variant has its own rates, as `next_trial` chooses them, there is nothing to lack.
+    If `next_trial` chooses the rates for each variant, variants may differ, and nothing is lacking.
     """
     if setting.further_rates or setting.more_dropouts or not any(results.glob("*.json")):
         return
@@ -188,15 +190,15 @@ def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results:
     if newly := [key for key in lacking_rates(after) if key in before and key not in already]:
         warnings.warn(
             f"{results.name} will have learning rates that some variants lack; notebooks and "
-            f"claims omit these until they have all rates: {', '.join(newly)}",
+            f"claims omit these variants until they have all rates: {', '.join(newly)}",
             stacklevel=3,
         )
 
 
 FEWEST_ITEMS = 10
-"""Latency and the metrics at 10 need that many."""
+"""Latency and the metrics at 10 need at least this many items."""
 NOMINAL_ITEMS = 10_000
-"""Size of a catalogue that is not known yet: all variants exist at that size."""
+"""Assumed size of a catalogue that is not known yet: all variants exist at this size."""
 
 
 def missing(
@@ -204,9 +206,10 @@ def missing(
 ) -> list[Experiment]:
     """The runs of `plan` that are not recorded.
 
-    Without `download`, data of the registry that is not there yet stays there: the records tell the
-    catalogue's size, or it is taken to be `NOMINAL_ITEMS`, and recorded hashes of the data are
-    trusted. Raises ValueError as `is_recorded` does, and for a catalogue below `FEWEST_ITEMS`.
+    Without `download`, a data set of the registry that is not on this machine is not fetched. The
+    catalogue's size then comes from the records, or else is `NOMINAL_ITEMS`, and the recorded
+    hashes of the data are not checked. Raises ValueError like `is_recorded`, and for a catalogue
+    with fewer than `FEWEST_ITEMS` items.
     """
     if download or not _is_elsewhere(dataset):
         n_items, data_sha256 = _identify(
@@ -224,7 +227,7 @@ def missing(
 
 
 def _is_elsewhere(dataset: str) -> bool:
-    """Whether a data set has a name that we know, and its data would have to be fetched."""
+    """Whether a data set has a known name and its data is not on this machine."""
     if dataset in DATASETS:
         return not is_present(dataset)
     return dataset in SETTINGS and not Path(dataset).exists()
@@ -234,7 +237,7 @@ def _is_elsewhere(dataset: str) -> bool:
 def _identify(
     dataset: str, max_len: int, split: Split, split_seed: int, users: int | None
 ) -> tuple[int, str]:
-    """Size of a data set's catalogue, and the fingerprint of its table."""
+    """Size of a data set's catalogue and the fingerprint of its table."""
     table, data = _load(dataset, max_len, split, split_seed, users)
     return data.n_items, fingerprint(table)
 
@@ -242,11 +245,11 @@ def _identify(
 def _load(
     dataset: str, max_len: int, split: Split, split_seed: int, users: int | None
 ) -> tuple[pd.DataFrame, SequenceData]:
-    """The interactions of a data set, or of so many of its users, always the same ones, and what
-    they are cut into.
+    """The interactions of a data set and their split.
 
-    Raises ValueError for more users than there are, or none, and for a catalogue below
-    `FEWEST_ITEMS`.
+    With `users`, only that number of users is kept, drawn with a fixed seed. Raises ValueError if
+    `users` is zero or more than there are, and for a catalogue with fewer than `FEWEST_ITEMS`
+    items.
     """
     table = load_interactions(dataset)
     if users is not None:
@@ -258,17 +261,17 @@ def _load(
     data = SequenceData.from_interactions(table, max_len, split, split_seed)
     if data.n_items < FEWEST_ITEMS:
         raise ValueError(
-            f"{log_name(dataset)} has {data.n_items} items, and a record tells how ten of them are "
-            f"found; give data with at least {FEWEST_ITEMS} items"
+            f"{log_name(dataset)} has {data.n_items} items, but a record measures lists of ten; "
+            f"give data with at least {FEWEST_ITEMS} items"
         )
     return table, data
 
 
 def is_recorded(experiment: Experiment, results: Path, data_sha256: str | None) -> bool:
-    """Whether the record of a run is there; `data_sha256` is None where the data is not known.
+    """Whether a run has a record; `data_sha256` is None if the data is not known.
 
-    Raises ValueError if the file is damaged, or of other settings or data: a record is never
-    replaced, and never counts for another one.
+    Raises ValueError if the file is damaged or was recorded with other options or data. A record is
+    never replaced and never stands for another run.
     """
     path = results / f"{experiment.stem}.json"
     if not path.exists():
@@ -290,9 +293,9 @@ def is_recorded(experiment: Experiment, results: Path, data_sha256: str | None) 
 def _in_fresh_process(
     experiment: Experiment, work: Path, seconds: float, device: Device
 ) -> Record | None:
-    """`run` in a process of its own, whose peak memory is then that of this run alone.
+    """Call `run` in a process of its own, so that the peak memory is that of this run alone.
 
-    Raises ChildProcessError if something ends that process.
+    Raises ChildProcessError if that process is killed.
     """
     fresh = multiprocessing.get_context("spawn")
     try:
@@ -300,13 +303,13 @@ def _in_fresh_process(
             return pool.submit(run, experiment, work, seconds, device).result()
     except BrokenProcessPool:
         raise ChildProcessError(
-            f"the process of {experiment.stem} was ended from outside, perhaps for want of memory; "
-            "the same command goes on from its last checkpoint"
+            f"the process of {experiment.stem} was killed, perhaps because memory ran out; the "
+            "same command resumes it from its last checkpoint"
         ) from None
 
 
 def _end_with_parent() -> None:
-    """Else a run whose command was killed would train on, unseen."""
+    """End this process with its parent; otherwise a run would go on after its command is killed."""
     parent = multiprocessing.parent_process()
     assert parent
 
@@ -322,7 +325,7 @@ def run(
 ) -> Record | None:
     """Train and measure one model; None if `seconds` were spent before its last epoch.
 
-    `work` receives the checkpoint from which the next call goes on.
+    The checkpoint is written to `work`; the next call resumes from it.
     """
     deadline = time.time() + seconds
     chosen = choose_device(device)
@@ -350,7 +353,7 @@ def run(
 def _circumstances(
     dataset: str, table: pd.DataFrame, data: SequenceData, device: torch.device
 ) -> dict[str, Any]:
-    """What records and times say of data, machine and moment."""
+    """What records and times say about data, machine and date."""
     return {
         "dataset": log_name(dataset),
         **describe_data(table, data),
@@ -367,19 +370,19 @@ def run_again(
     seconds: float = float("inf"),
     device: Device = "auto",
 ) -> tuple[Record, Record | None]:
-    """Train what a record describes once more, from the record alone: (recorded, now).
+    """Repeat the run that a record describes: returns (the record, the new record).
 
-    `dataset` is where its data is found, else under its name in the record. `work` and `seconds`
-    as in `run`, and like it None for now if the time is spent. Nothing is recorded. Raises
-    ValueError if another version of the library made the record, with what differs, and if the data
-    is not that of the record.
+    `dataset` says where the data is; by default it is the data set named in the record. `work` and
+    `seconds` are as in `run`; the new record is None if the time is spent. Nothing is written to
+    the results. Raises ValueError if the data is not that of the record, or if another version of
+    the library made the record; the message lists what differs.
     """
     recorded = read_record(path)
     experiment = _experiment_of(recorded, dataset or recorded["dataset"], path)
     table, _ = experiment.load()
     if fingerprint(table) != recorded["data_sha256"]:
         raise ValueError(
-            f"{experiment.dataset} holds other data than {path} was recorded with; name the data "
+            f"{path} was recorded with other data than {experiment.dataset} holds; name the data "
             "that it was recorded with"
         )
     return recorded, run(experiment, work, seconds, device)
@@ -393,7 +396,7 @@ def _experiment_of(record: Record, dataset: str, path: Path) -> Experiment:
         known = {field.name for field in fields(kind)}
         if found is not None and (differ := sorted(known ^ {*found})):
             raise ValueError(
-                f"{path}: another version of the library made it; its {name} differs in "
+                f"{path} was made by another version of the library; its {name} differs in "
                 f"{', '.join(differ)}"
             )
         configs.append(None if found is None else kind(**found))
@@ -413,7 +416,7 @@ def _experiment_of(record: Record, dataset: str, path: Path) -> Experiment:
 def _trained(
     experiment: Experiment, data: SequenceData, work: Path, device: torch.device, deadline: float
 ) -> tuple[Scorer, dict[str, Any]]:
-    """The model, and what there is to say of its size, its training and its speed."""
+    """The model, and the record's fields on its size, its training and its speed."""
     config, training = experiment.config, experiment.training
     if config is None or training is None:
         counting = COUNTING[experiment.variant](data)
@@ -436,7 +439,7 @@ def _trained(
 
 @torch.no_grad()
 def _rules(model: SequentialRecommender, data: SequenceData) -> dict[str, Any]:
-    """What the rules of a search spare and miss of a model with blocks, for up to 2,048 users."""
+    """What the search rules of a model with blocks skip and miss, for up to 2,048 users."""
     if not isinstance(model.softmax, BlockSoftmax):
         return {}
     contexts = data.test.contexts[:2048].to(next(model.parameters()).device)
@@ -452,9 +455,9 @@ def time_models(
     keys: Sequence[str] = (),
     device: Device = "auto",
 ) -> None:
-    """Race untrained models of one data set and write the times into `path`: see `race`.
+    """Race untrained models of one data set and write the times to `path`; see `race`.
 
-    `keys` choose them, else the group "rival".
+    `keys` select the variants; the default is the group "rival".
     """
     chosen = choose_device(device)
     table, data = _load(dataset, setting.max_len, setting.split, setting.split_seed, setting.users)

@@ -1,4 +1,4 @@
-"""Records: one small JSON file a run, sealed with a checksum, read back by variant and seed."""
+"""Records: one small JSON file per run, sealed with a checksum, read by variant and seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cprec_lib.model.partition import cutoffs_from_shares
 from cprec_lib.train.evaluation import Ranks
 
 SEAL = "sha256"
-_AGAIN = "delete it, and `cprec reproduce` runs it again"
+_AGAIN = "delete it, then `cprec reproduce` repeats the run"
 Sealed = dict[str, Any]
 """What a sealed file holds: a record, the times of a race, or a row of the benchmark."""
 
@@ -27,7 +27,7 @@ Part = TypedDict("Part", {"end": float, "users": int, "ndcg@10": float | None})
 
 
 class Data(TypedDict):
-    """What records and times say of their data."""
+    """What records and times say about their data."""
 
     dataset: str
     n_items: int
@@ -41,7 +41,7 @@ class Data(TypedDict):
 
 
 class Machine(TypedDict):
-    """What records and times say of the machine and the software."""
+    """What records and times say about the machine and the software."""
 
     device: str
     hardware: str
@@ -52,10 +52,10 @@ class Machine(TypedDict):
 
 
 class Trained(TypedDict, total=False):
-    """What records say of training; those of variants that only count say nothing of it.
+    """What records say about training; absent for variants that are not trained.
 
-    Seconds are those of training; `train_loss` (nats) is that of the best epoch. The oldest records
-    lack `latency_ms`, `search_rules` and `peak_bytes`.
+    `seconds` are seconds of training; `train_loss` (nats) is that of the best epoch. The oldest
+    records lack `latency_ms`, `search_rules` and `peak_bytes`.
     """
 
     parameters_by_part: dict[str, int]
@@ -71,11 +71,11 @@ class Trained(TypedDict, total=False):
 
 
 class Record(Data, Machine, Trained):
-    """One run: what was trained on what, how, and what came out.
+    """One run: the model, its data, its training, and the results.
 
-    `seed` is that of the training: initial weights, order of the windows, dropout. `config_sha256`
-    is the `sha256_of` all that fixes the run but the data. A variant that only counts has None for
-    both configurations. Ranks are packed by `pack_ranks`.
+    `seed` is the seed of the training: initial weights, order of the windows, dropout.
+    `config_sha256` is the `sha256_of` everything that defines the run except the data. A variant
+    that is not trained has None for both configurations. Ranks are packed by `pack_ranks`.
     """
 
     variant: str
@@ -92,7 +92,7 @@ class Record(Data, Machine, Trained):
 
 
 class Times(Data, Machine):
-    """A race of untrained models: milliseconds a round, by quantity and by variant's key."""
+    """A race of untrained models: milliseconds per round, by quantity and by variant's key."""
 
     width: int
     batch_size: int
@@ -110,27 +110,27 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def read_result(path: Path) -> Sealed:
-    """Read a result whose seal is whole.
+    """Read a result and check its seal.
 
-    Raises ValueError, which names the file, if it was cut short or edited.
+    Raises ValueError, which names the file, if the file was cut short or edited.
     """
     try:
         result = dict(json.loads(path.read_text(encoding="utf-8")))
         seal = result.pop(SEAL, "none")
     except ValueError as error:
-        raise ValueError(f"{path} is no result file ({error}); {_AGAIN}") from error
+        raise ValueError(f"{path} is not a result file ({error}); {_AGAIN}") from error
     if seal != sha256_of(result):
         raise ValueError(f"{path} was edited or cut short: its seal does not fit; {_AGAIN}")
     return result
 
 
 def read_record(path: Path) -> Record:
-    """Read a run. Raises ValueError as `read_result` does, or if a field of `Record` is missing."""
+    """Read a record. Raises ValueError like `read_result`, or if a field is missing."""
     return cast(Record, _whole(path, Record.__required_keys__))
 
 
 def read_times(path: Path) -> Times:
-    """Read a race. Raises ValueError as `read_result` does, or if a field of `Times` is missing."""
+    """Read times. Raises ValueError like `read_result`, or if a field is missing."""
     return cast(Times, _whole(path, Times.__required_keys__))
 
 
@@ -145,7 +145,7 @@ def _whole(path: Path, keys: frozenset[str]) -> Sealed:
 
 
 def sha256_of(value: Any) -> str:
-    """SHA-256 of any JSON value, whatever the order of its keys."""
+    """SHA-256 of a JSON value; the order of its keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -164,10 +164,10 @@ def unpack_ranks(text: str) -> Ranks:
 
 
 def read_all(folder: Path) -> dict[str, list[Record]]:
-    """Every recorded run in a folder, by the key of its variant. A copy of a file counts once.
+    """Every record in a folder, by the key of its variant. A copy of a file counts once.
 
-    Raises FileNotFoundError if there is none, ValueError as `read_record` does, and if two files
-    are different records of the same run.
+    Raises FileNotFoundError if there is none. Raises ValueError like `read_record`, and if two
+    files are different records of the same run.
     """
     records: dict[str, list[Record]] = {}
     known: dict[str, tuple[Path, Record]] = {}
@@ -184,7 +184,7 @@ def read_all(folder: Path) -> dict[str, list[Record]]:
 
 
 def _identity(record: Record) -> str:
-    """What tells a run from others: the variant, all that `config_sha256` covers, and the data."""
+    """What identifies a run: the variant, everything in `config_sha256`, and the data."""
     return sha256_of(
         [
             record["variant"],
@@ -200,19 +200,19 @@ def _identity(record: Record) -> str:
 
 
 def tuned(runs: Sequence[Record]) -> list[Record]:
-    """The runs, one a seed, of the trial with the best validation NDCG@10 of seed 0."""
+    """The runs, one per seed, of the trial with the best validation NDCG@10 for seed 0."""
     best = max((run for run in runs if run["seed"] == 0), key=lambda run: run["valid"]["ndcg@10"])
     same = (run for run in runs if trial_of(run) == trial_of(best))
     return sorted(same, key=lambda run: run["seed"])
 
 
 def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Record]]:
-    """Recorded runs by variant, each at its tuned learning rate, one a seed.
+    """Records by variant, each at its tuned learning rate, one per seed.
 
-    A variant of `lacking_rates` is omitted. It would lose to the others for this alone: on Amazon
-    Beauty a missing rate made -9 % look like +62 %. `keys` choose and order the variants; left out,
-    all of them by name. Raises FileNotFoundError for a variant that is not there or omitted, and as
-    `read_all` does.
+    A variant in `lacking_rates` is omitted, because it would lose to the others for this reason
+    alone: on Amazon Beauty a missing rate made -9 % look like +62 %. `keys` select and order the
+    variants; without them all variants are returned, by name. Raises FileNotFoundError for a
+    requested variant that is missing or omitted, and errors like `read_all`.
     """
     records = read_all(folder)
     lacking = lacking_rates({key: rates(runs) for key, runs in records.items()})
@@ -227,22 +227,22 @@ def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Recor
 
 
 def rates(runs: Iterable[Record]) -> set[float]:
-    """The learning rates of some runs; none for a variant that only counts."""
+    """The learning rates of some runs; empty for a variant that is not trained."""
     return {rate for run in runs if (rate := learning_rate(run)) is not None}
 
 
 def lacking_rates(tried: Mapping[str, set[float]]) -> dict[str, set[float]]:
-    """The variants that lack learning rates that another one has, with these rates.
+    """The variants that lack learning rates that another variant has, with these rates.
 
-    A new rate of one variant leaves out all others until they have it, so that all are tuned with
-    the same budget.
+    When one variant gets a new rate, all others lack it until they are trained with it too. So all
+    variants are tuned with the same budget.
     """
     every = set().union(*tried.values())
     return {key: every - own for key, own in tried.items() if own and own != every}
 
 
 def values(runs: Iterable[Record], metric: str = "ndcg@10") -> np.ndarray:
-    """A metric for each user [U], averaged over the runs (seeds)."""
+    """A metric of each user [U], averaged over the runs (seeds)."""
     each = [unpack_ranks(run["test_ranks"]).values(metric) for run in runs]
     mean: np.ndarray = np.stack(each).mean(axis=0)
     return mean
@@ -251,7 +251,7 @@ def values(runs: Iterable[Record], metric: str = "ndcg@10") -> np.ndarray:
 def tables(
     results: Mapping[str, Sequence[Record]], metric: str = "ndcg@10"
 ) -> dict[str, np.ndarray]:
-    """A metric of every trained variant, a row a run and a column a user [S, U]."""
+    """A metric of every trained variant: one row per run, one column per user [S, U]."""
     return {
         key: np.stack([unpack_ranks(run["test_ranks"]).values(metric) for run in runs])
         for key, runs in results.items()
@@ -260,7 +260,7 @@ def tables(
 
 
 def provenance(results: Mapping[str, Sequence[Record]]) -> str:
-    """One sentence on where and when runs were made."""
+    """One sentence on where and when the runs were made."""
     runs = [run for group in results.values() for run in group]
 
     def each(values: Iterable[object]) -> str:
@@ -280,8 +280,8 @@ def by_popularity(
 ) -> list[Part]:
     """NDCG@10 of the users whose target lies in the head, in the middle and in the far tail.
 
-    One entry a part, the most popular first: the share of the items where it ends, its users, and
-    their mean NDCG@10, None without users.
+    One entry per part, the most popular first: the share of the items where the part ends, its
+    users, and their mean NDCG@10, or None without users.
     """
     ends = (*cutoffs_from_shares(data.n_items, shares), data.n_items)
     part = np.searchsorted(ends, data.test.targets.numpy())
@@ -294,12 +294,12 @@ def by_popularity(
 
 
 def learning_rate(run: Record) -> float | None:
-    """The learning rate of a run; None for a variant that only counts."""
+    """The learning rate of a run; None for a variant that is not trained."""
     training = run["train_config"]
     return float(training["learning_rate"]) if training else None
 
 
 def trial_of(run: Record) -> tuple[float, float] | None:
-    """Learning rate and dropout of a run; None for a variant that only counts."""
+    """Learning rate and dropout of a run; None for a variant that is not trained."""
     rate, config = learning_rate(run), run["model_config"]
     return None if rate is None or config is None else (rate, float(config["dropout"]))

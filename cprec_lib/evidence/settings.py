@@ -19,32 +19,34 @@ Trial = tuple[float, float]
 class Setting:
     """What all models of one data set have in common.
 
-    Each model is tuned with seed 0, in the same way; see `next_trial`. Its further seeds are
-    trained as the trial with the best validation NDCG@10 was.
-    `dropouts` go with the rates, one each; left out, `dropout` goes with all. `further_rates` are
-    tried if the best rate lies at an edge, `more_dropouts` at the best rate. `input_dropout` is
-    the same in each trial. `split_seed` draws who is held out by a split by user. `users` are so
-    many users of the data set, drawn once; else all of them. A setting with a name has a `dataset`.
-    Raises ValueError if a rate is given twice, or if rates and dropouts are not equally many.
+    Each model is tuned with seed 0, in the same way; see `next_trial`. The further seeds use the
+    learning rate and dropout of the trial with the best validation NDCG@10.
+
+    `dropouts` has one dropout for each learning rate; if it is empty, all rates use `dropout`.
+    `further_rates` are tried if the best rate lies at an edge of the grid, `more_dropouts` at the
+    best rate. `input_dropout` is the same in each trial. `split_seed` draws the users that a split
+    by user holds out. `users` is a number of users, drawn with a fixed seed; None keeps all users.
+    Only settings with a name have a `dataset`. Raises ValueError if a rate is given twice, or if
+    there are `dropouts` but not one for each rate.
     """
 
-    width: Annotated[int, "Components of an item's vector, d."] = 64
+    width: Annotated[int, "Width d: components of an item's vector."] = 64
     dropout: Annotated[float, "Share of units to drop in the middle layers."] = 0.3
     cutoffs: Annotated[tuple[float, float], "Ends of the blocks, as shares."] = (0.1, 0.33)
     learning_rates: Annotated[tuple[float, ...], "Learning rates to try first."] = (0.003, 0.01)
-    dropouts: Annotated[tuple[float, ...], "Dropout that goes with each learning rate."] = ()
+    dropouts: Annotated[tuple[float, ...], "Dropout for each learning rate."] = ()
     epochs: Annotated[int, "Largest number of epochs."] = 20
-    patience: Annotated[int, "Epochs without a better validation NDCG@10 before it stops."] = 3
-    batch_size: Annotated[int, "Windows in a step."] = 32
+    patience: Annotated[int, "Stop after this many epochs without a better NDCG@10."] = 3
+    batch_size: Annotated[int, "Windows per training step."] = 32
     max_len: Annotated[int, "Positions that the model sees."] = 50
     split: Annotated[Split, "What is held out."] = "leave_one_out"
-    seeds: Annotated[int, "Number of seeds, 0, 1, ..., of each model."] = 3
+    seeds: Annotated[int, "Seeds per model: 0, 1, ..."] = 3
     dilations: Annotated[tuple[int, ...], "Dilation of each residual block."] = (1, 4, 1, 4)
     precision: Annotated[str, "Matrix products: float32 or bfloat16."] = "float32"
     schedule: Annotated[str, "Learning rate over time: constant or linear."] = "constant"
-    users: Annotated[int | None, "Number of users, drawn with a fixed seed; else all."] = None
-    input_dropout: Annotated[float, "Share to drop of the components of an item's vector."] = 0.0
-    further_rates: Annotated[tuple[float, ...], "Rates to try beyond an edge."] = ()
+    users: Annotated[int | None, "Number of users to draw; default: all."] = None
+    input_dropout: Annotated[float, "Share of each item's vector to drop."] = 0.0
+    further_rates: Annotated[tuple[float, ...], "Rates to try if the best lies at an edge."] = ()
     more_dropouts: Annotated[tuple[float, ...], "Dropouts to try at the best learning rate."] = ()
     initial_weights: Annotated[str, "Initial weights: scaled or authors."] = "scaled"
     split_seed: Annotated[int, "Seed of the split by user."] = 0
@@ -68,8 +70,8 @@ class Setting:
     def next_trial(self, scores: Mapping[Trial, float]) -> Trial | None:
         """The learning rate and dropout to try next, given the validation scores so far.
 
-        First the learning rates; then the neighbours of the best one, until both were tried or
-        there are none; then the other dropouts at the best rate. None when all is tried.
+        First the learning rates; then the neighbours of the best rate, if they exist and were not
+        tried; then the other dropouts at the best rate. None when everything was tried.
         """
         for trial in self.trials.items():
             if trial not in scores:
@@ -89,7 +91,7 @@ class Setting:
         return None
 
     def _first(self, rate: float) -> float:
-        """The dropout that a rate is first tried with."""
+        """The dropout with which a rate is first tried."""
         return self.trials.get(rate, self.dropout)
 
     def training(self, learning_rate: float, seed: int) -> TrainConfig:
@@ -105,11 +107,11 @@ class Setting:
         )
 
 
-# Short histories and many items, of which two cores carry a few epochs.
+# Short histories and many items; two cores can train a few epochs.
 LARGE_CATALOGUE = Setting(
     learning_rates=(0.002, 0.005), epochs=8, patience=2, batch_size=128, max_len=20, seeds=1
 )
-# Windows that four blocks with these dilations see whole, and more dropout.
+# Four residual blocks with these dilations see a whole window.
 LONG_WINDOWS = Setting(
     width=128,
     learning_rates=(0.003, 0.006),
@@ -122,7 +124,7 @@ LONG_WINDOWS = Setting(
     schedule="linear",
     seeds=1,
 )
-# Width 256 is for a GPU; first tries chose its numbers, see results/README.md.
+# Width 256 is for a GPU; its numbers were chosen in first trials, see results/README.md.
 SETTINGS: dict[str, tuple[Setting, ...]] = {
     "ml-100k": (Setting(),),
     "ml-1m": (
@@ -155,9 +157,9 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         ),
     ),
 }
-"""Settings of the data sets that are recorded, by width; see `setting_of`."""
+"""Settings of the recorded data sets, one for each width; see `setting_of`."""
 
-# Three rates, two more on either side, three dropouts; trained until validation stops improving.
+# Three rates, two more on either side, three dropouts; training ends by early stopping.
 _LADDER: dict[str, Any] = {
     "learning_rates": (0.001, 0.003, 0.01),
     "further_rates": (0.0001, 0.0003, 0.03, 0.1),
@@ -180,24 +182,24 @@ TUNED = _FIRST | {
     f"{name}-authors": replace(setting, initial_weights="authors")
     for name, setting in _FIRST.items()
 }
-"""Settings by name, whose trials go on until the best rate lies inside the grid.
+"""Settings by name, in which trials are added until the best rate lies inside the grid.
 
-Each with our initial weights, and with those of the authors.
+Each setting exists with our initial weights and with those of the authors.
 """
 
 
 def tuned_setting(name: str) -> Setting:
-    """The setting of that name in `TUNED`. Raises ValueError, which lists them, for another."""
+    """The setting with this name in `TUNED`. Raises ValueError, which lists the names."""
     if name not in TUNED:
         raise ValueError(f"unknown setting {name!r}; choose from {', '.join(TUNED)}")
     return TUNED[name]
 
 
 def setting_of(dataset: str, width: int | None = None) -> Setting:
-    """How a data set is recorded at a width: its first setting if no width is given.
+    """The setting with which a data set is recorded at a width; without a width, its first one.
 
-    A width that is not recorded gets the rest of the first setting, a data set that is not
-    recorded that of `Setting`.
+    A width that is not recorded gets the other values of the first setting. A data set that is not
+    recorded gets the defaults of `Setting`.
     """
     known = SETTINGS.get(log_name(dataset), (Setting(),))
     if width is None:
@@ -208,7 +210,7 @@ def setting_of(dataset: str, width: int | None = None) -> Setting:
 def folder_name(dataset: str, setting: Setting) -> str:
     """Name of the folder that holds the results of a data set with one setting.
 
-    It names `dropout`, even where `dropouts` go with the rates.
+    The name contains `dropout`, even if the setting has `dropouts`.
     """
     split = "" if setting.split == "leave_one_out" else f"-{setting.split}"
     users = "" if setting.users is None else f"-u{setting.users}"
@@ -216,13 +218,14 @@ def folder_name(dataset: str, setting: Setting) -> str:
 
 
 FILES = {"ml1m_ordered": "ml-1m", "amazon_beauty_ordered": "amazon-beauty", "globo_users": "globo"}
-"""Names of the files from which logs of the registry were read, without their endings."""
+"""File names, without extension, from which logs of the registry may be read."""
 
 
 def log_name(dataset: str) -> str:
-    """A data set's name in records and folders: that of the registry, or a file's without ending.
+    """A data set's name in records and folders.
 
-    The description of a made-up log loses its punctuation.
+    This is its name in the registry, or the name of its file without the extension. In the
+    description of a synthetic log, hyphens replace the punctuation.
     """
     if dataset.startswith(PREFIX):
         return dataset.translate(str.maketrans(":,=", "---"))

@@ -1,4 +1,4 @@
-"""The rules of evidence, as functions: `docs/evidence.md` states them. Needs no torch."""
+"""The rules of evidence that `docs/evidence.md` states, as functions. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MARGIN = 0.02
 CONFIDENCE = 0.95
 Judgement = Literal["as good", "worse", "undecided"]
 Tables = Mapping[str, np.ndarray]
-"""A metric of every variant of a setting: one value [S, U] a seed and a user, the same users."""
+"""A metric of every variant of a setting, by seed and user [S, U]; all have the same users."""
 
 
-# ---- Rule 1: the difference of two variants ----
+# ---- Rule 1: the difference between two variants ----
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two variants' means, with its standard error.
+    """The difference between two variants' means, with its standard error.
 
-    `of_users` and `of_seeds` are the two parts of the error's square, `freedom` the degrees of
-    freedom of Student's t, `baseline` the mean of the variant that was subtracted.
+    `of_users` and `of_seeds` add up to the squared error. `freedom` is the number of degrees of
+    freedom of Student's t, and `baseline` is the mean of the variant that was subtracted.
     """
 
     estimate: float
@@ -57,36 +57,36 @@ class Difference:
 
 
 def difference(tables: Tables, variant: str, baseline: str) -> Difference:
-    """Mean of a variant minus that of the baseline: users paired and crossed with seeds.
+    """Mean of a variant minus that of the baseline, with paired users crossed with seeds.
 
-    The value of a seed s and a user u of one variant is taken to be the variant's mean, plus an
-    effect of the user, plus one of the seed, plus a rest. With D_u the difference of the two means
-    over seeds, the error's square is
+    The model: the value for a seed s and a user u of one variant is the variant's mean, plus an
+    effect of the user, plus an effect of the seed, plus a residual. Let D_u be the difference
+    between the two variants' means over seeds for user u. Then the squared error is
 
         var(D_u) / U  +  (1 / S + 1 / S') (v - e / U)
 
-    S and S' are the numbers of seeds of the two. v is the variance between the means of seeds, and
-    e that of the rest; both are pooled over all variants of `tables` with two seeds or more. The
-    rest is part of var(D_u) as well as of v, and is taken off once. Degrees of freedom are
-    Satterthwaite's (1946). Raises ValueError if users differ or are below two, or if no variant has
-    two seeds.
+    S and S' are the variants' numbers of seeds. v is the variance between the means of seeds, and e
+    is the variance of the residual; both are pooled over all variants in `tables` with two or more
+    seeds. The residual contributes both to var(D_u) and to v, so it is subtracted once. The degrees
+    of freedom are Satterthwaite's (1946). Raises ValueError if the users differ, if there are fewer
+    than two, or if no variant has two seeds.
     """
     a, b = tables[variant], tables[baseline]
     n_users = a.shape[1]
     if n_users < 2 or any(table.shape[1] != n_users for table in tables.values()):
         raise ValueError(
-            "paired users: every variant needs a value for each of the same two users or more"
+            "users cannot be paired: every variant needs values for the same users, two or more"
         )
     repeated = [table for table in tables.values() if len(table) > 1]
     if not repeated:
-        raise ValueError("no variant has two seeds, so the spread between seeds is not known")
+        raise ValueError("no variant has two seeds, so the variance between seeds is unknown")
     freedom = sum(len(table) - 1 for table in repeated)
     between = sum(float(table.mean(1).var(ddof=1)) * (len(table) - 1) for table in repeated)
     rest = sum(_rest(table) for table in repeated) / (freedom * (n_users - 1))
     per_seed = 1 / len(a) + 1 / len(b)
     users = float((a.mean(0) - b.mean(0)).var(ddof=1)) / n_users
     seeds, twice = per_seed * between / freedom, per_seed * rest / n_users
-    # What both count is taken off the users' part, which is known far better.
+    # The residual is subtracted from the users' part, which is known far more precisely.
     own = max(users - twice, 0.0)
     uncertain = users**2 / (n_users - 1) + seeds**2 / freedom
     return Difference(
@@ -99,7 +99,7 @@ def difference(tables: Tables, variant: str, baseline: str) -> Difference:
 
 
 def _rest(table: np.ndarray) -> float:
-    """Sum of the squares of what neither the user nor the seed explains, table [S, U]."""
+    """Sum of squared residuals, which neither user nor seed explains, of a table [S, U]."""
     rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
     return float((rest**2).sum())
 
@@ -108,8 +108,10 @@ def _rest(table: np.ndarray) -> float:
 
 
 def judge(found: Difference, margin: float = MARGIN) -> Judgement:
-    """As good if the interval lies above -`margin` of the baseline; worse if below zero, and not
-    as good; else undecided."""
+    """As good if the interval lies above -`margin` times the baseline.
+
+    Otherwise worse if the interval lies below zero, and else undecided.
+    """
     low, high = found.interval()
     if low > -margin * found.baseline:
         return "as good"
@@ -118,17 +120,18 @@ def judge(found: Difference, margin: float = MARGIN) -> Judgement:
 
 @dataclass(frozen=True)
 class Needed:
-    """How many times the seeds, or the users, would decide; None where no number of them would."""
+    """How many times as many seeds, or users, would decide; None if no number of them would."""
 
     seeds: float | None
     users: float | None
 
 
 def needed(found: Difference, margin: float = MARGIN) -> Needed:
-    """What would decide an undecided difference if its estimate and its spread stayed as they are.
+    """What would decide an undecided difference if its estimate and variances stayed the same.
 
-    Seeds with the same users, or users with the same seeds; of "as good" and "worse" the one that
-    needs less. With more seeds Student's t needs a little less than this says.
+    Gives the number of seeds with the same users, and the number of users with the same seeds, for
+    the easier of the judgements "as good" and "worse". The number of seeds is a little too high,
+    because more seeds also narrow Student's t.
     """
     reach = max(found.estimate + margin * found.baseline, -found.estimate)
     allowed = (reach / student_quantile((1 + CONFIDENCE) / 2, found.freedom)) ** 2
@@ -143,10 +146,10 @@ def needed(found: Difference, margin: float = MARGIN) -> Needed:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values, adjusted for their number so that all may be compared with one level (Holm, 1979).
+    """p-values adjusted for their number, so that all may be compared with one level (Holm, 1979).
 
-    The smallest is multiplied by their number n, the next one by n - 1, and so on; none ends below
-    one that was smaller.
+    The smallest is multiplied by their number n, the next by n - 1, and so on. The adjusted values
+    keep the order of the p-values.
     """
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -156,10 +159,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def judge_together(found: Sequence[Difference], margin: float = MARGIN) -> list[Judgement]:
-    """Judge the settings of a claim, corrected for their number; one alone is judged as by `judge`.
+    """Judge the settings of a claim together, corrected for their number; for one, like `judge`.
 
-    "As good" and "worse" are two families of one-sided tests, each corrected by `holm` at half of
-    what `CONFIDENCE` leaves. So all judgements are right together with that confidence at least.
+    "As good" and "worse" are two families of one-sided tests. `holm` corrects each at the level
+    (1 - CONFIDENCE) / 2. So all judgements are right at once with at least that confidence.
     """
     level = (1 - CONFIDENCE) / 2
     good = holm([each.chance_above(-margin * each.baseline) for each in found])
@@ -171,11 +174,11 @@ def judge_together(found: Sequence[Difference], margin: float = MARGIN) -> list[
 
 
 def verdict(judged: Iterable[tuple[str, Judgement]]) -> str:
-    """What judgements on logs, (log, judgement) a setting, say of a claim to be as good.
+    """The verdict on a claim to be as good, from one pair (log, judgement) per setting.
 
-    A log decides if one of its settings is decided and no other one the other way. The claim
-    "holds" or "does not hold" if two logs or more decide, and all the same way. Else it "holds on"
-    and "fails on" the logs that decide; without any it is "open".
+    A log decides if at least one of its settings is decided and none is decided the other way. The
+    claim "holds" or "does not hold" if two or more logs decide and all agree. Otherwise it "holds
+    on" and "fails on" the logs that decide. If no log decides, it is "open".
     """
     by_log: dict[str, set[Judgement]] = {}
     for log, judgement in judged:
@@ -202,8 +205,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 def student_cdf(t: float, freedom: float) -> float:
     """P(T <= t) of Student's t, for 1 or more degrees of freedom, to about ten digits.
 
-    With t = sqrt(freedom) tan(x) the density becomes a power of cos(x), integrated by Gauss and
-    Legendre's rule. Beyond 10,000 degrees of freedom it is the normal distribution.
+    Substituting t = sqrt(freedom) tan(x) turns the density into a power of cos(x), which is
+    integrated by Gauss-Legendre quadrature. Above 10,000 degrees of freedom the normal distribution
+    is used.
     """
     if freedom > 10_000:
         return statistics.NormalDist().cdf(t)
@@ -214,13 +218,13 @@ def student_cdf(t: float, freedom: float) -> float:
 
 
 def student_quantile(probability: float, freedom: float) -> float:
-    """The t that a share of `probability`, 0.5 or more, lies below. Raises ValueError outside."""
+    """The t with P(T <= t) = `probability`. Raises ValueError unless it is in [0.5, 1)."""
     if not 0.5 <= probability < 1:
         raise ValueError(f"probability {probability} is not in [0.5, 1)")
     t = statistics.NormalDist().inv_cdf(probability)
     if freedom > 10_000:
         return t
-    # From the left Newton's steps rise to the root, since the distribution is concave there.
+    # From the left, Newton's steps rise to the root, because the distribution is concave there.
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
     scale /= math.sqrt(freedom * math.pi)
     for _ in range(100):

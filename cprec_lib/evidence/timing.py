@@ -1,4 +1,4 @@
-"""How long models take, measured in turn in one process: what to compare are the ratios."""
+"""How long models take, measured in turn in one process; only the ratios can be compared."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ Milliseconds = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True)
 class Quantity:
-    """A time that is measured: its key in records, its label for people, and the key of what an
-    uncompressed model, whose only search is exact, takes for the same."""
+    """A measured time: its key in records, its label, and the key of the baseline's time.
+
+    An uncompressed model has only the exact search, so `against` is then the exact search's key.
+    """
 
     key: str
     label: str
@@ -49,9 +51,9 @@ def race(
     """Milliseconds of a training step and of each search of `latency`, by quantity's key and model.
 
     A step has the batch size, the learning rate and the precision of `config`; searches are
-    float32. One number a round, in which every model has its turn; on a shared machine a
-    disturbance then falls on all of them. The models are trained a little by it. A first round
-    warms up and is not counted.
+    float32. There is one number per round. Every model has its turn in every round, so that a
+    disturbance of a shared machine affects all of them. The steps change the models' weights. The
+    first round is a warm-up and is not counted.
     """
     found: Milliseconds = {}
     steppers = {name: _stepper(model, data, config) for name, model in models.items()}
@@ -69,9 +71,9 @@ def race(
 def latency(
     model: SequentialRecommender, contexts: Tensor, k: int = 10, repeats: int = 30
 ) -> dict[str, float]:
-    """Milliseconds, median, from contexts [U, L] to the k best items, by key of a quantity.
+    """Median milliseconds from contexts [U, L] to the k best items, by key of a quantity.
 
-    Exact, and by the early-stopping rule where the softmax has it.
+    Measures the exact search, and the early-stopping rule if the softmax has it.
     """
     device = next(model.parameters()).device
     searches: list[tuple[dict[int, Quantity], Callable[..., Any]]] = [(EXACT, model.softmax.top_k)]
@@ -98,7 +100,7 @@ def _search(
 def _stepper(
     model: SequentialRecommender, data: SequenceData, config: TrainConfig
 ) -> Callable[[], float]:
-    """A function that trains on one batch, always the same."""
+    """A function that trains for one step, always on the same batch."""
     objective = Objective(model, config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     windows = data.train[: config.batch_size]

@@ -1,4 +1,4 @@
-"""Variants: the models that a setting compares, in groups, one a figure or table."""
+"""Variants: the models that a setting compares, in groups, one per figure or table."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ T = TypeVar("T")
 class Variant:
     """One model of a comparison.
 
-    `key` names it in files, in records and on the command line. `label` is for people, and may
-    change freely. `family` is the model that it is a version of; a "part" is NextItNet with some of
-    CpRec's parts, a "baseline" is not trained. `width`, `depth` (residual blocks) and `share` (of
-    NextItNet's parameters, at most) are set where the variant fixes them. `build` makes its
-    configuration for a number of items and a setting, or None where the setting cannot have it; a
-    variant that is not trained has no `build`.
+    `key` names it in files, in records and on the command line. `label` is for readers and may
+    change freely. `family` is the model of which the variant is a version: a "part" is NextItNet
+    with some of CpRec's parts, a "baseline" is not trained. `width`, `depth` (the number of
+    residual blocks) and `share` (the largest share of NextItNet's parameters) are set if the
+    variant fixes them. `build` makes the configuration for a number of items and a setting; it
+    returns None if the setting does not allow the variant. A variant that is not trained has no
+    `build`.
     """
 
     key: str
@@ -50,7 +51,7 @@ def _layers(setting: Setting) -> dict[str, Any]:
 
 
 def _plain(**changes: Any) -> Build:
-    """NextItNet with other fields; a width that the setting has anyway makes no second variant."""
+    """NextItNet with some fields changed; None if the only change is the setting's own width."""
 
     def build(n_items: int, setting: Setting) -> ModelConfig | None:
         full = nextitnet(n_items, setting.width, **_layers(setting))
@@ -60,7 +61,7 @@ def _plain(**changes: Any) -> Build:
 
 
 def _part(**changes: Any) -> Build:
-    """NextItNet with some of CpRec's parts, cut where CpRec is cut."""
+    """NextItNet with some of CpRec's parts, at CpRec's cutoffs."""
 
     def build(n_items: int, setting: Setting) -> ModelConfig:
         cutoffs = resolve_cutoffs(n_items, setting.cutoffs)
@@ -72,7 +73,7 @@ def _part(**changes: Any) -> Build:
 def _compressed(
     cut: Callable[[Setting], tuple[float, ...]] = lambda setting: setting.cutoffs, **changes: Any
 ) -> Build:
-    """CpRec with other cutoffs or fields; None where its head would be empty."""
+    """CpRec with other cutoffs or fields; None if its head would be empty."""
 
     def build(n_items: int, setting: Setting) -> ModelConfig | None:
         cutoffs = cut(setting)
@@ -84,9 +85,10 @@ def _compressed(
 
 
 def _other_middle(preset: Callable[..., ModelConfig], compressed: bool = False) -> Build:
-    """A model with two layers of another middle, whole or with CpRec's embedding and softmax.
+    """A model with two other middle layers, as it is or with CpRec's embedding and softmax.
 
-    At the same width, two layers have about half the parameters of NextItNet's four blocks.
+    At the same width, the two layers have about half the parameters of NextItNet's four residual
+    blocks.
     """
 
     def build(n_items: int, setting: Setting) -> ModelConfig:
@@ -104,7 +106,7 @@ def _other_middle(preset: Callable[..., ModelConfig], compressed: bool = False) 
 
 
 def _no_larger(build: Build, limit: Build, share: float = 1) -> Build:
-    """The widest version of a model with at most that share of the parameters of another one."""
+    """The widest version of a model with at most `share` of the parameters of the model `limit`."""
 
     def narrower(n_items: int, setting: Setting) -> ModelConfig | None:
         config, other = build(n_items, setting), limit(n_items, setting)
@@ -127,7 +129,7 @@ def _shared(scheme: str) -> Variant:
 def _sized(words: str, key: str, share: float) -> tuple[Variant, Variant]:
     """CpRec and NextItNet with at most a share of NextItNet's parameters.
 
-    CpRec has factor 2 there, which keeps more of the tail.
+    CpRec has factor 2, which keeps more of the tail.
     """
     wide = _compressed(factor=2)
     small, plain = _no_larger(wide, _plain(), share), _no_larger(_plain(), _plain(), share)
@@ -176,7 +178,7 @@ OTHER_MIDDLES = (
         ),
     ),
 )
-"""Models with another middle: each as it is, and with CpRec's embedding and softmax."""
+"""Models with other middle layers: each as it is, and with CpRec's embedding and softmax."""
 
 GROUPS: dict[str, tuple[Variant, ...]] = {
     "overall": (
@@ -256,19 +258,19 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         ),
     ),
 }
-"""What each figure or table compares, by name."""
+"""The variants that each figure or table compares, by its name."""
 
 VARIANTS = {variant.key: variant for group in GROUPS.values() for variant in group}
 """Every variant by its key."""
 
 
 def models(n_items: int, setting: Setting) -> dict[str, ModelConfig]:
-    """The configuration of every trained variant by key; most differ from NextItNet or from CpRec
-    in one respect.
+    """The configuration of every trained variant, by key.
 
-    A "narrower NextItNet" is the plain rival: the widest uncompressed model that is no larger than
-    CpRec. Omitted is what a setting cannot have: a second name for NextItNet's own width, a head
-    without items, and a size below that of width 1.
+    Most variants differ from NextItNet or from CpRec in one respect. A "narrower NextItNet" is the
+    simple rival: the widest uncompressed model that is no larger than CpRec. Variants that a
+    setting does not allow are omitted: a second name for NextItNet's own width, a head without
+    items, and a size below that of width 1.
     """
     built = {key: v.build(n_items, setting) for key, v in VARIANTS.items() if v.build}
     return {key: config for key, config in built.items() if config}
@@ -290,10 +292,10 @@ def choose(groups: Sequence[str], keys: Sequence[str] = ()) -> list[str]:
 
 
 def label(key: str) -> str:
-    """What to call a variant, by its key. Raises KeyError for an unknown key."""
+    """The label of a variant, by its key. Raises KeyError for an unknown key."""
     return VARIANTS[key].label
 
 
 def labelled(by_key: Mapping[str, T]) -> dict[str, T]:
-    """What is known by the keys of variants, by their labels: for tables and figures."""
+    """A mapping by variants' keys as one by their labels, for tables and figures."""
     return {label(key): value for key, value in by_key.items()}

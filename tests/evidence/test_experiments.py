@@ -261,7 +261,7 @@ def test_a_record_that_cannot_be_repeated_says_why(table: Path, tmp_path: Path) 
     (path,) = tmp_path.glob("*.json")
     other = tmp_path / "toy.csv"
     pd.read_csv(table).iloc[:-1].to_csv(other, index=False)
-    with pytest.raises(ValueError, match="holds other data than"):
+    with pytest.raises(ValueError, match="was recorded with other data than"):
         run_again(path, tmp_path / "again", str(other))
     older = read_record(path)
     del older["model_config"]["initial_weights"]

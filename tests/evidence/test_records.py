@@ -73,7 +73,7 @@ def test_a_file_cut_short_or_edited_is_named(damage: Any, tmp_path: Path) -> Non
     path = tmp_path / "a.json"
     write_result(path, {"model": "cprec", "loss": 5.25})
     path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match=r"a\.json .*delete it, and `cprec reproduce` runs it"):
+    with pytest.raises(ValueError, match=r"a\.json .*delete it, then `cprec reproduce` repeats"):
         read_result(path)
 
 

@@ -81,7 +81,7 @@ def test_what_allows_no_interval_is_refused() -> None:
     one = {"a": np.ones((1, 5)), "b": np.ones((1, 5))}
     with pytest.raises(ValueError, match="no variant has two seeds"):
         difference(one, "a", "b")
-    with pytest.raises(ValueError, match="paired users"):
+    with pytest.raises(ValueError, match="users cannot be paired"):
         difference({"a": np.ones((2, 5)), "b": np.ones((2, 6))}, "a", "b")
 
 
