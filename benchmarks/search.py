@@ -237,6 +237,5 @@ def rules_of(model: SequentialRecommender, hidden: Tensor) -> dict[str, float]:
     """What each rule of a search spares and misses; see `compare_rules`."""
     assert isinstance(model.softmax, BlockSoftmax)
     rules = compare_rules(model.softmax, hidden, K)
-    found = {name.replace(" ", "_"): share for name, share in rules.items()}
     print("    " + ", ".join(f"{name} {share:.1%}" for name, share in rules.items()))
-    return found
+    return rules

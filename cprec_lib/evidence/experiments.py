@@ -444,8 +444,7 @@ def _rules(model: SequentialRecommender, data: SequenceData) -> dict[str, Any]:
         return {}
     contexts = data.test.contexts[:2048].to(next(model.parameters()).device)
     hidden = torch.cat([model.last_hidden(some) for some in contexts.split(64)])
-    rules = compare_rules(model.softmax, hidden)
-    return {"search_rules": {name.replace(" ", "_"): share for name, share in rules.items()}}
+    return {"search_rules": compare_rules(model.softmax, hidden)}
 
 
 def time_models(

@@ -16,8 +16,8 @@ from cprec_lib.model.softmax import BlockSoftmax
 def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[str, float]:
     """How much work each rule of a top-k search saves for hidden vectors [T, d], and what it costs.
 
-    "spared by" tokens, bounds, early stopping: the share of the T (n - 1) pairs of a vector and a
-    tail block that the rule does not compute. "missed by early stopping": the share of the T lists
+    "spared_by_" tokens, bounds, early_stopping: the share of the T (n - 1) pairs of a vector and a
+    tail block that the rule does not compute. "missed_by_early_stopping": the share of the T lists
     in which the rule of CpRec's authors finds other items than the exact search. Raises ValueError
     without vectors and as `top_k` does, TypeError as `TailBounds` does.
     """
@@ -28,10 +28,10 @@ def compare_rules(softmax: BlockSoftmax, hidden: Tensor, k: int = 10) -> dict[st
     _, bounds = _spared(softmax, hidden, lambda some: softmax.search(some, k, bound=bound))
     rule, early = _spared(softmax, hidden, lambda some: softmax.early_stopping_search(some, k))
     return {
-        "spared by tokens": tokens,
-        "spared by bounds": bounds,
-        "spared by early stopping": early,
-        "missed by early stopping": float((rule != exact).any(1).float().mean()),
+        "spared_by_tokens": tokens,
+        "spared_by_bounds": bounds,
+        "spared_by_early_stopping": early,
+        "missed_by_early_stopping": float((rule != exact).any(1).float().mean()),
     }
 
 

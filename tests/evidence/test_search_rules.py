@@ -17,9 +17,9 @@ def test_rules_are_compared_by_what_they_look_into():
             block.tail_projections[tail].get_parameter("weight").fill_(0.0)
     found = compare_rules(block, torch.tensor([[1.0, 0], [0, 1.0]]), k=1)
     # The tokens' rule opens the last block for the second history, and no other: 3 of 4 spared.
-    assert found["spared by tokens"] == found["spared by bounds"] == 0.75
-    assert found["spared by early stopping"] == 0.75
-    assert found["missed by early stopping"] == 0.0
+    assert found["spared_by_tokens"] == found["spared_by_bounds"] == 0.75
+    assert found["spared_by_early_stopping"] == 0.75
+    assert found["missed_by_early_stopping"] == 0.0
 
 
 def test_a_token_that_takes_the_place_of_a_better_item_is_a_miss():
@@ -31,8 +31,8 @@ def test_a_token_that_takes_the_place_of_a_better_item_is_a_miss():
         block.tail_projections[1].get_parameter("weight").copy_(torch.tensor([[1.0, 0]]))
         block.tail_tables[1].get_parameter("weight").copy_(torch.tensor([[50.0], [0.0]]))
     found = compare_rules(block, torch.tensor([[1.0, 0]]), k=1)
-    assert found["missed by early stopping"] == 1.0
-    assert found["spared by early stopping"] == 0.5
+    assert found["missed_by_early_stopping"] == 1.0
+    assert found["spared_by_early_stopping"] == 0.5
 
 
 def test_rules_are_not_compared_on_nothing():
