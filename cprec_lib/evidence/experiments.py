@@ -34,7 +34,7 @@ from cprec_lib.evidence.records import (
     write_result,
 )
 from cprec_lib.evidence.search_rules import compare_rules
-from cprec_lib.evidence.settings import SETTINGS, Setting, Trial, log_name
+from cprec_lib.evidence.settings import Setting, Trial, log_name
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.evidence.variants import choose, label, models
 from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
@@ -228,9 +228,7 @@ def missing(
 
 def _is_elsewhere(dataset: str) -> bool:
     """Whether a data set has a known name and its data is not on this machine."""
-    if dataset in DATASETS:
-        return not is_present(dataset)
-    return dataset in SETTINGS and not Path(dataset).exists()
+    return dataset in DATASETS and not is_present(dataset)
 
 
 @cache

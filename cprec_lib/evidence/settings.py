@@ -217,10 +217,6 @@ def folder_name(dataset: str, setting: Setting) -> str:
     return f"{log_name(dataset)}-w{setting.width}-d{setting.dropout:g}{split}{users}"
 
 
-FILES = {"ml1m_ordered": "ml-1m", "amazon_beauty_ordered": "amazon-beauty", "globo_users": "globo"}
-"""File names, without extension, from which logs of the registry may be read."""
-
-
 def log_name(dataset: str) -> str:
     """A data set's name in records and folders.
 
@@ -229,5 +225,4 @@ def log_name(dataset: str) -> str:
     """
     if dataset.startswith(PREFIX):
         return dataset.translate(str.maketrans(":,=", "---"))
-    stem = Path(dataset).stem
-    return FILES.get(stem, stem)
+    return Path(dataset).stem

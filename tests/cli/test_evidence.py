@@ -41,7 +41,7 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
 def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
     assert "unknown group 'speed'; choose from overall" in fail("reproduce", "speed")
     assert "unknown model 'CpReq'" in fail("reproduce", "--model", "CpReq")
-    tied = ["--dataset", "ml1m_ordered.csv", "--width", "128", "--learning-rate", "0.01"]
+    tied = ["--dataset", "ml-1m", "--width", "128", "--learning-rate", "0.01"]
     assert "give --dropout as well" in fail("reproduce", *tied)
     assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")
 

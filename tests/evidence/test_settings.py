@@ -67,7 +67,7 @@ def test_a_named_setting_is_of_a_log_that_has_settings() -> None:
     assert all(name.startswith(setting.dataset) for name, setting in TUNED.items())
 
 
-def test_a_log_has_its_registry_name_whatever_file_it_is_read_from() -> None:
-    assert log_name("a/ml1m_ordered.parquet") == log_name("ml-1m") == "ml-1m"
-    assert setting_of("a/globo_users.parquet", 256) == SETTINGS["globo"][1]
+def test_a_log_has_its_registry_name_and_a_file_its_own() -> None:
     assert all(log_name(name) == name for name in DATASETS)
+    assert log_name("a/globo.parquet") == "globo"
+    assert setting_of("a/globo.parquet", 256) == setting_of("globo", 256) == SETTINGS["globo"][1]
