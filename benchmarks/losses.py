@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from benchmarks.child import Skipped, Work, require
 from benchmarks.contest import Side, case, contest
 from cprec_lib import BlockPartition, BlockSoftmax, FullSoftmax
+from cprec_lib.model.partition import cutoffs_from_shares
 
 TITLE = "Loss and gradients over a whole catalogue, width 256"
 WIDTH, SHARES = 256, (0.01, 0.1)
@@ -119,7 +120,7 @@ def _both_ways(layer: str, n_items: int, tokens: int) -> Work:
 
 
 def _blocks(n_items: int) -> BlockSoftmax:
-    cutoffs = [round(share * n_items) for share in SHARES]
+    cutoffs = cutoffs_from_shares(n_items, SHARES)
     return BlockSoftmax(BlockPartition.decaying(n_items, cutoffs, WIDTH))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from cprec_lib.evidence.settings import Setting
-from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
+from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.sharing import SHARING
 
@@ -64,8 +64,7 @@ def _part(**changes: Any) -> Build:
     """NextItNet with some of CpRec's parts, at CpRec's cutoffs."""
 
     def build(n_items: int, setting: Setting) -> ModelConfig:
-        cutoffs = resolve_cutoffs(n_items, setting.cutoffs)
-        return nextitnet(n_items, setting.width, cutoffs=cutoffs, **changes, **_layers(setting))
+        return nextitnet(n_items, setting.width, setting.cutoffs, **changes, **_layers(setting))
 
     return build
 
@@ -96,11 +95,9 @@ def _other_middle(preset: Callable[..., ModelConfig], compressed: bool = False) 
         del common["dilations"]
         if preset is sasrec:
             common["max_positions"] = setting.max_len
-        whole = preset(n_items, setting.width, **common)
-        if not compressed:
-            return whole
-        cutoffs = resolve_cutoffs(n_items, setting.cutoffs)
-        return replace(whole, cutoffs=cutoffs, block_input=True, block_softmax=True)
+        if compressed:
+            common |= {"cutoffs": setting.cutoffs, "block_input": True, "block_softmax": True}
+        return preset(n_items, setting.width, **common)
 
     return build
 

@@ -98,13 +98,15 @@ class ModelConfig:
         return BlockPartition(self.n_items, self.cutoffs, widths)
 
 
-def nextitnet(n_items: int, width: int = 64, **options: Any) -> ModelConfig:
-    """The uncompressed baseline NextItNet; `options` are further fields of `ModelConfig`.
+def nextitnet(
+    n_items: int, width: int = 64, cutoffs: Sequence[float] = (), **options: Any
+) -> ModelConfig:
+    """The uncompressed baseline NextItNet. `cutoffs`, `options` and errors as for `cprec`.
 
     Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation", WSDM
-    2019. Errors as for `ModelConfig`.
+    2019.
     """
-    return ModelConfig(n_items, width, **options)
+    return ModelConfig(n_items, width, cutoffs=resolve_cutoffs(n_items, cutoffs), **options)
 
 
 def cprec(

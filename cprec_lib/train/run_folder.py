@@ -21,7 +21,7 @@ from cprec_lib.files import file_hash, named_path, write_text
 from cprec_lib.logs.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
-from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, resolve_cutoffs, sasrec
+from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History, TrainingRecord
@@ -185,11 +185,9 @@ def _check_files(folder: Path) -> None:
 def build_config(preset: Preset, n_items: int, options: Mapping[str, Any]) -> ModelConfig:
     """The preset's configuration with `options`, whose cutoffs may be counts or shares.
 
-    Raises ValueError for an unknown preset, and as `ModelConfig` does.
+    Raises ValueError for an unknown preset, and as the preset does.
     """
     check_choice("preset", preset, PRESETS)
-    if "cutoffs" in options:
-        options = {**options, "cutoffs": resolve_cutoffs(n_items, options["cutoffs"])}
     return PRESETS[preset](n_items, **options)
 
 

@@ -77,7 +77,7 @@ def test_gru4rec_and_sasrec_are_other_fillings():
         assert {m.p for m in model.middle.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
 
 
-@pytest.mark.parametrize("preset", [gru4rec, sasrec])
+@pytest.mark.parametrize("preset", [nextitnet, gru4rec, sasrec])
 @pytest.mark.parametrize("cutoffs", [(5, 20), (0.05, 0.2)])
 def test_the_bread_of_cprec_fits_around_other_fillings(preset, cutoffs):
     config = preset(100, 16, cutoffs, block_input=True, block_softmax=True)
