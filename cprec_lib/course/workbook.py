@@ -5,7 +5,6 @@ A copy that the learner has edited is never written to. What is in a notebook is
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cprec_lib.course.notebooks import Cell, read_cells
-from cprec_lib.files import make_folder, write_bytes, write_text
+from cprec_lib.files import make_folder, sha256, write_bytes, write_text
 
 if TYPE_CHECKING:
     from cprec_lib.course.exercises import Problem
@@ -64,7 +63,7 @@ def digest(cells: list[Cell]) -> str:
     """SHA-256 of what a learner edits: the types and sources of the cells that are not blank."""
     # JupyterLab adds a blank cell when the last one is run.
     content = [[cell.kind, cell.source] for cell in cells if cell.source.strip()]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return sha256([json.dumps(content).encode()])
 
 
 def _course(folder: Path) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 
 from cprec_lib.data.sequences import SequenceData
-from cprec_lib.files import make_folder, write_text
+from cprec_lib.files import make_folder, sha256, write_text
 from cprec_lib.model.partition import cutoffs_from_shares
 from cprec_lib.train.evaluation import Ranks
 
@@ -146,8 +145,7 @@ def _whole(path: Path, keys: frozenset[str]) -> Sealed:
 
 def sha256_of(value: Any) -> str:
     """SHA-256 of a JSON value; the order of its keys does not matter."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256([json.dumps(value, sort_keys=True, separators=(",", ":")).encode()])
 
 
 def pack_ranks(ranks: np.ndarray) -> str:

@@ -6,7 +6,6 @@ No content of a data file is executed, and only members with known names are tak
 from __future__ import annotations
 
 import errno
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import pandas as pd
 
-from cprec_lib.files import check_writable, make_folder, write_bytes
+from cprec_lib.files import check_writable, file_hash, make_folder, write_bytes
 from cprec_lib.logs.tables import brief
 
 MEGABYTE = 2**20
@@ -65,8 +64,7 @@ def verify(path: Path, known_hash: str | None) -> None:
         found, expected = ("a zip file" if is_zipfile(path) else "no zip file"), "a zip file"
     else:
         algorithm, _, expected = known_hash.partition(":")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, algorithm).hexdigest()
+        found = file_hash(path, algorithm)
     if found != expected:
         raise ValueError(
             f"{path} is damaged or another file: expected {expected}, found {found}. {AGAIN}"
