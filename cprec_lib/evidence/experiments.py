@@ -106,7 +106,7 @@ def plan(
     configs = models(n_items, setting)
     data = (setting.max_len, setting.split, setting.split_seed, setting.users)
 
-    def run(key: str, trial: Trial, seed: int) -> Experiment:
+    def trained_by(key: str, trial: Trial, seed: int) -> Experiment:
         rate, dropout = trial
         config = replace(configs[key], dropout=dropout)
         return Experiment(key, dataset, config, setting.training(rate, seed), *data)
@@ -125,18 +125,18 @@ def plan(
     following = {key: setting.next_trial(scores[key]) for key in trained}
     for key in trained:
         for trial in scores[key]:
-            yield run(key, trial, 0)
+            yield trained_by(key, trial, 0)
     for trial in setting.trials.items():
         for key in trained:
             if trial not in scores[key]:
-                yield run(key, trial, 0)
+                yield trained_by(key, trial, 0)
     for key, following_trial in following.items():
         if following_trial and following_trial not in setting.trials.items():
-            yield run(key, following_trial, 0)
+            yield trained_by(key, following_trial, 0)
     for seed in range(1, setting.seeds):
         for key in trained:
             if following[key] is None:
-                yield run(key, max(scores[key], key=scores[key].__getitem__), seed)
+                yield trained_by(key, max(scores[key], key=scores[key].__getitem__), seed)
 
 
 def _scores(runs: Sequence[Record]) -> dict[Trial, float]:
@@ -329,20 +329,19 @@ def run(
     chosen = choose_device(device)
     table, data = experiment.load()
     try:
-        model, course = _trained(experiment, data, work, chosen, deadline)
+        model, facts = _trained(experiment, data, work, chosen, deadline)
     except OutOfTime:
         return None
     ranks = evaluate(model, data, "test")
     record = {
         "variant": experiment.variant,
         "config_sha256": sha256_of(experiment.describe()),
-        **course,
+        **facts,
         "test": ranks.metrics(),
         "test_by_popularity": by_popularity(ranks, data),
         "test_ranks": pack_ranks(ranks.ranks),
         **experiment.describe(),
         **_circumstances(experiment.dataset, table, data, chosen),
-        "split_seed": experiment.split_seed,
         "peak_bytes": peak_bytes(chosen),
     }
     return cast(Record, record)
@@ -466,6 +465,5 @@ def time_models(
         "precision": setting.precision,
         "milliseconds": race(built, data, setting.training(setting.learning_rates[0], seed=0)),
         **_circumstances(dataset, table, data, chosen),
-        "split_seed": setting.split_seed,
     }
     write_result(path, times)
