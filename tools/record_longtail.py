@@ -19,6 +19,7 @@ import pandas as pd
 from cprec_lib import load_interactions
 from cprec_lib.course.popularity import fit_zipf, gini, log_spaced_ranks, sorted_counts, top_share
 from cprec_lib.files import make_folder, write_text
+from cprec_lib.logs.datasets import title_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP_SHARES = (0.01, 0.05, 0.2)
@@ -27,9 +28,8 @@ POINTS = 60
 
 @dataclass(frozen=True)
 class Description:
-    """What a record says of a data set besides its numbers."""
+    """What a record says of a data set besides its title and its numbers."""
 
-    title: str
     events: str
     terms: str
     source: str
@@ -39,31 +39,26 @@ MOVIELENS = "GroupLens, Harper and Konstan (2015), doi 10.1145/2827872"
 MOVIELENS_TERMS = "research use, no redistribution, no commercial use"
 DESCRIPTIONS = {
     "ml-100k": Description(
-        "MovieLens-100K",
         "film ratings; each user has 20 or more",
         MOVIELENS_TERMS,
         MOVIELENS,
     ),
     "ml-1m": Description(
-        "MovieLens-1M",
         "film ratings; films with fewer than 5 are left out",
         MOVIELENS_TERMS,
         MOVIELENS,
     ),
     "online-retail": Description(
-        "Online Retail",
         "lines of invoices of a shop for gifts",
         "CC BY 4.0",
         "UCI Machine Learning Repository, Chen (2015), doi 10.24432/C5BW33",
     ),
     "amazon-beauty": Description(
-        "Amazon Beauty",
         "product reviews; each user has 5 or more",
         "research use",
         "Amazon reviews, McAuley et al. (2015), doi 10.1145/2766462.2767755",
     ),
     "globo": Description(
-        "Globo.com news",
         "clicks on news articles; each user has 2 or more",
         "academic and educational use only",
         "Globo.com, de Souza Pereira Moreira et al. (2018), doi 10.1145/3270323.3270328",
@@ -99,10 +94,14 @@ def record(sources: Sequence[tuple[str, str]], today: date) -> dict[str, Any]:
         if name not in DESCRIPTIONS:
             raise ValueError(
                 f"{name!r} has no description; use one of {', '.join(DESCRIPTIONS)}, or add its "
-                "title, events, terms and source to DESCRIPTIONS"
+                "events, terms and source to DESCRIPTIONS"
             )
     data_sets = {
-        name: {**asdict(DESCRIPTIONS[name]), **summarise(load_interactions(source))}
+        name: {
+            "title": title_of(name),
+            **asdict(DESCRIPTIONS[name]),
+            **summarise(load_interactions(source)),
+        }
         for name, source in sources
     }
     return {

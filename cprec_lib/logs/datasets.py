@@ -281,7 +281,7 @@ BEAUTY = Dataset(
 )
 GLOBO = Dataset(
     name="globo",
-    title="Globo.com",
+    title="Globo.com news",
     licence="Licence: academic and educational use only.",
     citation="G. de Souza P. Moreira et al. (2018), News Session-Based Recommendations Using Deep "
     "Neural Networks, DLRS.",

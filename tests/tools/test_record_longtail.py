@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from cprec_lib.course.popularity import fit_zipf, gini
+from cprec_lib.logs.datasets import title_of
 from tools import record_longtail
 from tools.record_longtail import DESCRIPTIONS, POINTS, main, parse_source, record, summarise
 
@@ -83,8 +84,9 @@ def test_the_committed_record_is_whole_and_small():
     assert list(content["data_sets"]) == list(DESCRIPTIONS)
     date.fromisoformat(content["made"])
     assert RECORD.stat().st_size < 50_000
-    for summary in content["data_sets"].values():
-        assert all(summary[key] for key in ("title", "events", "terms", "source"))
+    for name, summary in content["data_sets"].items():
+        assert summary["title"] == title_of(name)
+        assert all(summary[key] for key in ("events", "terms", "source"))
         counts, ranks = summary["counts"], summary["ranks"]
         assert len(counts) == len(ranks) <= POINTS
         assert counts == sorted(counts, reverse=True) and ranks[-1] == summary["items"]
