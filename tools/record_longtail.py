@@ -124,11 +124,12 @@ def parse_source(text: str) -> tuple[str, str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tools.record_longtail", description=__doc__)
-    parser.add_argument("sources", nargs="+", metavar="NAME=PATH_OR_NAME")
+    parser.add_argument("sources", nargs="*", metavar="NAME=PATH_OR_NAME", help="all if none")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "longtail.json")
     options = parser.parse_args(arguments)
     try:
-        content = record([parse_source(text) for text in options.sources], date.today())
+        sources = options.sources or [f"{name}={name}" for name in DESCRIPTIONS]
+        content = record([parse_source(text) for text in sources], date.today())
     except (ValueError, OSError) as error:
         parser.error(str(error))
     make_folder(options.out.parent)

@@ -60,6 +60,14 @@ def test_the_command_writes_a_record_without_paths(log: Path, tmp_path: Path, ca
     assert "globo: " in capsys.readouterr().out
 
 
+def test_without_arguments_every_data_set_is_recorded(log: Path, tmp_path: Path, monkeypatch):
+    loaded = []
+    table = pd.read_csv(log)
+    monkeypatch.setattr(record_longtail, "load_interactions", lambda x: loaded.append(x) or table)
+    main([f"--out={tmp_path / 'longtail.json'}"])
+    assert loaded == list(DESCRIPTIONS)
+
+
 @pytest.mark.parametrize("text", ["ml-100k", "ml-100k=", "=somewhere.csv"])
 def test_an_argument_without_a_part_is_refused(text: str):
     with pytest.raises(ValueError, match="is not NAME=PATH_OR_NAME"):
