@@ -1,0 +1,74 @@
+"""The pages name files, modules and headings that are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "cprec_lib"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "data" / "README.md",
+    ROOT / "results" / "README.md",
+]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its blocks of code."""
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@each_page
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    names = re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|pyi|md|ipynb|json))`", prose(page))
+    placeholders = {"notebooks/NN_name.ipynb", "bench/ROW.json"}
+    assert [name for name in names if not (ROOT / name).exists()] == [
+        name for name in names if name in placeholders
+    ]
+
+
+def rooms() -> dict[str, str]:
+    """What the architecture's table says of each package of the library."""
+    return dict(re.findall(r"^\| `(\w+)/` \| (.+) \|$", ARCHITECTURE, flags=re.MULTILINE))
+
+
+def test_the_architecture_lists_every_package() -> None:
+    assert {*rooms()} == {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("package", sorted({*rooms()} - {"cli"}))
+def test_the_architecture_lists_every_module(package: str) -> None:
+    folder = LIBRARY / package
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    modules |= {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+    assert {*re.findall(r"`(\w+/?)`", rooms()[package])} == modules
+
+
+def test_the_library_proper_is_as_short_as_the_architecture_says() -> None:
+    found = re.search(r"`model`, `data` and `train` .*?, at most ([\d,]+) lines", ARCHITECTURE)
+    assert found
+    files = [file for room in ("model", "data", "train") for file in (LIBRARY / room).glob("*.py")]
+    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+    assert lines <= int(found[1].replace(",", ""))
