@@ -1,8 +1,8 @@
-"""How fast this machine trains, against the one on which the notebooks were measured.
+"""How fast this machine trains, compared with the one on which the notebooks were measured.
 
-`make figures` writes into the header of each notebook what its run took and, in a comment that no
-page shows, what a step took there at that time: the loss of one batch and its gradient. The ratio
-of a step here to a step there turns the one into an estimate for this machine.
+`make figures` writes into the header of each notebook how long its run took. A hidden comment there
+says how long a step took on that machine at that time: the loss of one batch and its gradient. The
+run time, multiplied by the ratio of a step here to a step there, is an estimate for this machine.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from cprec_lib.course.notebooks import read_cells
 
 SECONDS, LONGEST = 1.0, 2.0
-"""How long steps are repeated: the one if that makes enough of them, else at most the other."""
+"""Seconds for which steps are repeated, and the limit if these give fewer than ENOUGH steps."""
 ENOUGH = 5
-"""Steps that make a steady median, with the first, which is slow and not counted."""
+"""Steps needed for a stable median, including the first, which is slow and not counted."""
 
 _STEP = "<!-- loss and gradient of a batch took {:.2f} ms -->"
 _HEADER = re.compile(
@@ -29,7 +29,7 @@ _HEADER = re.compile(
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds that a notebook took somewhere, and a step there at that time."""
+    """Seconds that a notebook took on some machine, and that a step took there at that time."""
 
     seconds: float
     step_seconds: float
@@ -38,9 +38,9 @@ class Measurement:
 def step_seconds() -> float:
     """Median seconds of a step at the sizes that the notebooks use. Takes a second or two.
 
-    A step is the loss of a batch and its gradient: the optimizer's part is small, and importing
-    torch's optimizers takes longer than all the rest. The state of torch's random numbers stays as
-    it was. Raises ImportError or OSError if torch does not load.
+    A step is the loss of a batch and its gradient. The optimizer is omitted: its share is small,
+    and importing torch's optimizers takes longer than everything else. The state of torch's random
+    numbers does not change. Raises ImportError or OSError if torch does not load.
     """
     import torch
 
@@ -68,7 +68,7 @@ def comment(seconds: float) -> str:
 
 
 def read_measurement(notebook: Path) -> Measurement | None:
-    """What the header of a notebook records; None if it records no step, or cannot be read."""
+    """The measurement in a notebook's header; None if it has none or the file cannot be read."""
     try:
         cells = read_cells(notebook.read_bytes())
     except (OSError, ValueError):

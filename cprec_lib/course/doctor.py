@@ -1,4 +1,4 @@
-"""What stands between this machine and the course, and what to do about it.
+"""Find what keeps the course from running on this machine, and say what to do about it.
 
 The findings name no path, user or host, so that they can be pasted into a bug report.
 """
@@ -27,17 +27,17 @@ from cprec_lib.machine import cpu_cores
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DATASET = "ml-100k"
-NEEDED_GB = 2  # what a notebook may take
+NEEDED_GB = 2  # memory that a notebook may take
 REINSTALL = "Run `pip install -r requirements.lock` in the course's environment."
 LABEXTENSION = "@jupyter-widgets/jupyterlab-manager"
 MODEL_NOT_FOUND = 'Widgets show "Error displaying widget: model not found" or stay blank.'
 RESTART = "Then restart JupyterLab from this environment and reload its page."
-SLOW = 3  # times slower than where the notebooks were measured
+SLOW = 3  # times slower than the machine on which the notebooks were measured
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. A note is worth knowing, a fault stops the course; `advice` helps."""
+    """The result of one check. A note is worth knowing, a fault stops the course."""
 
     level: Literal["ok", "note", "fault"]
     text: str
@@ -48,10 +48,10 @@ class Finding:
 
 
 def examine(checkout: Path = CHECKOUT, calibrate: bool = True) -> list[Finding]:
-    """Examine Python, packages, widgets, machine and data, and tell what was found.
+    """Examine Python, packages, widgets, machine and data, and return the findings.
 
-    Changes nothing. With `calibrate`, a second or two of training tells how long the notebooks will
-    take here.
+    Changes nothing. With `calibrate`, it trains for a second or two to estimate how long the
+    notebooks take on this machine.
     """
     return [
         *_course(checkout),
@@ -66,13 +66,13 @@ def examine(checkout: Path = CHECKOUT, calibrate: bool = True) -> list[Finding]:
 
 
 def _course(checkout: Path) -> Iterator[Finding]:
-    """Python and the packages against what the course's own files ask for."""
+    """Compare Python and the packages with what the course's own files require."""
     project, lock = checkout / "pyproject.toml", checkout / "requirements.lock"
     if not (project.is_file() and lock.is_file()):
         yield Finding("ok", _python())
         yield Finding(
             "note",
-            "The course's files are not beside the package: versions were not compared.",
+            "The course's files are not beside the package, so versions were not compared.",
             "The notebooks need a checkout of the project.",
         )
         return
@@ -94,18 +94,18 @@ def check_python(supported: str, version: str) -> Finding:
     return Finding(
         "fault",
         f"{_python()}: the course needs {supported}.",
-        "Name another one, as in `make PYTHON=python3.12 course`.",
+        "Name another Python, as in `make PYTHON=python3.12 course`.",
     )
 
 
 def _needed(settings: dict[str, Any]) -> list[Requirement]:
-    """What the library and the notebooks import: the dependencies, optional ones included."""
+    """The packages that library and notebooks import: all dependencies, optional ones included."""
     texts = chain(settings["dependencies"], *settings["optional-dependencies"].values())
     return [need for need in map(Requirement, texts) if need.name != settings["name"]]
 
 
 def check_needed(needed: list[Requirement]) -> list[Finding]:
-    """A fault for each package that is missing or outside its range, else one finding for all."""
+    """A fault for each package that is missing or outside its range; one finding if none is."""
     faults = []
     versions = {need.name: _version(need.name) for need in needed}
     for need in needed:
@@ -120,7 +120,7 @@ def check_needed(needed: list[Requirement]) -> list[Finding]:
 
 
 def check_lock(lock: str) -> Finding:
-    """Name the packages whose installed version is not the one that the lock pins."""
+    """Name the packages whose installed version differs from the one in the lock."""
     different = []
     pins = [Requirement(line.split("#")[0]) for line in lock.splitlines() if line[:1].isalnum()]
     for pin in pins:
@@ -143,7 +143,7 @@ def _version(package: str) -> str | None:
 
 
 def _widgets() -> Iterator[Finding]:
-    """Do the kernel's widgets and the front end in JupyterLab fit together?"""
+    """Check that the kernel's widgets and JupyterLab's front end fit together."""
     try:
         from jupyter_core.paths import jupyter_config_path, jupyter_path
     except ImportError:  # jupyterlab is missing too, which has a finding of its own
@@ -163,7 +163,7 @@ def _widgets() -> Iterator[Finding]:
 
 
 def check_front_end(required: list[str]) -> Iterator[Finding]:
-    """A fault for each front end that ipywidgets requires and the environment lacks or has older.
+    """A fault for each front end that ipywidgets requires and that is missing or too old.
 
     `required` are the requirements that ipywidgets states.
     """
@@ -178,22 +178,22 @@ def check_front_end(required: list[str]) -> Iterator[Finding]:
 
 
 def check_labextension(folders: list[Path], configs: list[Path]) -> Iterator[Finding]:
-    """A fault if JupyterLab would load no widget extension, another version, or has it disabled.
+    """A fault if JupyterLab finds no widget extension, finds another version, or has it disabled.
 
-    `folders` and `configs` are where it looks, the first of highest rank.
+    JupyterLab searches `folders` and `configs`; the first of each has the highest priority.
     """
     package = _version("jupyterlab_widgets")
-    if package is None:  # said by check_front_end
+    if package is None:  # check_front_end reports it
         return
     found = next(filter(None, map(_labextension_version, folders)), None)
     own = _own_labextension_version()
     again = f"Run `pip install --force-reinstall jupyterlab_widgets=={package}`. {RESTART}"
     if found is None:
-        text = f"jupyterlab_widgets {package} is installed, its extension of JupyterLab is missing."
+        text = f"jupyterlab_widgets {package} is installed, its JupyterLab extension is missing."
         yield Finding("fault", f"{text} {MODEL_NOT_FOUND}", again)
     elif own is not None and found != own:
         text = f"JupyterLab loads {LABEXTENSION} {found}; jupyterlab_widgets {package} has {own}."
-        advice = "Run `jupyter labextension list`, remove that copy if it lies elsewhere. " + again
+        advice = "Run `jupyter labextension list`, and remove a copy that lies elsewhere. " + again
         yield Finding("fault", f"{text} {MODEL_NOT_FOUND}", advice)
     if _is_disabled(configs):
         advice = f"Run `jupyter labextension enable {LABEXTENSION}`. {RESTART}"
@@ -208,7 +208,7 @@ def _labextension_version(folder: Path) -> str | None:
 
 
 def _own_labextension_version() -> str | None:
-    """The version that the installed jupyterlab_widgets brought; None if it keeps no list."""
+    """The version that the installed jupyterlab_widgets contains; None if it lists no files."""
     ends = f"labextensions/{LABEXTENSION}/package.json"
     files = importlib.metadata.files("jupyterlab_widgets") or []
     own = [Path(str(f.locate())) for f in files if f.as_posix().endswith(ends)]
@@ -217,7 +217,7 @@ def _own_labextension_version() -> str | None:
 
 def _is_disabled(configs: list[Path]) -> bool:
     disabled = False
-    for folder in reversed(configs):  # the last word is that of the highest rank
+    for folder in reversed(configs):  # the folder of highest priority decides
         names = _json(folder / "labconfig" / "page_config.json").get("disabledExtensions", {})
         for name, value in names.items() if isinstance(names, dict) else ():
             if name == LABEXTENSION or name.startswith(f"{LABEXTENSION}:"):
@@ -226,7 +226,7 @@ def _is_disabled(configs: list[Path]) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """What a JSON file holds; nothing if it is not there or damaged."""
+    """The content of a JSON file; empty if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -270,17 +270,17 @@ def _spinning() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    """Are the data sets there and whole, and can others be put beside them?"""
+    """Check that the data sets are present and complete, and that the folder can be written."""
     try:
         from cprec_lib.logs.datasets import DATASETS, data_folder
     except (ImportError, OSError):  # the package that does not load has a finding of its own
-        yield Finding("note", "The data were not looked at: a package that reads them is broken.")
+        yield Finding("note", "The data were not checked: a package that reads them is broken.")
         return
     folder = data_folder()
     findings = {name: _dataset(name, folder) for name in DATASETS}
     yield findings[DATASET]
     for name, finding in findings.items():
-        if name != DATASET and finding.level != "note":  # the course does without the others
+        if name != DATASET and finding.level != "note":  # the course does not need the others
             yield replace(finding, level="ok" if finding.level == "ok" else "note")
     problem = _why_not_writable(folder)
     if problem is None:
@@ -289,49 +289,49 @@ def _data() -> Iterator[Finding]:
         yield Finding(
             "note" if findings[DATASET].level == "ok" else "fault",
             f"The data folder cannot be written ({problem}).",
-            "Set CPREC_DATA to a folder that can be.",
+            "Set CPREC_DATA to a folder that can be written.",
         )
 
 
 def _dataset(name: str, folder: Path) -> Finding:
-    """Is a data set there, every file with its published checksum?"""
+    """Check that a data set is present and every file has its published checksum."""
     from cprec_lib.logs.datasets import DATASETS, damaged_files, is_present
 
     fetch = f"Run `cprec data {name}`."
     try:
         if is_present(name):
-            return Finding("ok", f"{name} is there and whole")
+            return Finding("ok", f"{name} is present and complete")
         damaged = damaged_files(name)
     except OSError as error:
         text = f"{name} cannot be read ({error.strerror})."
         return Finding("fault", text, "Set CPREC_DATA to a folder of your own.")
     if damaged:
         listed = " and ".join(damaged)
-        text = f"{name} is damaged; other than its published checksum says: {listed}."
-        return Finding("fault", text, f"Delete {listed} in the data folder, then: {fetch}")
+        text = f"{name} is damaged; these files do not have their published checksums: {listed}."
+        return Finding("fault", text, f"Delete {listed} in the data folder. {fetch}")
     files = [file.name for source in DATASETS[name].sources for file in source.files]
     there = [file for file in files if (folder / file).is_file()]
     if there:
         return Finding("note", f"{name} is not complete: only {', '.join(there)} is there.", fetch)
-    return Finding("note", f"{name} is not there yet.", fetch)
+    return Finding("note", f"{name} is not downloaded yet.", fetch)
 
 
 def _why_not_writable(folder: Path) -> str | None:
-    """The system's reason why nothing can be put into the folder, or into the one to hold it."""
+    """The system's reason why the folder, or the one that will contain it, cannot be written."""
     from cprec_lib.files import check_writable
 
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         check_writable(nearest)
     except OSError as error:
-        return os.strerror(error.errno or errno.EIO)  # without the path, which the error names
+        return os.strerror(error.errno or errno.EIO)  # the error itself names the path
     return None
 
 
 def _run_times(notebooks: Path) -> Iterator[Finding]:
-    """How long each notebook will take here, by the ratio of a step here to one where it was run.
+    """How long each notebook takes here, from the ratio of a step here to one where it was run.
 
-    Nothing is said without the course's files.
+    Yields nothing without the course's files.
     """
     recorded = {path.stem: read_measurement(path) for path in sorted(notebooks.glob("*.ipynb"))}
     if not recorded:
@@ -339,7 +339,7 @@ def _run_times(notebooks: Path) -> Iterator[Finding]:
     known = {name: record for name, record in recorded.items() if record is not None}
     if not known:
         text = "How long the notebooks take here is unknown: they record no step to compare with."
-        yield Finding("note", text, "The first lines of each say what it took elsewhere.")
+        yield Finding("note", text, "The first lines of each say how long it took elsewhere.")
         return
     try:
         here = step_seconds()
@@ -351,15 +351,15 @@ def _run_times(notebooks: Path) -> Iterator[Finding]:
 
 
 def estimate(recorded: dict[str, Measurement], here: float) -> Finding:
-    """The run times of notebooks on a machine where a step takes `here` seconds, roughly."""
+    """Rough run times of the notebooks on a machine where a step takes `here` seconds."""
     seconds = {name: r.seconds * here / r.step_seconds for name, r in recorded.items()}
     each = ", ".join(f"{name} {_about(value)}" for name, value in seconds.items())
     total, elsewhere = sum(seconds.values()), sum(r.seconds for r in recorded.values())
     text = f"Run times here, estimated by a short training: {each}; together {_about(total)}"
     if total <= SLOW * elsewhere:
         return Finding("ok", text)
-    text += f". That is {total / elsewhere:.0f} times what they took where they were measured."
-    advice = "Close other programs, plug a laptop in, and try again."
+    text += f". That is {total / elsewhere:.0f} times as long as where they were measured."
+    advice = "Close other programs, plug in a laptop, and try again."
     return Finding("note", text, advice)
 
 

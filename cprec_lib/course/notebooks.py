@@ -1,4 +1,4 @@
-"""What a notebook's file holds, read as data: nothing of it is executed."""
+"""Read a notebook's file as data; nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Cell:
 def read_cells(content: bytes) -> list[Cell]:
     """The cells of a notebook of format 4, from the bytes of its file.
 
-    Raises ValueError if they are no such notebook.
+    Raises ValueError if they are not such a notebook.
     """
     try:
         cells = json.loads(content)["cells"]
@@ -32,4 +32,4 @@ def read_cells(content: bytes) -> list[Cell]:
             for cell in cells
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"no notebook of format 4 ({type(error).__name__})") from error
+        raise ValueError(f"not a notebook of format 4 ({type(error).__name__})") from error

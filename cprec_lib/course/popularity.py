@@ -1,4 +1,4 @@
-"""What the popularity curve of a catalogue looks like, and what a cut of it buys."""
+"""The popularity curve of a catalogue, and what a cut into blocks saves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sorted_counts(counts: np.ndarray) -> np.ndarray:
     Raises ValueError if there are none, if one is negative or not finite, or if all are zero.
     """
     counts = np.sort(np.asarray(counts))[::-1]
-    # Sorting leaves a NaN in front.
+    # After sorting, a NaN comes first.
     if len(counts) == 0 or counts[-1] < 0 or not 0 < counts[0] < np.inf:
         found = f"they run from {counts[-1]} to {counts[0]}" if len(counts) else "there are none"
         raise ValueError(
@@ -27,9 +27,9 @@ def sorted_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def log_spaced_ranks(n_items: int, points: int = 50) -> np.ndarray:
-    """Up to `points` different ranks from 1 to n_items, evenly spread on a logarithmic axis.
+    """Up to `points` different ranks from 1 to n_items, evenly spaced on a logarithmic axis.
 
-    Fewer where several round to the same whole rank, as at the start of the axis.
+    There are fewer if several round to the same whole rank, as at the start of the axis.
     """
     return np.unique(np.geomspace(1, n_items, points).round().astype(int))
 
@@ -51,8 +51,8 @@ def fit_zipf(counts: np.ndarray, points: int = 50) -> ZipfFit:
     """Least-squares line through log count against log rank, at log-spaced ranks.
 
     Log-spaced ranks give every stretch of the curve the same weight; with all ranks the many
-    items of the far tail would decide alone. Items without interactions are left out. Raises
-    ValueError with fewer than 3 items that have interactions.
+    items of the far tail would decide alone. Items without interactions are ignored. Raises
+    ValueError if fewer than 3 items have interactions.
     """
     counts = sorted_counts(counts)
     counts = counts[counts > 0]
@@ -76,7 +76,7 @@ def lorenz_curve(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Gini coefficient: 0 if all items are equally popular, towards 1 if a few have everything.
+    """Gini coefficient: 0 if all items are equally popular, near 1 if few have everything.
 
     Twice the area between the diagonal and the Lorenz curve.
     """
@@ -85,10 +85,10 @@ def gini(counts: np.ndarray) -> float:
 
 
 def top_share(counts: np.ndarray, share: float) -> float:
-    """Share of all interactions that the most popular `share` of the items have.
+    """Share of all interactions that belong to the most popular `share` of the items.
 
-    The number of items is rounded to the nearest, at least 1. Raises ValueError if `share` is
-    not in (0, 1].
+    The number of items is rounded to the nearest whole number, at least 1. Raises ValueError if
+    `share` is not in (0, 1].
     """
     if not 0 < share <= 1:
         raise ValueError(f"share {share} is not in (0, 1]; 0.05 means the top 5 %")
@@ -97,11 +97,11 @@ def top_share(counts: np.ndarray, share: float) -> float:
 
 
 def block_table(counts: np.ndarray, partition: BlockPartition) -> pd.DataFrame:
-    """One row a block: items, their share of the interactions, and table parameters.
+    """One row per block: items, their share of the interactions, and table parameters.
 
-    `full` is what the block's items cost in an uncompressed table, `decomposed` what they cost at
-    the block's own width (projection included for tail blocks), `full_per_interaction` the
-    uncompressed parameters spent on each training interaction, infinite in a block without any.
+    `full` is the number of parameters of the block's items in an uncompressed table, `decomposed`
+    their number at the block's own width (for tail blocks, with the projection).
+    `full_per_interaction` is `full` divided by the interactions, infinite in a block without any.
     Raises ValueError if there is not one count for each item of the partition.
     """
     counts = sorted_counts(counts)

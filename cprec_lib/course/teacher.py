@@ -1,4 +1,4 @@
-"""A page for whoever teaches the course: every exercise with its solution and its wrong answers."""
+"""A page for teachers: every exercise with its solution and its known wrong answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def teacher_page(problems: Mapping[str, Mapping[str, Problem]]) -> str:
     parts = [
         "# The exercises, for teachers",
         f"{len(of_notebooks)} exercises, {_minutes(of_notebooks)} minutes. This page holds the "
-        "solutions: learners should not get it.",
+        "solutions, so learners should not get it.",
         _overview(problems),
     ]
     for notebook, bank in problems.items():

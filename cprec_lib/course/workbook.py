@@ -1,6 +1,6 @@
-"""The learner's own copies of the notebooks: made, brought up to date, and read for progress.
+"""The learner's own copies of the notebooks: make them, update them, read the progress in them.
 
-A copy that the learner has edited is never written to. What is in a notebook is read as data.
+A copy that the learner has edited is never overwritten. Notebooks are read as data.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 RECORD = ".course.json"
-"""File of the workbook that holds the digest of each notebook as it was copied."""
+"""File in the workbook with the digest of each notebook as it was copied."""
 
 Bank = Mapping[str, Mapping[str, "Problem"]]
-"""Notebook to its problems by name."""
+"""The problems of each notebook, by name."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Copy:
 
 
 def refresh(out: str | Path, notebooks: Path | None = None) -> tuple[list[Copy], str]:
-    """Copy the notebooks that `out` lacks, and replace older ones that nobody has edited.
+    """Copy the notebooks that `out` lacks, and replace older copies that nobody has edited.
 
-    Edited is a copy whose cells, by type and source, are not those that were copied; outputs and
-    blank cells do not count. Returns what became of each notebook, and a warning if the record of
-    what was copied was damaged, else "". Raises FileNotFoundError if there are no notebooks beside
-    the package, ValueError if one of those is damaged, OSError if `out` cannot be written.
+    A copy counts as edited if the types or sources of its cells differ from those that were copied;
+    outputs and blank cells are ignored. Returns what was done with each notebook, and a warning if
+    the record of the copies was damaged, else "". Raises FileNotFoundError if there are no
+    notebooks beside the package, ValueError if one of them is damaged, and OSError if `out` cannot
+    be written.
     """
     course = _course(notebooks or NOTEBOOKS)
     out = make_folder(Path(out))
@@ -60,7 +61,7 @@ def refresh(out: str | Path, notebooks: Path | None = None) -> tuple[list[Copy],
 
 
 def digest(cells: list[Cell]) -> str:
-    """SHA-256 of what a learner edits: the types and sources of the cells that are not blank."""
+    """SHA-256 of the types and sources of all cells that are not blank: what a learner edits."""
     # JupyterLab adds a blank cell when the last one is run.
     content = [[cell.kind, cell.source] for cell in cells if cell.source.strip()]
     return sha256([json.dumps(content).encode()])
@@ -86,7 +87,7 @@ def _course(folder: Path) -> dict[str, bytes]:
 
 
 def _place(target: Path, content: bytes, newest: str, copied: str | None) -> Copy:
-    """Bring one copy up to date, or keep it; `copied` is the recorded digest."""
+    """Update one copy, or keep it; `copied` is the recorded digest."""
     if not os.path.lexists(target):
         write_bytes(target, content)
         return Copy(target, "copied")
@@ -100,21 +101,21 @@ def _place(target: Path, content: bytes, newest: str, copied: str | None) -> Cop
     if present == newest:
         return Copy(target, "current", "as in the course")
     if copied is None:
-        return Copy(target, "kept", f"it was there before, perhaps edited; {_rename(target)}")
+        return Copy(target, "kept", f"not copied from here, perhaps edited; {_rename(target)}")
     if present == copied:
         write_bytes(target, content)
-        return Copy(target, "updated", "the course has a newer version, you had edited nothing")
+        return Copy(target, "updated", "the course has a newer version, and you had edited nothing")
     if copied == newest:
         return Copy(target, "kept", "edited by you")
-    return Copy(target, "kept", f"edited by you, and the course has a newer one; {_rename(target)}")
+    return Copy(target, "kept", f"edited by you; the course has a newer one; {_rename(target)}")
 
 
 def _rename(path: Path) -> str:
-    return f"to get the course's, rename yours, as to {path.stem}-mine.ipynb, and run this again"
+    return f"to get the course's, rename yours to {path.stem}-mine.ipynb and run this again"
 
 
 def _read_record(path: Path) -> tuple[dict[str, str], str]:
-    """The digests by file name; a damaged record is put aside, with a warning."""
+    """The digests by file name; a damaged record is renamed, with a warning."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -137,7 +138,7 @@ Status = Literal[
     "correct", "incorrect", "cannot tell", "stopped", "not attempted", "not run", "no copy"
 ]
 ORDER: tuple[Status, ...] = get_args(Status)
-"""The best first: it counts where an exercise is checked in several places."""
+"""The best status comes first; it counts if an exercise is checked in several places."""
 
 _CHECK = re.compile(r"^[^#\n]*?\bexercises\.(\w+)\.check\(", flags=re.MULTILINE)
 _VERDICT = re.compile(r"^(Correct|Incorrect|Not attempted|Cannot tell)\.", flags=re.MULTILINE)
@@ -145,7 +146,7 @@ _VERDICT = re.compile(r"^(Correct|Incorrect|Not attempted|Cannot tell)\.", flags
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an exercise of a notebook is, by the outputs that the learner saved."""
+    """The status of an exercise, from the outputs that the learner saved."""
 
     notebook: str
     title: str
@@ -161,9 +162,9 @@ def bank() -> Bank:
 
 
 def progress(out: str | Path, problems: Bank | None = None) -> tuple[list[Progress], list[str]]:
-    """How far each exercise is in the copies in `out`, and names of files that cannot be read.
+    """The status of each exercise in the copies in `out`, and the files that cannot be read.
 
-    Copies that were renamed count too, if their names still start with the notebook's. Raises
+    Renamed copies count too if their names still start with the notebook's name. Raises
     FileNotFoundError if there is no such folder.
     """
     out = Path(out)
@@ -189,7 +190,7 @@ def progress(out: str | Path, problems: Bank | None = None) -> tuple[list[Progre
 
 
 def _statuses(cells: list[Cell]) -> Iterator[tuple[str, Status]]:
-    """The name of each exercise that a code cell checks, and what its saved output says."""
+    """The name of each exercise that a code cell checks, and the status in its saved output."""
     for cell in cells:
         names = _CHECK.findall(cell.source) if cell.kind == "code" else []
         verdicts = _verdicts(cell)
@@ -199,7 +200,7 @@ def _statuses(cells: list[Cell]) -> Iterator[tuple[str, Status]]:
 
 
 def _verdicts(cell: Cell) -> list[Status]:
-    """The statuses that a cell's outputs start with; what is printed may hold one a line."""
+    """The statuses in a cell's outputs: one at the start of a value, one per line of a stream."""
     words = []
     for output in cell.outputs:
         data = output.get("data")
@@ -211,7 +212,7 @@ def _verdicts(cell: Cell) -> list[Status]:
 
 
 def _text(text: object) -> str:
-    """A text of an output, whatever the file holds in its place."""
+    """The text of an output, or "" if the file holds something else in its place."""
     if isinstance(text, list):
         return "".join(filter(lambda line: isinstance(line, str), text))
     return text if isinstance(text, str) else ""
@@ -223,7 +224,7 @@ def _without_verdict(cell: Cell) -> Status:
 
 
 def table(rows: list[Progress]) -> str:
-    """A line for each exercise, one for each notebook and one for all."""
+    """A table with a line for each exercise, one for each notebook and one for all."""
     width = max([len(row.title) for row in rows] + [len("exercise")])
     line = f"{{:<24}}{{:<{width + 2}}}{{:<15}}{{:>7}}".format
     lines = [line("notebook", "exercise", "status", "minutes")]

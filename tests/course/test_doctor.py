@@ -204,7 +204,7 @@ def published(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_whole_is_what_has_the_published_checksums(published: Path) -> None:
-    assert data_findings()[0] == Finding("ok", "ml-100k is there and whole")
+    assert data_findings()[0] == Finding("ok", "ml-100k is present and complete")
 
 
 @pytest.mark.parametrize("content", [b"", b"titleS", b"title"])
@@ -212,8 +212,8 @@ def test_the_damaged_file_is_named(content: bytes, published: Path) -> None:
     (published / "ml-100k.item").write_bytes(content)
     data, _ = data_findings()
     assert data.level == "fault"
-    assert data.text.endswith("published checksum says: ml-100k.item.")
-    assert data.advice.startswith("Delete ml-100k.item in the data folder, then: Run `cprec data")
+    assert data.text.endswith("published checksums: ml-100k.item.")
+    assert data.advice.startswith("Delete ml-100k.item in the data folder. Run `cprec data")
 
 
 def test_a_data_set_without_one_of_its_files_is_noted(published: Path) -> None:
@@ -256,7 +256,7 @@ def test_without_pandas_the_other_findings_remain(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "cprec_lib.logs.datasets", None)
     (finding,) = data_findings()
     assert finding.level == "note"
-    assert "not looked at" in finding.text
+    assert "not checked" in finding.text
 
 
 # Widgets

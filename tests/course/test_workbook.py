@@ -112,7 +112,7 @@ def test_an_edited_copy_is_kept_and_the_learner_is_told_how_to_get_the_new_one(
     (kept, _), _ = refresh(out, notebooks)
     assert kept.state == "kept"
     assert "the course has a newer one" in kept.text
-    assert "rename yours, as to 00_first-mine.ipynb" in kept.text
+    assert "rename yours to 00_first-mine.ipynb" in kept.text
     assert (out / FIRST).read_bytes() == mine
     (out / FIRST).rename(out / "00_first-mine.ipynb")
     assert states(out, notebooks) == ["copied", "current"]

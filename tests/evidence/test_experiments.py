@@ -315,7 +315,7 @@ def test_a_run_that_is_killed_is_a_sentence(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(experiments, "run", _die)
-    with pytest.raises(ChildProcessError, match=r"popularity was ended from outside.*goes on"):
+    with pytest.raises(ChildProcessError, match=r"popularity was killed.*resumes it"):
         list(reproduce(["popularity"], str(table), TINY, tmp_path / "r", tmp_path / "w"))
 
 

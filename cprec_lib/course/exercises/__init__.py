@@ -1,6 +1,6 @@
-"""The course's exercises: one module a notebook, each problem with its checks, hints and solution.
+"""The course's exercises: one module per notebook, each problem with checks, hints and solution.
 
-A problem knows the wrong answers that learners give. `check` names the one that an answer equals.
+A problem lists wrong answers that learners give. If an answer equals one, `check` explains it.
 """
 
 from importlib import import_module
@@ -18,7 +18,7 @@ NOTEBOOKS = (
     "06_cprec",
     "07_full_training",
 )
-"""The notebooks that have exercises; a module is named after its notebook, without the number."""
+"""The notebooks with exercises; a module is named after its notebook, without the number."""
 
 __all__ = ["NOTEBOOKS", "Outcome", "Problem", "Slip", "problems"]
 

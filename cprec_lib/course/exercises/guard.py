@@ -1,8 +1,8 @@
-"""Run a learner's code with limits on time and memory, and leave the notebook as it was.
+"""Run a learner's code with limits on time and memory, and leave the notebook unchanged.
 
-On Linux the code runs in a copy of the notebook's process (`fork`). The copy has the very objects
-of the notebook, is there within milliseconds, and can be killed whatever it does. Elsewhere the
-code runs in a thread: Windows cannot fork, and on macOS a copy may not use the system's libraries.
+On Linux the code runs in a copy of the notebook's process (`fork`). The copy has the notebook's
+objects, starts within milliseconds, and can always be killed. On other systems the code runs in a
+thread: Windows cannot fork, and on macOS a forked process may not use the system's libraries.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ import torch
 
 Value = TypeVar("Value")
 MEMORY = 2**30
-"""Bytes that the code may use beside what the notebook has."""
+"""Bytes that the code may use in addition to those that the notebook uses."""
 
 
 class TookTooLong(Exception):
-    """The time was spent before the call ended."""
+    """The call did not end in time."""
 
 
 class Died(Exception):
@@ -47,11 +47,11 @@ class _Stop(BaseException):
 
 
 def limited(seconds: float, call: Callable[[], Value]) -> Value:
-    """The value of `call()`, which has to be picklable; what it prints is printed.
+    """The value of `call()`, which has to be picklable; its printed output is shown.
 
-    Raises TookTooLong if it has not ended after so many seconds, Died if its process has ended, and
-    RuntimeError if the call raises. In a thread, one that hangs inside a C function is left behind,
-    and one that ends its process ends the notebook's.
+    Raises TookTooLong if the call takes longer than `seconds`, Died if its process ends, and
+    RuntimeError if the call raises. If the call runs in a thread, a call that hangs inside a C
+    function keeps running in the background, and a call that ends its process ends the notebook's.
     """
     reader, writer = Pipe(duplex=False)
     child = _copy(call, writer, int(seconds) + 1) if _forks() else None
@@ -70,7 +70,7 @@ def limited(seconds: float, call: Callable[[], Value]) -> Value:
 
 
 def _copy(call: Callable[[], Any], writer: Connection, seconds: int) -> BaseProcess | None:
-    """A copy of this process that runs the call; None where the system allows no other process."""
+    """A copy of this process that runs the call; None if the system allows no other process."""
     arguments = call, writer, random.getstate(), seconds
     child = get_context("fork").Process(target=_run_in_copy, args=arguments, daemon=True)
     with warnings.catch_warnings(), suppress(OSError):
@@ -81,12 +81,12 @@ def _copy(call: Callable[[], Any], writer: Connection, seconds: int) -> BaseProc
 
 
 def _forks() -> bool:
-    """Whether code may run in a copy. torch's autograd, where it knows of a GPU, refuses to."""
+    """Whether code may run in a copy; with a GPU, torch's autograd refuses to."""
     return sys.platform == "linux" and torch.cuda.device_count() == 0
 
 
 def _received(reader: Connection, child: BaseProcess, seconds: float) -> Any:
-    """What the copy sends at its end; what it prints is printed meanwhile."""
+    """The value that the copy sends at its end; what it prints is shown at once."""
     end = monotonic() + seconds
     try:
         while (left := end - monotonic()) > 0 and reader.poll(left):
@@ -105,7 +105,7 @@ def _received(reader: Connection, child: BaseProcess, seconds: float) -> Any:
 
 
 class _Printer(io.TextIOBase):
-    """Sends what is printed to the notebook's process."""
+    """Sends printed text to the notebook's process."""
 
     def __init__(self, send: Callable[[Any], None], kind: str) -> None:
         self._send, self._kind = send, kind
@@ -135,16 +135,16 @@ def _run_in_copy(call: Callable[[], Any], writer: Connection, state: Any, second
         except Exception as error:
             send(("error", str(error)))
     finally:
-        os._exit(0)  # without what the notebook's process does at its end
+        os._exit(0)  # skips what the notebook's process does at exit
 
 
 def _settle(seconds: int) -> None:
-    """Make a forked process fit to run the code, and limit it."""
+    """Prepare a forked process for running the code, and set its limits."""
     import resource  # not on Windows
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the notebook's process is interrupted, and kills
-    faulthandler.disable()  # a crash is told in a sentence
-    gc.freeze()  # what the notebook's process has is not this one's to close
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the notebook's process will kill this one
+    faulthandler.disable()  # a crash is reported in a sentence instead
+    gc.freeze()  # this process must not close the notebook's objects
     torch.set_num_threads(1)  # OpenMP's threads are not copied; waiting for them would hang
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = {
@@ -159,11 +159,11 @@ def _settle(seconds: int) -> None:
 
 
 def within(seconds: float | None, call: Callable[[], Value]) -> Value:
-    """The value of `call()`.
+    """The value of `call()`, run in a thread of its own, which works on every system.
 
-    Raises TookTooLong if it has not ended after so many seconds (None: no limit), and whatever it
-    raises; what would end the program (`exit()`) becomes a RuntimeError. The call runs in a thread
-    of its own, which works on every system. One that hangs inside a C function is left behind.
+    Raises TookTooLong if the call takes longer than `seconds` (None: no limit), and any exception
+    that the call raises. An attempt to end the program (`exit()`) becomes a RuntimeError. A call
+    that hangs inside a C function keeps running in the background.
     """
     value: list[Value] = []
     error: list[BaseException] = []
@@ -192,7 +192,7 @@ def within(seconds: float | None, call: Callable[[], Value]) -> Value:
 
 
 def _end(worker: Thread) -> None:
-    """Raise _Stop in the thread; again if its code caught the first ones."""
+    """Raise _Stop in the thread, repeatedly in case its code catches it."""
     raise_in_thread: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
     for _ in range(20):
         if worker.is_alive():
@@ -202,14 +202,14 @@ def _end(worker: Thread) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put back afterwards the random numbers, the default dtype and deterministic algorithms.
+    """Restore the random numbers, the default dtype and deterministic algorithms at the end.
 
-    Grad mode and the default device are each thread's own: `within` leaves them alone.
+    Grad mode and the default device belong to each thread, so `within` does not change them.
     """
     of_python, of_numpy = random.getstate(), np.random.get_state()
     dtype = torch.get_default_dtype()
     deterministic = _deterministic()
-    # To read a GPU's random numbers would start CUDA where the notebook has not.
+    # Reading a GPU's random state would start CUDA even if the notebook has not.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
         with torch.random.fork_rng(devices):

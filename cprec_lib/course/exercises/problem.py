@@ -1,4 +1,4 @@
-"""What an exercise is: cases, a solution, known slips; and how an answer is judged."""
+"""Exercises: their cases, solutions and known slips, and how an answer is judged."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cprec_lib.course.exercises.values import cut, describe, difference
 
 Status = Literal["not attempted", "correct", "incorrect", "cannot tell"]
 SECONDS = 10.0
-"""How long an answer and its check may take for all cases of a problem."""
+"""Seconds that an answer and its check may take for all cases of a problem."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `check` found; a notebook shows it when it is the last line of a cell."""
+    """The result of `check`; a notebook shows it as the value of a cell's last line."""
 
     status: Status
     message: str
@@ -53,11 +53,13 @@ class Text:
 class Problem:
     """An exercise.
 
-    `answer` is a function, a class or a value; so are the wrong answers in `slips`, which `wrong`
-    lists as text (see `slips_in`). `use` puts an answer to work on the arguments of a case and
-    returns what is compared; left out, a function or a class is called with them and a value is
-    itself. `judge` says what is wrong with a result, "" if nothing is, given the right one; left
-    out, the two have to be equal. `why` explains the solution, and is told with a correct answer.
+    `answer` is a function, a class or a value. So are the wrong answers in `slips`; `wrong` adds
+    slips written as text (see `slips_in`).
+
+    `use` applies an answer to the arguments of a case and returns the result to compare. By
+    default, a function or a class is called with the arguments, and a value is its own result.
+    `judge` gets a result and the right one and says what is wrong, "" if nothing is; by default the
+    two have to be equal. `why` explains the solution and is shown with a correct answer.
     """
 
     title: str
@@ -80,9 +82,9 @@ class Problem:
         self.slips += tuple(slips_in(wrong, self.answer, module))
 
     def check(self, answer: Any) -> Outcome:
-        """Judge an answer. Never raises, and ends in seconds whatever the answer does.
+        """Judge an answer. Never raises, and ends within seconds whatever the answer does.
 
-        Random numbers and torch's default settings are afterwards what they were.
+        Does not change the state of random numbers or torch's default settings.
         """
         try:
             return limited(SECONDS, lambda: self._outcome(answer))
@@ -90,13 +92,13 @@ class Problem:
             return Outcome(
                 "cannot tell",
                 f"The answer and its check had not ended after {SECONDS:.0f} seconds. "
-                "Does a loop run for ever?",
+                "Does a loop run forever?",
             )
         except Died as how:
             return Outcome(
                 "cannot tell",
                 f"The answer ended the process that ran it ({how}). Does it call itself without "
-                "end, or leave with `os._exit`?",
+                "end, or call `os._exit`?",
             )
         except KeyboardInterrupt:
             return Outcome("cannot tell", "The check was interrupted.")
@@ -104,13 +106,13 @@ class Problem:
             return _failed(error)
 
     def hint(self) -> Text:
-        """The next hint; after the last one, the first again."""
+        """The next hint; after the last hint, the first one again."""
         number = self._hints_shown % len(self.hints)
         self._hints_shown += 1
         return Text(f"**Hint {number + 1} of {len(self.hints)}.** {self.hints[number]}")
 
     def solution(self) -> Text:
-        """One good answer, with the reason where there is something to add."""
+        """One good answer, with its explanation if there is one."""
         code = f"```python\n{self.answer_text()}\n```"
         return Text("\n\n".join(filter(None, (code, self.why))))
 
@@ -135,7 +137,7 @@ class Problem:
         return self._compare([*self._results(answer)])
 
     def _results(self, answer: Any) -> Iterator[Any]:
-        """What an answer makes of each case. Every case gets a copy, so nothing is spoilt."""
+        """The result of an answer for each case; it gets copies, so it cannot change the cases."""
         for case in self.cases:
             try:
                 yield self._run(answer, *deepcopy(case))
@@ -156,7 +158,7 @@ class Problem:
                 return Outcome("incorrect", f"{self._call(case)}{result}")
             right = self._run(self.answer, *deepcopy(case))
             if result is None and right is not None:
-                nothing = "The answer returns nothing, `None`. Is there a way past its `return`?"
+                nothing = "The answer returns `None`. Is there a path that reaches no `return`?"
                 return Outcome("incorrect", f"{self._call(case)}{nothing}")
             wrong = self.judge(result, right)
             if wrong:
@@ -165,7 +167,7 @@ class Problem:
         return Outcome("correct", self.why)
 
     def _slip(self, results: Sequence[Any]) -> str:
-        """The message of the known wrong answer that gives these very results, if one does."""
+        """The message of the known wrong answer that gives exactly these results, else ""."""
         for slip in self.slips:
             if same(results, self._results(slip.answer)):
                 return f"{slip.message}\n\n"
@@ -191,7 +193,7 @@ _UNTOUCHED = Outcome(
 
 
 class _Failure:
-    """An error that an answer raised, without the values that its traceback would keep alive."""
+    """An error that an answer raised, without the values that its traceback keeps alive."""
 
     def __init__(self, error: BaseException):
         self.error, self.line = error, _own_line(error)
@@ -207,7 +209,7 @@ def _failed(error: Exception) -> Outcome:
 
 
 def _said(error: BaseException) -> str:
-    """The type and message of an error; that of a learner's own class may raise."""
+    """The type and message of an error; `str` of a learner's own error class may raise."""
     try:
         message = cut(str(error))
         if isinstance(error, MemoryError) and not message:
@@ -229,7 +231,7 @@ def _own_line(error: BaseException) -> str:
 
 
 def same(results: Iterable[Any], others: Iterable[Any]) -> bool:
-    """Whether `results` pass for `others`, errors by their type. Stops where they do not."""
+    """Whether `results` equal `others`; errors are compared by type. Stops at a difference."""
     missing: Any = object()
     for one, other in zip_longest(results, others, fillvalue=missing):
         if one is missing or other is missing:

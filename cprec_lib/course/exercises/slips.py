@@ -21,11 +21,11 @@ class Slip:
 
 
 def slips_in(text: str, solution: Any, module: str) -> Iterator[Slip]:
-    """The slips that a text lists, for a solution whose names are those of a module.
+    """The slips that a text lists, for a solution that uses the names of a module.
 
-    A wrong answer stands at the margin; below it, indented, the message. The wrong answer is an
-    expression, or edits of the solution, one a line: `old => new` replaces a piece of its source
-    wherever it occurs; with nothing after the arrow the piece is left out. Raises ValueError if a
+    A wrong answer starts at the margin; its message follows below, indented. The wrong answer is an
+    expression, or edits of the solution, one per line: `old => new` replaces a piece of its source
+    wherever it occurs; with nothing after the arrow the piece is deleted. Raises ValueError if a
     piece does not occur.
 
         tail.sum() => tail.max()
@@ -41,7 +41,7 @@ def slips_in(text: str, solution: Any, module: str) -> Iterator[Slip]:
 
 
 def _bare_source(solution: Any) -> str:
-    """The source of the solution without its docstring, which tells what is right."""
+    """The source of the solution without its docstring, which describes the right answer."""
     source = dedent(inspect.getsource(solution))
     [definition] = ast.parse(source).body
     assert isinstance(definition, ast.FunctionDef | ast.ClassDef)
@@ -61,7 +61,7 @@ def _edited(source: str, edits: list[str]) -> str:
 
 
 def _value(source: str, defines: bool, module: str) -> Any:
-    """What the source defines or evaluates to. It remembers its source, since no file has it."""
+    """The value that the source defines or evaluates to; it keeps its source, as no file has it."""
     names, defined = vars(sys.modules[module]), dict[str, Any]()
     if defines:
         exec(source, names, defined)

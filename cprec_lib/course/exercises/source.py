@@ -1,4 +1,4 @@
-"""The source of an answer, as a learner would write it in a notebook."""
+"""The source code of an answer, as a learner would write it in a notebook."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from textwrap import dedent
 from typing import Any
 
 Place = tuple[int, int]
-"""A line and a byte in it, both from 0."""
+"""A line, and a byte in that line, both counted from 0."""
 
 
 def source(answer: Any) -> str:
-    """The source of a function or a class, else the value as text.
+    """The source of a function or a class; any other value as text.
 
-    Type annotations are left out, since their names need imports. Before a function stand the
-    imports of the standard library that it needs; others the notebook has.
+    Type annotations are removed, because their names need imports. The source starts with the
+    imports from the standard library that it needs; the notebook has all others.
     """
     try:
         written = getattr(answer, "__source__", None)
@@ -35,7 +35,7 @@ def source(answer: Any) -> str:
 
 
 def _imports(solution: Callable[..., Any], tree: ast.AST) -> Iterator[str]:
-    """The imports of the standard library in the solution's module whose names the code uses."""
+    """The imports from the standard library in the solution's module that the code uses."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     module = ast.parse(inspect.getsource(sys.modules[solution.__module__]))
     for node in module.body:
@@ -46,7 +46,7 @@ def _imports(solution: Callable[..., Any], tree: ast.AST) -> Iterator[str]:
 
 
 def _annotations(tree: ast.AST, lines: list[bytes]) -> Iterator[tuple[Place, Place]]:
-    """Where annotations begin and end, with the colon or arrow before them."""
+    """Start and end of each annotation, including the colon or arrow before it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.arg) and node.annotation:
             start = node.lineno - 1, node.col_offset + len(node.arg.encode())
@@ -65,7 +65,7 @@ def _end(node: ast.expr) -> Place:
 
 
 def _lambda(function: Callable[..., Any]) -> str:
-    """A lambda without the call or the tuple that it stands in."""
+    """The source of a lambda, without the call or the tuple around it."""
     text = "".join(inspect.findsource(function)[0])
     code = function.__code__
     lines = {line for line, *_ in code.co_positions() if line is not None}

@@ -1,4 +1,4 @@
-"""Compare what an answer returned with what is right, and say the difference in words."""
+"""Compare the result of an answer with the right one, and describe the difference in words."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LONGEST = 200  # characters of a value or an error that a message shows
 
 
 def difference(got: Any, right: Any) -> str:
-    """What is wrong with `got`, as the end of a sentence's worth of text; "" if nothing is.
+    """What is wrong with `got`, in a sentence that starts in lower case; "" if nothing is.
 
-    Type, shape, dtype and device come first, then the values: whole numbers have to be equal, other
-    numbers to four digits. Where a plain number or bool is right, so is a tensor or array that
-    holds one. What cannot be compared is wrong.
+    Type, shape, dtype and device are compared first, then the values: whole numbers have to be
+    equal, other numbers to four digits. If the right value is a plain number or bool, a tensor or
+    array that holds one value is accepted. A value that cannot be compared is wrong.
     """
     try:
         return _difference(got, right)
@@ -50,7 +50,7 @@ def _difference(got: Any, right: Any) -> str:
 
 
 def describe(value: Any) -> str:
-    """A value as text, tensors as nested lists, cut when it is long. Never raises."""
+    """A value as text, tensors as nested lists; a long text is cut. Never raises."""
     try:
         return cut(_text(value))
     except Exception as error:  # a `__repr__` of the learner's, a tensor without values
@@ -97,7 +97,7 @@ def _array(values: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def _sentence(got: Any, right: Any) -> str:
-    return f"the answer gives `{describe(got)}`; right is `{describe(right)}`."
+    return f"the answer gives `{describe(got)}`; it should be `{describe(right)}`."
 
 
 def _kind(value: Any) -> str:
@@ -114,7 +114,7 @@ def _tensors(got: Any, right: torch.Tensor) -> str:
     if got.dtype != right.dtype:
         return f"the answer has the dtype {got.dtype}; it should be {right.dtype}."
     if got.device != right.device:
-        return f"the answer lies on the device {got.device}; it should lie on {right.device}."
+        return f"the answer is on the device {got.device}; it should be on {right.device}."
     return _sentence(got, right) if _values(_array(got), _array(right)) else ""
 
 
@@ -142,7 +142,7 @@ def _frames(got: Any, right: pd.Series | pd.DataFrame) -> str:
 
 
 def _scalar(got: Any) -> Any:
-    """The plain value of a tensor or array that holds one; anything else as it is."""
+    """The plain value of a tensor or array that holds one value; anything else unchanged."""
     held = isinstance(got, torch.Tensor | np.ndarray | np.generic)
     return got.item() if held and math.prod(got.shape) == 1 else got
 

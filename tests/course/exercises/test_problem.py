@@ -57,7 +57,7 @@ def test_a_known_slip_is_named_with_a_counter_example():
     message = make().check(lambda v, f: f + v).message
     assert message.startswith("A sum is no product.")
     assert "values = [1.0, 2.0]" in message and "factor = 3" in message
-    assert "gives `[4.0, 5.0]`; right is `[3.0, 6.0]`" in message
+    assert "gives `[4.0, 5.0]`; it should be `[3.0, 6.0]`" in message
 
 
 @pytest.mark.parametrize("kind", [float, torch.tensor, np.float64])
@@ -74,7 +74,7 @@ def test_a_slip_is_named_however_its_number_is_held(kind: Callable[[float], Any]
 def test_an_unknown_mistake_gets_the_first_case_that_shows_it():
     message = make().check(lambda v, f: v * 3).message
     assert message.startswith("With\n\n    values = [0.0, 4.0]")
-    assert "right is `[0.0, 8.0]`" in message
+    assert "it should be `[0.0, 8.0]`" in message
 
 
 def walks_away(values: torch.Tensor, factor: float) -> None:
@@ -92,7 +92,7 @@ def no_memory(values: torch.Tensor, factor: float) -> None:
         (lambda v, f: "text", "gives a str, `'text'`; a tensor is expected"),
         (lambda v, f: v[:1], "has the shape [1]; it should be [2]"),
         (lambda v, f: (v * f).double(), "dtype torch.float64; it should be torch.float32"),
-        (lambda v, f: (v * f).to("meta"), "device meta; it should lie on cpu"),
+        (lambda v, f: (v * f).to("meta"), "device meta; it should be on cpu"),
         (lambda v, f: v * float("nan"), "gives `[nan, nan]`"),
         (lambda v: v, "`TypeError`"),
         (lambda v, f: v / "x", "`TypeError`"),
@@ -124,7 +124,7 @@ def test_an_endless_loop_is_ended(answer: Callable[..., None], monkeypatch: pyte
     monkeypatch.setattr(problem, "SECONDS", 0.2)
     outcome = make().check(answer)
     assert outcome.status == "cannot tell"
-    assert "Does a loop run for ever?" in outcome.message
+    assert "Does a loop run forever?" in outcome.message
 
 
 class Mute:
@@ -314,10 +314,10 @@ def test_equal_values(got: Any, right: Any):
 @pytest.mark.parametrize(
     ("got", "right", "expected"),
     [
-        (4, 3, "gives `4`; right is `3`"),
+        (4, 3, "gives `4`; it should be `3`"),
         (True, 1, "gives a bool"),
-        (1, True, "gives `1`; right is `True`"),
-        (0.51, 0.5, "gives `0.51`; right is `0.5`"),
+        (1, True, "gives `1`; it should be `True`"),
+        (0.51, 0.5, "gives `0.51`; it should be `0.5`"),
         ("3", 3, "gives a str, `'3'`; one number"),
         (torch.ones(2), 1, "shape [2]; one number"),
         ([1], [1, 2], "has 1 part, `[1]`; there should be 2"),
@@ -326,10 +326,14 @@ def test_equal_values(got: Any, right: Any):
         ({"a": 1}, {"a": 2}, "at 'a', the answer gives `1`"),
         ([[1, 2]], [[1, 3]], "in part 0, the answer gives `[1, 2]`"),
         (np.array([0.5]), np.array([1]), "dtype float64; it should be int"),
-        (pd.Series([1]), pd.Series([2]), "right is"),
+        (pd.Series([1]), pd.Series([2]), "it should be"),
         (3, pd.Series([2]), "a Series is expected"),
-        ({1}, {2}, "right is `{2}`"),
-        (torch.ones(1).bfloat16(), torch.zeros(1).bfloat16(), "gives `[1.0]`; right is `[0.0]`"),
+        ({1}, {2}, "it should be `{2}`"),
+        (
+            torch.ones(1).bfloat16(),
+            torch.zeros(1).bfloat16(),
+            "gives `[1.0]`; it should be `[0.0]`",
+        ),
         (np.ones(2), None, "cannot be compared with a NoneType"),
         (10**400, 0.5, "cannot be compared with a float"),
         (torch.ones(1, device="meta"), 0.5, "a Tensor that cannot be shown"),
