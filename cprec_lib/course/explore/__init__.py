@@ -1,6 +1,6 @@
-"""Interactive explorables: pictures of a few presets, then controls to choose for yourself.
+"""Interactive explorables: pictures of a few presets, then controls for choices of your own.
 
-Each function returns an `Explorable`; as the last line of a notebook's cell it shows itself.
+Each function returns an `Explorable`, which is displayed as the last line of a notebook's cell.
 """
 
 from cprec_lib.course.explore.budget import budget

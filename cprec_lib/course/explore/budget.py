@@ -12,11 +12,11 @@ from cprec_lib.evidence.records import Record, values
 
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
 WHICH = "Which recorded runs are compared."
-HOW_LARGE = "How large a model may be, as a share of the uncompressed one."
+HOW_LARGE = "The largest size of a model, as a share of the uncompressed one."
 
 
 class Candidate(NamedTuple):
-    """A model's parameters, validation NDCG@10, and test NDCG@10 minus that of the base."""
+    """A model's parameters, its validation NDCG@10, and its test NDCG@10 minus that of the base."""
 
     size: int
     valid: float
@@ -24,7 +24,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(models: dict[str, list[Record]], base: str) -> dict[str, Candidate]:
-    """The models that have parameters, and no more than `base`, from their runs, one a seed."""
+    """The models with parameters, but no more than `base`, from their records, one per seed."""
     own, whole = values(models[base]), models[base][0]["parameters"]
     return {
         name: Candidate(
@@ -57,10 +57,10 @@ def choose(models: dict[str, Candidate], base: str, data_set: str, share: float)
 
 
 def budget(recorded: dict[str, dict[str, list[Record]]], base: str = "NextItNet") -> Explorable:
-    """Which recorded model wins within a budget of parameters: {data set: {model: its runs}}.
+    """Which recorded model wins within a budget of parameters: {data set: {model: its records}}.
 
-    The validation items choose the winner; its test NDCG@10 is compared with that of `base`,
-    users paired and seeds averaged. Models larger than `base` are left out. Raises ValueError if a
+    The validation items choose the winner. Its test NDCG@10 is compared with that of `base`, paired
+    by user and averaged over seeds. Models larger than `base` are omitted. Raises ValueError if a
     data set has no run of `base`, or if there is no data set.
     """
     lacking = [data_set for data_set, models in recorded.items() if not models.get(base)]

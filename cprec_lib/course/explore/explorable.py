@@ -1,6 +1,6 @@
 """What all explorables share: controls, presets, and the box that shows them.
 
-All tables are made before; a control looks up and draws.
+All tables are computed beforehand; a control only looks up and draws.
 """
 
 import base64
@@ -20,15 +20,15 @@ DPI = 100
 LIVE = "The controls appear here when the cell runs in JupyterLab."
 FACTORS = (2, 4, 8, 16)
 SMALLEST = 100
-"""Items of which every cut offered leaves some on both sides."""
+"""Smallest catalogue for which every cut on offer leaves items on both sides."""
 
 
 @dataclass(frozen=True)
 class Control:
     """One choice: a label, a sentence on what it does, and its values with their names.
 
-    `kind` is "slider" for values in an order, "list" for names, "search" for text of which the
-    options are suggestions. `start` is the value that it opens with.
+    `kind` is "slider" for ordered values, "list" for names, and "search" for text with the options
+    as suggestions. `start` is the initial value.
     """
 
     label: str
@@ -38,7 +38,7 @@ class Control:
     kind: str = "slider"
 
     def widget(self) -> ipywidgets.Widget:
-        """The control as a widget that works with the keyboard alone."""
+        """The control as a widget that can be used with the keyboard alone."""
         common: dict[str, Any] = {
             "description": self.label,
             "tooltip": self.says,
@@ -47,13 +47,13 @@ class Control:
             "layout": {"width": "320px"},
         }
         if self.kind == "search":
-            # Half a title is no title: wait for Enter.
+            # Wait for Enter, because half a title names no item.
             names = tuple(self.options)
             return ipywidgets.Combobox(options=names, continuous_update=False, **common)
         options = tuple(self.options.items())
         if self.kind == "list":
             return ipywidgets.Dropdown(options=options, **common)
-        # While a frame is drawn the browser keeps only the newest place of the handle.
+        # While a frame is drawn, the browser keeps only the newest position of the handle.
         return ipywidgets.SelectionSlider(options=options, continuous_update=True, **common)
 
 
@@ -61,9 +61,9 @@ class Control:
 class Explorable:
     """A picture with controls; `name` is unique in a notebook.
 
-    `look_up` turns the controls' values into a state, and raises ValueError, with a sentence for
-    the reader, for values that make none. `draw` draws one state or several, `say` puts one into
-    words. Each preset has one value for each control.
+    `look_up` turns the controls' values into a state. For values without a state it raises
+    ValueError with a sentence for the reader. `draw` draws one or more states, and `say` describes
+    one in words. Each preset has one value for each control.
     """
 
     name: str
@@ -96,10 +96,10 @@ class Explorable:
         return f'<img alt="{alt}" src="{source}" width="{width}" style="max-width: 100%">'
 
     def box(self) -> ipywidgets.Widget:
-        """The controls with the picture; it follows every change of a control.
+        """The controls with the picture, which is updated at every change of a control.
 
-        What is wrong with a choice stands in the picture's place. Any other error stands there
-        too, and is raised.
+        If a choice is invalid, a sentence that says why replaces the picture. Any other error is
+        shown there too, and is raised.
         """
         widgets = [control.widget() for control in self.controls]
         picture = ipywidgets.HTML(self.image(*(widget.value for widget in widgets)))
@@ -132,7 +132,7 @@ class Explorable:
         from IPython.display import display
 
         self.show_presets()
-        # A page without widgets shows the plain text, so that must be a sentence.
+        # A page without widgets shows the plain text, so it has to be a sentence.
         display({**self.box()._repr_mimebundle_(), "text/plain": LIVE}, raw=True)
 
 
@@ -141,12 +141,12 @@ def _message(text: str) -> str:
 
 
 def percent(shares: Iterable[float]) -> dict[str, float]:
-    """Options of a control: shares under their names, such as "20%"."""
+    """Options of a control: shares by their names, such as "20%"."""
     return {f"{share:.0%}": share for share in shares}
 
 
 def named(values: Iterable[Any]) -> dict[str, Any]:
-    """Options of a control: values under their own names."""
+    """Options of a control: values by their own names."""
     return {str(value): value for value in values}
 
 
@@ -156,8 +156,9 @@ def join(names: Sequence[str]) -> str:
 
 
 def check_cuts(n_items: int) -> None:
-    """Raises ValueError unless every cut that the controls offer leaves items on both sides."""
+    """Raise ValueError unless every cut that the controls offer leaves items on both sides."""
     if n_items < SMALLEST:
         raise ValueError(
-            f"{n_items} items cannot be cut as the controls offer: take {SMALLEST} or more"
+            f"{n_items} items are too few for the cuts that the controls offer; give {SMALLEST} or "
+            "more"
         )

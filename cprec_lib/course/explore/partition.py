@@ -1,4 +1,4 @@
-"""Three blocks: what they save in the bread of a catalogue."""
+"""Three blocks: what they save in a catalogue's embedding and softmax."""
 
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,7 @@ CONTROLS = (
 
 
 def count(n_items: int, first: float, second: float, width: int, factor: int) -> Bread:
-    """The bread's parameters by the ledger, uncut and cut at two shares of the catalogue."""
+    """Parameters of embedding and softmax by the ledger, uncut and cut at two shares of items."""
     cutoffs = cutoffs_from_shares(n_items, [first, second])
     whole = ModelConfig(n_items, width, dilations=(), cutoffs=cutoffs, factor=factor)
     config = replace(whole, block_input=True, block_softmax=True)
@@ -53,7 +53,7 @@ def say(state: Bread) -> str:
 
 
 def partition(n_items: int) -> Explorable:
-    """What three blocks save in the bread of a catalogue of `n_items`, by the ledger.
+    """What three blocks save in embedding and softmax of `n_items` items, by the ledger.
 
     Raises ValueError for fewer than 100 items.
     """
@@ -69,6 +69,6 @@ def partition(n_items: int) -> Explorable:
             (0.05, 0.2, 64, 4),
             (FIRST[-1], SECOND[-1], WIDTHS[0], FACTORS[0]),
         ),
-        f"Embedding and softmax for a catalogue of {n_items:,} items, uncut and cut into three "
-        "blocks, by the ledger. Each panel has a scale of its own.",
+        f"Embedding and softmax of a catalogue of {n_items:,} items, uncut and cut into three "
+        "blocks, by the ledger. Each panel has its own scale.",
     )

@@ -18,7 +18,7 @@ STACKS = {
 }
 BLOCKS = (1, 2, 3, 4)
 KERNELS = (2, 3, 5)
-GOES_ON = "How the dilation goes on from block to block."
+GOES_ON = "How the dilation changes from residual block to residual block."
 CONTROLS = (
     Control("Dilations", GOES_ON, named(STACKS), "1 and 4 in turn", "list"),
     Control("Blocks", "How many residual blocks are stacked.", named(BLOCKS), 4),
@@ -44,7 +44,7 @@ def gradient_by_age(
 
 
 def measure(name: str, blocks: int, kernel_size: int) -> Reach:
-    """The gradients in a stack, and which is the oldest item that they reach."""
+    """The gradients in a stack, and the oldest item that they reach."""
     dilations = STACKS[name][:blocks]
     sizes = gradient_by_age(dilations, kernel_size)
     back = np.flatnonzero(sizes)
@@ -56,7 +56,7 @@ def measure(name: str, blocks: int, kernel_size: int) -> Reach:
 
 
 def reach(window: int = 50) -> Explorable:
-    """Which past items reach a prediction: measured in a `DilatedCNN` for every choice offered."""
+    """Which past items reach a prediction, measured in a `DilatedCNN` for every choice."""
     table = {choice: measure(*choice) for choice in product(STACKS, BLOCKS, KERNELS)}
 
     def say(state: Reach) -> str:

@@ -1,4 +1,4 @@
-"""The lists after films picked by title, and what one more changes."""
+"""The recommendations after chosen films, and what one more film changes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ NEWEST = "The newest film. Diamonds mark what it brings into the list; empty it 
 
 
 class Titles:
-    """Titles [N] of a catalogue's items, and the item that a title means.
+    """Titles [N] of a catalogue's items, and a search for items by title.
 
     `titles` are by original id. Raises ValueError if an item has none.
     """
@@ -30,15 +30,15 @@ class Titles:
         self._catalogue = catalogue
 
     def find(self, chosen: Sequence[str]) -> list[int]:
-        """Ids by whole title or a part of it; empty ones are left out.
+        """Ids by a whole title or a part of it; empty texts are ignored.
 
-        Of items with one title the most popular is meant. Raises ValueError, with the nearest
-        titles, where none is meant.
+        If several items have the same title, the most popular one is chosen. Raises ValueError,
+        with the nearest titles, if a text matches none.
         """
         return [self._id(title) for title in chosen if title.strip()]
 
     def _id(self, title: str) -> int:
-        if title in self._ids:  # the search below takes its time
+        if title in self._ids:  # the search below is slow
             return self._ids[title]
         [item] = self._catalogue.ids([find_item(self.known, title)])
         return int(item)
@@ -51,7 +51,7 @@ def say(state: Sequence[Listing]) -> str:
 
 
 def film_controls(titles: Titles, opens: Sequence[str]) -> tuple[Control, ...]:
-    """A search for each film that the history opens with, the newest last."""
+    """A search box for each film of the initial history, the newest last."""
     options = named(sorted(titles.known.unique()))
     labels = [*(f"Film {number}" for number in range(1, len(opens))), "One more film"]
     says = [OLDEST, *[NEXT] * (len(opens) - 2), NEWEST]
@@ -70,11 +70,11 @@ def recommendations(
     cutoffs: Sequence[int] = (),
     k: int = 8,
 ) -> Explorable:
-    """The lists of one or more models after films picked by title, and what one more changes.
+    """Recommendations of one or more models after chosen films, and what one more film changes.
 
-    `films` and `one_more` open the controls; `titles` are by original id. `cutoffs` are drawn as
-    lines. Choices that name no film of the catalogue raise ValueError with the nearest titles.
-    Raises ValueError if there is no model, no film, or an item without a title.
+    `films` and `one_more` are the initial choices; `titles` are by original id. `cutoffs` are drawn
+    as lines. A choice that names no film of the catalogue raises ValueError with the nearest
+    titles. Raises ValueError if there is no model, no film, or an item without a title.
     """
     if not (models and films):
         raise ValueError("recommendations need a model and a film to start from")

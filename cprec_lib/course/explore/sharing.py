@@ -5,8 +5,8 @@ from cprec_lib.course.figures.convolution import sharing_rows
 from cprec_lib.model.sharing import SHARING, distinct_convolutions
 
 MOST = 8
-SAME = "Which convolutions are the same."
-MANY = "How many residual blocks there are."
+SAME = "Which convolutions share their weights."
+MANY = "How many residual blocks the model has."
 CONTROLS = (
     Control("Scheme", SAME, named(SHARING), "adjacent-block", "list"),
     Control("Blocks", MANY, named(range(1, MOST + 1)), 5),

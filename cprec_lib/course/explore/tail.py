@@ -1,4 +1,4 @@
-"""A cut through a catalogue: what lies on each side of it."""
+"""A cut through a catalogue, and what lies on each side of it."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ CONTROLS = (
 
 
 def cut(counts: np.ndarray, width: int, share: float, factor: int) -> Cut:
-    """What head and tail have of items, interactions and, once cut, of a table's parameters."""
+    """Shares of head and tail: of the items, the interactions and the cut table's parameters."""
     head = cutoffs_from_shares(len(counts), [share])
     table = block_table(counts, BlockPartition.decaying(len(counts), head, width, factor))
     parts = {
@@ -46,7 +46,7 @@ def say(state: Cut) -> str:
 
 
 def tail(counts: np.ndarray, width: int = 64) -> Explorable:
-    """What lies on each side of a cut through a catalogue with these `counts` [N], falling.
+    """What lies on each side of a cut through a catalogue with falling `counts` [N].
 
     Raises ValueError for fewer than 100 items.
     """

@@ -1,4 +1,4 @@
-"""Where a two-level softmax puts each user's probability."""
+"""How a two-level softmax distributes each user's probability."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
@@ -36,10 +36,11 @@ def tree(
     last: Sequence[str],
     names: Mapping[int, str],
 ) -> Explorable:
-    """Where a two-level softmax puts each user's probability, `log_prob` [U, N].
+    """How a two-level softmax distributes each user's probability, `log_prob` [U, N].
 
-    `targets` [U] came next, after the items with the titles `last` [U]; `names` are titles by id.
-    Raises ValueError if there are no users, or if the shapes do not fit.
+    `targets` [U] are the items that came next; `last` [U] are the titles of the items before them,
+    and `names` are titles by id. Raises ValueError if there are no users or if the shapes do not
+    fit.
     """
     n_users = len(targets)
     if not n_users == len(last) > 0 or log_prob.shape != (n_users, partition.n_items):
@@ -61,7 +62,7 @@ def tree(
         title = f"User {user}, after {before}\nnext came {after}, with probability {chance:.1g}"
         return Flow(title, dict(zip(blocks, by_block[user], strict=True)), true_blocks[user])
 
-    says = "Whose prediction is shown, by the order of the test part."
+    says = "The user whose prediction is shown, in the order of the test part."
     return Explorable(
         "tree",
         (Control("User", says, named(range(n_users)), 0),),

@@ -5,7 +5,7 @@ Each draws from plain arguments and returns a figure.
 
 import lazy_loader
 
-# Loaded when first asked for, as matplotlib and seaborn take their time.
+# Loaded on first use, because matplotlib and seaborn are slow to import.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,4 +1,4 @@
-"""Models side by side: how they learned, how well they rank, and within which bounds."""
+"""Models compared: how they trained, how well they rank, and with which intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from cprec_lib.train.checkpoints import History
 
 
 def learning_curves(histories: Mapping[str, History]) -> Figure:
-    """Training loss and validation NDCG@10 by epoch, one line a model; a ring marks the best."""
+    """Training loss and validation NDCG@10 by epoch, one line per model; a ring marks the best."""
     figure, [left, right] = style.canvas(width=9, columns=2)
     for name, history, look in style.styled(histories):
         frame = history.to_frame()
@@ -34,7 +34,7 @@ def learning_curves(histories: Mapping[str, History]) -> Figure:
 def estimates(
     intervals: Mapping[str, Interval], xlabel: str, title: str, reference: float | None = None
 ) -> Figure:
-    """One dot with its interval a row; a dashed line marks `reference`."""
+    """One dot with its interval per row; a dashed line marks `reference`."""
     extra_lines = sum(name.count("\n") for name in intervals)
     figure, [axes] = style.canvas(height=1.1 + 0.38 * len(intervals) + 0.14 * extra_lines)
     look = {"fmt": "o", "color": style.colours(3)[0], "capsize": 4}
@@ -50,7 +50,7 @@ def estimates(
 def trade_off(
     parameters: Mapping[str, int], accuracy: Mapping[str, Interval], metric: str, title: str
 ) -> Figure:
-    """One row a model, the smallest on top: its parameters, and its accuracy as dot and interval.
+    """One row per model, the smallest on top: its parameters, and its accuracy with an interval.
 
     Raises ValueError unless both mappings name the same models.
     """
@@ -63,7 +63,7 @@ def trade_off(
 
 
 def pareto_front(sizes: Mapping[str, float], accuracy: Mapping[str, float]) -> list[str]:
-    """The models, from small to large, than which no other is both smaller and more accurate."""
+    """The Pareto front, from small to large: no other model is both smaller and more accurate."""
     best, chosen = -np.inf, []
     for name in sorted(accuracy, key=lambda name: (sizes[name], -accuracy[name])):
         if accuracy[name] > best:
@@ -73,7 +73,7 @@ def pareto_front(sizes: Mapping[str, float], accuracy: Mapping[str, float]) -> l
 
 
 def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: str) -> Figure:
-    """Accuracy against size, on a log scale: one dot a model, and the Pareto front as a line.
+    """Accuracy against size, on a log scale: one dot per model, and the Pareto front as a line.
 
     Of more than six models only those on the front are named.
     """
@@ -84,7 +84,7 @@ def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: 
         axes.scatter(sizes, scores, color="0.55", label="dominated")
     line = [(mebibytes[name], accuracy[name]) for name in on_front]
     axes.plot(*np.transpose(line), "o-", color=style.colours(3)[0], label="Pareto front")
-    # To the upper left, where the rising line leaves room.
+    # Labels go to the upper left, where the rising line leaves room.
     beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": "small"}
     for name in accuracy if len(accuracy) <= 6 else on_front:
         axes.annotate(style.plain(name), (mebibytes[name], accuracy[name]), (-5, 4), **beside)
@@ -97,7 +97,7 @@ def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: 
 
 
 def scaling(series: Mapping[str, Mapping[int, Interval]], xlabels: Sequence[str]) -> Figure:
-    """One panel a series, with a scale of its own: NDCG@10 by a size that doubles, 0 allowed.
+    """One panel per series, with its own scale: NDCG@10 by a size that doubles, 0 allowed.
 
     Raises ValueError unless there is a label for each panel.
     """
@@ -126,7 +126,7 @@ def bootstrap(means: np.ndarray, bounds: Interval, metric: str) -> Figure:
 
 
 def protocols(scores: Mapping[str, Mapping[str, float]], metric: str) -> Figure:
-    """One panel a protocol, with a scale of its own, and one bar a model in it."""
+    """One panel per protocol, with its own scale and one bar per model."""
     figure, axes = style.canvas(width=10, height=3.2, columns=len(scores), grid="x")
     for axis, (protocol, values) in zip(axes, scores.items(), strict=True):
         names, palette = [style.plain(name) for name in values], style.colours(len(values) + 1)[:-1]
@@ -139,7 +139,7 @@ def protocols(scores: Mapping[str, Mapping[str, float]], metric: str) -> Figure:
 
 
 def tie_orders(scores: Mapping[str, Mapping[str, Sequence[float]]], metric: str) -> Figure:
-    """One row an order, one dot a run: {model: {order: values}}."""
+    """One row per order, one dot per run: {model: {order: values}}."""
     figure, [axes] = style.canvas(height=3.2)
     places = style.beside(len(scores), 0.24)
     for place, (model, orders, look) in zip(places, style.styled(scores), strict=True):
@@ -163,7 +163,7 @@ def grouped_bars(
     xlabel: str = "part of the catalogue",
     intervals: pd.DataFrame | None = None,
 ) -> Figure:
-    """A group of bars for each row of `table`, one bar a column.
+    """A group of bars for each row of `table`, one bar per column.
 
     `intervals` has the same rows and columns; each cell holds the bounds (low, high) of a bar.
     """
@@ -184,7 +184,7 @@ def grouped_bars(
 
 
 class Budget(NamedTuple):
-    """Models by size and by difference to the uncompressed one, and the winner within a budget."""
+    """Models by size and by difference from the uncompressed one; the winner within a budget."""
 
     title: str
     parameters: Mapping[str, int]
@@ -194,7 +194,7 @@ class Budget(NamedTuple):
 
 
 def budget(states: Sequence[Budget]) -> Figure:
-    """One panel a state: differences with intervals by size; what the budget admits is dark."""
+    """One panel per state: differences with intervals by size; models within budget are dark."""
     figure, axes = style.panels(len(states), 1, (7.4, 2.7), (0.85, 0.2, 0.6, 0.55), "xy")
     every = [gap for state in states for gap in state.differences.values()]
     low, high = min(gap.low for gap in every), max(gap.high for gap in every)

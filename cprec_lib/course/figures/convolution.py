@@ -1,4 +1,4 @@
-"""Dilated convolutions: what reaches the last output, and which of them are one and the same."""
+"""Dilated convolutions: which items reach the last output, and which convolutions are shared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from cprec_lib.model.sharing import sharing_table
 
 
 def influence(maps: Mapping[str, np.ndarray]) -> Figure:
-    """One square a map [L, L]: dark where changing the item of a column changed a row's output."""
+    """One square per map [L, L]: dark where changing a column's item changed a row's output."""
     figure, axes = style.canvas(width=4 * len(maps), height=4.6, columns=len(maps), grid="")
     for axis, (name, changed) in zip(axes, maps.items(), strict=True):
         length = len(changed)
@@ -29,7 +29,7 @@ def influence(maps: Mapping[str, np.ndarray]) -> Figure:
 
 
 def paths_to_last(layers: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For the items and each layer, the positions [L] of which a path leads to the last output.
+    """For the items and each layer, the positions [L] from which a path leads to the last output.
 
     Each layer is its connections [L outputs, L inputs], True where an input counts.
     """
@@ -64,7 +64,7 @@ def wiring(layers: Mapping[str, np.ndarray]) -> Figure:
 
 
 def reach(gradients: Mapping[str, np.ndarray]) -> Figure:
-    """One row of bars a stack: gradient size [L] by position, oldest first, on a log scale."""
+    """One row of bars per stack: gradient size [L] by position, oldest first, on a log scale."""
     n = len(gradients)
     figure, axes = style.canvas(width=8.5, height=0.7 + 1.35 * n, rows=n, grid="")
     positive = np.concatenate([sizes[sizes > 0] for sizes in gradients.values()])
@@ -82,7 +82,7 @@ def reach(gradients: Mapping[str, np.ndarray]) -> Figure:
 
 
 def signal_by_depth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]]) -> Figure:
-    """Size of a gradient by number of blocks, one line a design, on log scales."""
+    """Size of a gradient by number of residual blocks, one line per design, on log scales."""
     figure, [axes] = style.canvas(width=6.5)
     for name, values, (colour, marker, line, _) in style.styled(sizes):
         axes.plot(depths, values, color=colour, marker=marker, linestyle=line, label=name)
@@ -96,7 +96,7 @@ def signal_by_depth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]])
 
 
 def impulse_responses(responses: Mapping[str, np.ndarray]) -> Figure:
-    """One row a layer: what it answers [L] to a single 1 at the first position."""
+    """One row per layer: its output [L] for a single 1 at the first position."""
     figure, [axes] = style.canvas(width=8.5, height=1.3 + 0.5 * len(responses), grid="")
     values = np.array(list(responses.values()))
     axes.pcolormesh(values, cmap="Greys", vmax=2 * values.max(), edgecolors="lightgrey")
@@ -114,7 +114,7 @@ Table = tuple[tuple[int, int], ...]
 
 
 def sharing_panels(tables: Mapping[str, Table], dilations: tuple[int, ...]) -> Figure:
-    """One panel a sharing table: residual blocks from bottom to top, two convolutions in each.
+    """One panel per sharing table: residual blocks from bottom to top, each with two convolutions.
 
     Cells with one letter and colour are one convolution; below the letter is the cell's dilation.
     """
@@ -131,7 +131,7 @@ def sharing_panels(tables: Mapping[str, Table], dilations: tuple[int, ...]) -> F
 
 
 def sharing_rows(states: Sequence[tuple[str, int]], columns: int = 1) -> Figure:
-    """One panel a scheme and number of blocks, from left to right: equal letters are one."""
+    """One panel per scheme and number of residual blocks; equal letters share one convolution."""
     most = max(blocks for _, blocks in states)
     size, margins = (6 / columns**0.3, 1.55), (0.75, 0.15, 0.4, 0.5)
     figure, axes = style.panels(len(states), columns, size, margins)
@@ -146,7 +146,7 @@ def sharing_rows(states: Sequence[tuple[str, int]], columns: int = 1) -> Figure:
 
 
 def _cells(axes: Axes, table: Table, dilations: Sequence[int] = ()) -> int:
-    """Draw one lettered cell per convolution, and return how many different ones there are.
+    """Draw one lettered cell per convolution, and return the number of distinct ones.
 
     With dilations, which stand in the cells, the blocks go upwards; without, to the right.
     """
@@ -166,14 +166,14 @@ def _cells(axes: Axes, table: Table, dilations: Sequence[int] = ()) -> int:
 
 
 class Reach(NamedTuple):
-    """Gradient size [L] of the prediction at each item, the newest first."""
+    """Size [L] of the prediction's gradient at each item, newest first."""
 
     title: str
     sizes: np.ndarray
 
 
 def reach_in_window(states: Sequence[Reach], window: int) -> Figure:
-    """One panel a stack: how strongly each past item reaches the prediction, on a log scale."""
+    """One panel per stack: how strongly each past item reaches the prediction, on a log scale."""
     figure, axes = style.panels(len(states), 1, (7.4, 2.2), (0.75, 0.15, 0.4, 0.55))
     positive = np.concatenate([state.sizes[state.sizes > 0] for state in states])
     bottom, top = positive.min() / 5, positive.max() * 3

@@ -51,7 +51,7 @@ def _arrow(axes: Axes, x: float, bottom: float, top: float) -> None:
 
 
 def parameter_bars(ledgers: Mapping[str, Ledger]) -> Figure:
-    """One stacked bar a model: its parameters in the embedding, the middle and the softmax."""
+    """One stacked bar per model: parameters of the embedding, middle layers and softmax."""
     figure, [axes] = style.canvas(height=0.9 + 0.55 * len(ledgers), grid="x")
     parts = {
         part: [ledger.by_part()[part] for ledger in ledgers.values()]
@@ -70,7 +70,7 @@ def parameter_bars(ledgers: Mapping[str, Ledger]) -> Figure:
 def middle_share(
     n_items: np.ndarray, shares: Mapping[str, Mapping[str, np.ndarray]], marks: Mapping[str, int]
 ) -> Figure:
-    """One panel a design: share of the parameters in the middle by catalogue size.
+    """One panel per design: share of the parameters in the middle layers by catalogue size.
 
     `shares` is {panel: {line: values, one for each of n_items}}; `marks` names catalogue sizes.
     """
@@ -91,7 +91,7 @@ def middle_share(
 
 
 def compression_bars(sizes: pd.DataFrame) -> Figure:
-    """One panel a catalogue: times smaller by cutoffs, one bar a sharing scheme.
+    """One panel per catalogue: times smaller by cutoffs, one bar per sharing scheme.
 
     `sizes` has columns catalogue, cutoffs, sharing and "times smaller".
     """
@@ -138,7 +138,7 @@ def growth(
 
 
 class Bread(NamedTuple):
-    """Parameters of a model's bread, uncut and cut, by the same parts."""
+    """Parameters of a model's embedding and softmax, uncut and cut, by the same parts."""
 
     title: str
     uncut: Mapping[str, int]
@@ -146,7 +146,7 @@ class Bread(NamedTuple):
 
 
 def bread(states: Sequence[Bread]) -> Figure:
-    """One panel a state: the parameters of the uncut bread above those of the cut one."""
+    """One panel per state: parameters of embedding and softmax, uncut above cut."""
     figure, axes = style.panels(len(states), 1, (7.4, 2.1), (0.7, 0.7, 0.4, 0.85))
     for axis, state in zip(axes, states, strict=True):
         largest = max(sum(state.uncut.values()), sum(state.cut.values()))

@@ -1,4 +1,4 @@
-"""Blocks: how they cut a table, where a two-level softmax puts probability, what a search skips."""
+"""Blocks: how they cut a table, their probabilities in a two-level softmax, what a search skips."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
@@ -111,7 +111,7 @@ def probability_tree(
 
 
 def _stretch(axes: Axes, left: float, size: float, row: int, text: str, colour: Any) -> None:
-    """A piece of a strip; its text stands upright where it is narrow, if it fits at all."""
+    """A piece of a strip; its text is vertical in a narrow piece and omitted if it does not fit."""
     axes.barh(row, size, 0.92, left, color=colour, ec="white", linewidth=min(0.8, 100 * size))
     if not text or size < 0.016:
         return
@@ -160,7 +160,7 @@ def flow(states: Sequence[Flow]) -> Figure:
 def by_block(
     quantities: Mapping[str, Mapping[str, Sequence[Interval]]], blocks: Sequence[str]
 ) -> Figure:
-    """One panel a quantity, one group of dots with intervals a block: {panel: {model: values}}."""
+    """One panel per quantity, dots with intervals for each block: {panel: {model: values}}."""
     figure, axes = style.canvas(width=9.5, height=4, columns=len(quantities), grid="y")
     for axis, (quantity, models) in zip(axes, quantities.items(), strict=True):
         places = style.beside(len(models), 0.22)
@@ -174,7 +174,7 @@ def by_block(
 
 
 def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -> Figure:
-    """Each user's block tokens [U] against the k-th best probability [U] so far, on log scales."""
+    """Probability of each user's block tokens [U] by the k-th best so far [U], on log scales."""
     figure, [axes] = style.canvas(width=7.5, height=4.4)
     for name, values, look in style.styled(tokens):
         dots = {"color": look.colour, "marker": look.marker, "alpha": 0.6}

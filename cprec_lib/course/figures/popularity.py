@@ -1,4 +1,4 @@
-"""The popularity of items: windows of a log, the long tail, and what a cut of it serves."""
+"""The popularity of items: windows of a log, the long tail, and what each part of it serves."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
@@ -30,7 +30,7 @@ def id_grid(ids: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[
 
 
 def rank_frequency(counts: np.ndarray, fit: ZipfFit) -> Figure:
-    """Falling counts against rank with a fitted power law; right, how far the law is off."""
+    """Left, falling counts against rank with a fitted power law; right, the error of the law."""
     figure, [left, right] = style.canvas(width=9, columns=2)
     ranks = np.arange(1, len(counts) + 1)
     law = fit.counts(ranks)
@@ -50,7 +50,7 @@ def rank_frequency(counts: np.ndarray, fit: ZipfFit) -> Figure:
 
 
 def lorenz_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Share of interactions against share of items, least popular first; a diagonal: all equal."""
+    """Share of interactions by share of items, least popular first; the diagonal: all equal."""
     figure, [axes] = style.canvas(width=5.6, height=4.8)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="all items equal")
     for name, (items, interactions), (colour, _, line, _) in style.styled(curves):
@@ -63,7 +63,7 @@ def lorenz_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
 
 
 def share_bars(rows: Mapping[str, Sequence[float]], parts: Sequence[str], title: str) -> Figure:
-    """One bar of shares that sum to 1 a row, one colour a part; shares from 5 % on are named."""
+    """One bar of shares that sum to 1 per row, one colour per part; labels from 5 % on."""
     figure, [axes] = style.canvas(height=1.5 + 0.5 * len(rows), grid="")
     shares = np.array([list(values) for values in rows.values()]).T
     palette = style.colours(len(parts) + 1)[:-1]
@@ -102,7 +102,7 @@ def tails(
     curves: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     top_shares: Mapping[str, Mapping[str, float]],
 ) -> Figure:
-    """Data sets side by side: counts by rank; right, the interactions that the top items have."""
+    """Data sets compared: left, counts by rank; right, the interactions of the top items."""
     figure, [left, right] = style.canvas(width=10, height=4.2, columns=2)
     for name, (ranks, counts), look in style.styled(curves):
         left.loglog(ranks, counts, marker=look.marker, ms=4, color=look.colour, label=name)
@@ -154,7 +154,7 @@ def cut_sides(states: Sequence[Cut], curve: tuple[np.ndarray, np.ndarray]) -> Fi
 def _counts_by_side(
     axes: Axes, curve: tuple[np.ndarray, np.ndarray], cut: Cut, palette: Sequence[Any]
 ) -> None:
-    """The counts as an area, that of the head over that of the tail."""
+    """The counts as an area, with the head drawn over the tail."""
     items, counts = curve
     head = items <= cut.head
     axes.fill_between(items, 0.5, counts, color=palette[1], label="tail")
@@ -176,7 +176,7 @@ class Listing(NamedTuple):
 
 
 def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_items: int) -> Figure:
-    """One row of panels a state, one panel a list: each item's place in the catalogue."""
+    """One row of panels per state, one panel per list: each item's place in the catalogue."""
     lists = [listing for state in states for listing in state]
     longest = max(len(listing.items) for listing in lists)
     size = 4.7, 0.9 + 0.21 * longest
@@ -199,7 +199,7 @@ def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_item
 
 
 def _name_rows(axes: Axes, items: Sequence[str]) -> None:
-    """A text a row: it takes less time than a tick."""
+    """One text per row, which is faster to draw than a tick."""
     axes.set_yticks([])
     place: dict[str, Any] = {"ha": "right", "va": "center", "size": style.SMALL - 1}
     for row, item in enumerate(items):

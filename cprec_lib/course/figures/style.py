@@ -27,7 +27,7 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--")
 UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 MARKDOWN = str.maketrans(
     {sign: f"\\{sign}" for sign in r"\`*_[]<>|~&"}
-    # The tag keeps MathJax, which reads the page and not the Markdown, from pairing dollars.
+    # The tag keeps MathJax, which reads the page and not the Markdown, from pairing dollar signs.
     | {"$": "<span>&#36;</span>"}
 )
 
@@ -38,12 +38,12 @@ Values = TypeVar("Values")
 
 
 def colours(n: int) -> list[Any]:
-    """n colours of falling darkness."""
+    """n colours, from dark to light."""
     return list(sns.color_palette("viridis", n))
 
 
 def ink(colour: Any) -> str:
-    """Black or white, whichever reads on the colour."""
+    """Black or white, whichever is readable on the colour."""
     return "black" if np.dot(colour[:3], [0.299, 0.587, 0.114]) > 0.45 else "white"
 
 
@@ -58,7 +58,7 @@ def plain(text: object) -> str:
 
 
 class Style(NamedTuple):
-    """How a series is told from the others."""
+    """The style that distinguishes a series from the others."""
 
     colour: Any
     marker: str
@@ -69,8 +69,8 @@ class Style(NamedTuple):
 def styled(
     series: Mapping[Any, Values], lines: Sequence[str] = LINES
 ) -> Iterator[tuple[str, Values, Style]]:
-    """Every series with its plain name and style; markers and lines recur when they run out."""
-    palette = colours(len(series) + 1)[:-1]  # the palest would be lost on white
+    """Every series with its plain name and style; markers and lines repeat when they run out."""
+    palette = colours(len(series) + 1)[:-1]  # the palest would be invisible on white
     styles = zip(palette, cycle(MARKERS), cycle(lines), cycle(HATCHES))
     for (name, values), style in zip(series.items(), styles, strict=True):
         yield plain(name), values, Style(*style)
@@ -105,7 +105,7 @@ def name_ticks(
 
 
 def legend_outside(figure: Figure, columns: int = 1, beside: bool = False) -> None:
-    """One legend for all panels, that of the first, below them or beside them."""
+    """One legend for all panels, taken from the first, below or beside them."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     place: Any = f"outside {'right' if beside else 'lower'} center"
     figure.legend(handles, labels, loc=place, ncols=columns)
@@ -124,14 +124,14 @@ def error_bars(
 
 
 def beside(n: int, step: float) -> np.ndarray:
-    """Offsets of n things at one place: `step` apart, or less, so that they keep to 0.8 in all."""
+    """Offsets of n things at one place: `step` apart, or less, so that they span 0.8 at most."""
     return min(step, 0.8 / n) * (np.arange(n) - (n - 1) / 2)
 
 
 def stack(
     axes: Axes, rows: Iterable[Any], parts: Mapping[str, Sequence[float]], palette: Sequence[Any]
 ) -> None:
-    """One bar a row, its parts one after another; the first row is on top."""
+    """One bar per row, its parts one after another; the first row is on top."""
     names = [plain(row) for row in rows]
     left = np.zeros(len(names))
     for (part, values), colour in zip(parts.items(), palette, strict=True):
@@ -143,7 +143,7 @@ def stack(
 def panels(
     n: int, columns: int, size: tuple[float, float], margins: Sequence[float], grid: str = ""
 ) -> tuple[Figure, list[Axes]]:
-    """n axes, full rows, in cells of `size`; `margins` are a cell's left, right, top and bottom.
+    """n axes, row by row, in cells of `size`; `margins` are a cell's left, right, top and bottom.
 
     In inches. The layout is fixed: one that measures every text would double the time of a frame.
     """
@@ -169,7 +169,7 @@ def label_small(axes: Axes, title: str, x: str, y: str = "") -> None:
 
 
 def powers(axes: Axes, low: float, high: float, direction: Literal["x", "y"] = "y") -> None:
-    """A log axis from low to high with its powers of ten as plain numbers; formulas are slow."""
+    """A log axis from low to high; its powers of ten are plain numbers, as formulas are slow."""
     exponents = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
     places = [10.0**exponent for exponent in exponents[:: max(1, -(-len(exponents) // 5))]]
     axes.set(**{f"{direction}scale": "log", f"{direction}lim": (low, high)})
@@ -188,7 +188,7 @@ class Piece(NamedTuple):
 
 
 def bar(axes: Axes, row: float, pieces: Iterable[Piece]) -> float:
-    """A bar of pieces, each with its text if there is room for it; returns where the bar ends."""
+    """Draw a bar of pieces, each with its text if there is room; returns where the bar ends."""
     low, high = axes.get_xlim()
     inches = axes.bbox.width / axes.figure.dpi / (high - low)
     start = 0.0

@@ -170,7 +170,7 @@ def test_the_smallest_catalogue_is_drawn_at_every_cut():
 @pytest.mark.parametrize("draw", [explore.tail, lambda counts: explore.partition(len(counts))])
 @pytest.mark.parametrize("n_items", [0, 1, 99])
 def test_a_catalogue_too_small_to_cut_is_refused(draw: Callable[..., Explorable], n_items: int):
-    with pytest.raises(ValueError, match=f"{n_items} items cannot be cut.* take 100 or more"):
+    with pytest.raises(ValueError, match=f"{n_items} items are too few.* give 100 or more"):
         draw(COUNTS[:n_items])
 
 
