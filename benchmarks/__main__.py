@@ -24,7 +24,7 @@ RESULTS, QUICK = ROOT / "results" / "bench", ROOT / "build" / "bench"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the rows that the command line names, or all, each stored as soon as it is done."""
+    """Run the rows that the command line names, or all, and store each as soon as it is done."""
     given = _arguments(arguments)
     for name in given.rows or ROWS:
         module = import_module(f"benchmarks.{name}")
@@ -34,18 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         minutes = (time.perf_counter() - started) / 60
         path = given.out / f"{name}.json"
         if "skipped" in result and path.exists():
-            print(f"  {path.name} stays as it was\n", flush=True)
+            print(f"  {path.name} is not changed\n", flush=True)
             continue
         write_result(path, {**result, **_provenance(), "minutes": minutes})
         print(f"  {minutes:.1f} minutes\n", flush=True)
-    print(f"The results are in {given.out}; ratios above 1 speak for ours.")
+    print(f"The results are in {given.out}; ratios above 1 favour ours.")
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     # Not `choices`: with nargs="*" argparse would check the empty list against them.
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all if none")
-    parser.add_argument("--quick", action="store_true", help="few sizes, under five minutes")
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all"
+    )
+    parser.add_argument("--quick", action="store_true", help="run few sizes, in under five minutes")
     parser.add_argument("--out", type=Path, help="folder for the results")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.rows if name not in ROWS]
@@ -53,7 +55,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unknown row {unknown[0]!r}; choose from {', '.join(ROWS)}")
     given.out = given.out or (QUICK if given.quick else RESULTS)
     try:
-        check_writable(make_folder(given.out))  # said now, not after minutes
+        check_writable(make_folder(given.out))  # fail now, not after minutes
     except OSError as error:
         parser.error(error.strerror)
     return given

@@ -1,8 +1,8 @@
 """One side of a comparison, measured in a process of its own: `python -m benchmarks.child JSON`.
 
 The JSON names a function, its options and the number of calls. The function prepares and returns
-the work to be timed; the work returns numbers by which the sides are compared. The last line that
-is printed is JSON again: seconds of each call, bytes that the process grew by, the numbers.
+the work to be timed; the work returns the numbers by which the sides are compared. The last line
+printed is JSON too: the seconds of each call, the bytes by which the process grew, and the numbers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Work = Callable[[], Sequence[float]]
 
 
 class Skipped(Exception):
-    """This machine cannot run a side; the text says what is missing."""
+    """This machine cannot run a side; the message says what is missing."""
 
 
 def require(n_bytes: float) -> None:
-    """Raise Skipped unless that many bytes are free, with a tenth to spare."""
+    """Raise Skipped unless `n_bytes` take at most nine tenths of the free memory."""
     free = free_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if n_bytes > 0.9 * free:
         raise Skipped(f"needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 
 
 def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dict[str, Any]:
-    """Prepare the side, warm up once unless there is but one call, and time the calls."""
+    """Prepare the side, warm up once unless there is only one call, and time the calls."""
     if threads:
         torch.set_num_threads(threads)
     module, name = side.split(":")
@@ -46,7 +46,7 @@ def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dic
         seconds = []
         for _ in range(calls):
             started = time.perf_counter()
-            numbers = work()  # numbers on the CPU, so a GPU has been waited for
+            numbers = work()  # the numbers are on the CPU, so a GPU has finished
             seconds.append(time.perf_counter() - started)
     except Skipped as error:
         return {"skipped": str(error)}
@@ -55,7 +55,7 @@ def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dic
 
 
 if __name__ == "__main__":
-    # The module that sides import: `__main__` would catch a Skipped of its own alone.
+    # Sides raise the Skipped of this module; the one of `__main__` is another class.
     from benchmarks.child import measure
 
     print(json.dumps(measure(**json.loads(sys.argv[1]))))

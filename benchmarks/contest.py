@@ -1,4 +1,4 @@
-"""Sides of a comparison in turn, each in a fresh process; ratios and whether all agree."""
+"""Run the sides of a comparison in turn, each in a fresh process; compare times and numbers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cprec_lib.evidence.statistics import speed_up
 class Side:
     """One way to do the work: a function of this package, see `benchmarks.child`.
 
-    Sides with the same `group` must return the same numbers. `calls` of 1 leaves out the warm-up.
-    `command` runs another Python than ours, for a peer that needs its own packages. `neighbours`
-    are processes that keep a core busy meanwhile. `environment` adds variables, an empty one
-    removes what this process has.
+    Sides with the same `group` must return the same numbers. With `calls=1` there is no warm-up.
+    `command` can run another Python than ours, for a peer that needs its own packages. `neighbours`
+    is the number of processes that keep a core busy meanwhile. `environment` adds variables; an
+    empty value removes a variable of this process.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Side:
 
 
 def case(name: str, sides: Sequence[Side], rounds: int, tolerance: float = 1e-4) -> dict[str, Any]:
-    """A contest of the first side, ours, with the others: what was found, and ratios to ours.
+    """A contest of the first side, ours, with the others: measurements, and ratios to ours.
 
-    "times_as_fast" has the median, lowest and highest round; "times_the_memory" has medians, and
-    None where ours grew by nothing.
+    "times_as_fast" holds the median, lowest and highest round. "times_the_memory" holds medians, or
+    None if our process did not grow.
     """
     print(f"  {name}", flush=True)
     found = contest(sides, rounds, tolerance)
@@ -67,7 +67,7 @@ def case(name: str, sides: Sequence[Side], rounds: int, tolerance: float = 1e-4)
 
 
 def contest(sides: Sequence[Side], rounds: int, tolerance: float = 1e-4) -> dict[str, Any]:
-    """Run the sides in turn, `rounds` times: {side: seconds a round, bytes, or why skipped}.
+    """Run the sides in turn, `rounds` times: {side: seconds and bytes per round, or why skipped}.
 
     Raises ArithmeticError if two sides of a group do not return the same numbers, and
     RuntimeError, with the end of what it printed, if a side fails.
@@ -102,7 +102,7 @@ def _run(side: Side) -> dict[str, Any]:
     with busy(side.neighbours):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode == -9:
-        return {"skipped": "the system ended it: too little memory"}
+        return {"skipped": "the system killed it: too little memory"}
     if done.returncode:
         raise RuntimeError(f"{side.name} failed:\n{done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -111,7 +111,7 @@ def _run(side: Side) -> dict[str, Any]:
 
 @contextmanager
 def busy(neighbours: int) -> Iterator[None]:
-    """So many processes that each keep a core busy, until the block ends."""
+    """Run `neighbours` processes that each keep a core busy, until the `with` block ends."""
     loop = [sys.executable, "-c", "while True: pass"]
     processes = [subprocess.Popen(loop) for _ in range(neighbours)]
     try:

@@ -14,7 +14,7 @@ from cprec_lib.logs.synthetic import Synthetic
 
 TITLE = "A training epoch of NextItNet and of CpRec"
 BATCH, LENGTH = 32, 50
-# The time depends on sizes, not on what the ids are: a log as large as MovieLens-1M stands for it.
+# The time depends on sizes only, so a synthetic log of MovieLens-1M's size stands for it.
 LOGS = {
     "MovieLens-1M's size": {"items": 3_416, "windows": 20_000},
     "300,000 items": {"items": 300_000, "windows": 20_000},
@@ -23,7 +23,7 @@ WIDTHS, QUICK = (64, 256, 512), (64,)
 
 
 def row(quick: bool) -> dict[str, Any]:
-    """Seconds of a step, and of an epoch of so many steps, by log and width."""
+    """Seconds of a step and the steps per epoch, by log and width."""
     cases = []
     for name, log in LOGS.items():
         for width in QUICK if quick else WIDTHS:
@@ -37,12 +37,12 @@ def _sides(n_items: int, width: int) -> list[Side]:
         options = {"model": model, "n_items": n_items, "width": width}
         return Side(model, "benchmarks.epochs:step", options, "targets", calls)
 
-    # A step of NextItNet takes seconds with a large catalogue.
+    # With a large catalogue a step of NextItNet takes seconds.
     return [side("CpRec", 3), side("NextItNet", 1 if n_items > 100_000 else 3)]
 
 
 def step(model: str, n_items: int, width: int) -> Work:
-    """One step of AdamW on a batch, always the same; returns what both must have predicted."""
+    """One AdamW step on a fixed batch; returns the targets' number and sum, which must agree."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = nextitnet(n_items, width) if model == "NextItNet" else cprec(n_items, width)
     require(needed(config))
@@ -50,7 +50,7 @@ def step(model: str, n_items: int, width: int) -> Work:
     optimizer = torch.optim.AdamW(recommender.parameters(), fused=True)
     for parameter in recommender.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()  # AdamW makes its moments in the first step, which may be the only one timed
+    optimizer.step()  # AdamW allocates its moments in the first step
     log = Synthetic(items=n_items, users=BATCH, length=LENGTH + 1)
     windows = torch.tensor(log.interactions()["item"].to_numpy()).view(BATCH, -1).to(device)
 
@@ -66,5 +66,5 @@ def step(model: str, n_items: int, width: int) -> Work:
 
 
 def needed(config: ModelConfig) -> int:
-    """Bytes of weights, gradients, AdamW's two moments and, as large as a table, the logits."""
+    """Bytes of weights, gradients and AdamW's two moments; the logits count as one full table."""
     return 4 * (4 * count_parameters(config).total + config.n_items * config.width)

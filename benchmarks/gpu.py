@@ -14,7 +14,7 @@ from cprec_lib.logs.synthetic import Synthetic
 from cprec_lib.machine import peak_bytes
 
 TITLE = "A training epoch on a GPU, at MovieLens-1M's size"
-# The time depends on sizes, not on what the ids are: a log as large as MovieLens-1M stands for it.
+# The time depends on sizes only, so a synthetic log of MovieLens-1M's size stands for it.
 LOG = Synthetic(items=3_416, users=6_040, length=165)
 WIDTH, BATCH, LENGTH, EPOCHS = 256, 128, 100, 5
 WAYS: dict[str, dict[str, Any]] = {
@@ -25,7 +25,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def row(quick: bool) -> dict[str, Any]:
-    """Seconds of each epoch but the first, which loads and compiles; or why there are none."""
+    """Seconds of each epoch except the first, which loads and compiles; or why it was skipped."""
     if not torch.cuda.is_available():
         print("  skipped: torch sees no GPU", flush=True)
         return {"title": TITLE, "skipped": "torch sees no GPU"}
@@ -36,10 +36,10 @@ def row(quick: bool) -> dict[str, Any]:
 
 
 def case(way: str, width: int, data: SequenceData, device: torch.device) -> dict[str, Any]:
-    """Both models trained in one of the `WAYS`, one after the other.
+    """Train both models in one of the `WAYS`, one after the other.
 
-    "times_as_fast" compares the nth epoch of one with the nth of the other, though they did not
-    take turns as the sides of other rows do.
+    "times_as_fast" compares the nth epoch of one model with the nth of the other. Unlike the sides
+    of other rows, the models do not take turns.
     """
     plan = TrainConfig(epochs=EPOCHS, patience=EPOCHS, batch_size=BATCH, **WAYS[way])
     configs = {"CpRec": cprec(data.n_items, width), "NextItNet": nextitnet(data.n_items, width)}

@@ -1,4 +1,4 @@
-"""How time and memory of a training step's loss grow with the catalogue, the head kept as it is."""
+"""How time and memory of loss and gradients grow with the catalogue, for a head of fixed size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def row(quick: bool) -> dict[str, Any]:
 def _exponent(
     sizes: Sequence[int], cases: Sequence[dict[str, Any]], side: str, what: str
 ) -> float | None:
-    """The slope of the log of the median by the log of N; None with fewer than two points."""
+    """Slope of the log of the median against the log of N; None with fewer than two points."""
     points = [
         (np.log(n_items), np.log(np.median(case["sides"][side][what])))
         for n_items, case in zip(sizes, cases, strict=True)
@@ -52,7 +52,7 @@ def _sides(n_items: int) -> list[Side]:
 def both_ways(layer: str, n_items: int) -> Work:
     """Loss and gradients of one batch: [loss]."""
     blocks = layer == "BlockSoftmax"
-    # Weights, their gradient and as many logits; of the blocks' logits more than of their weights.
+    # Weights, their gradient and as many logits; blocks have more logits than weights.
     require(4 * n_items * (28 if blocks else 3 * WIDTH + 10))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)

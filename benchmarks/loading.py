@@ -1,7 +1,7 @@
-"""From a raw ratings file to training tensors: our reader beside the way a user would write it.
+"""From a raw ratings file to training tensors: our reader compared with pandas by hand.
 
-The log is generated in MovieLens's format and of its shape: 145 ratings a user, 27,000 items on a
-Zipf curve, rows by user and item, and several ratings in one second.
+The log is generated in MovieLens's format and shape: 145 ratings per user, 27,000 items on a Zipf
+curve, rows sorted by user and item, and several ratings in one second.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS = ["userId", "movieId", "rating", "timestamp"]
 ITEMS = 27_000
 RATINGS_PER_USER = 145
 MAX_LEN = 50
-# Where there is a GPU as well, it has no part in this: memory is that of the process.
+# Hide a GPU, so that the memory measured is that of the process.
 COMMAND = ("env", "CUDA_VISIBLE_DEVICES=", sys.executable, "-m", "benchmarks.child")
 
 
@@ -38,7 +38,7 @@ def row(quick: bool) -> dict[str, Any]:
 
 
 def compare(rows: int, folder: Path = FOLDER, rounds: int = 2) -> dict[str, Any]:
-    """Seconds and memory grown of each side on a log of `rows` ratings, made once and kept."""
+    """Seconds and memory of each side on a log of `rows` ratings, which is generated once."""
     path = folder / f"ratings-{rows}.csv"
     options = {"path": str(path), "rows": rows}
     generator, ours, by_hand = (
@@ -50,7 +50,7 @@ def compare(rows: int, folder: Path = FOLDER, rounds: int = 2) -> dict[str, Any]
         ]
     )
     name, made = f"{rows:,} ratings", contest([generator], rounds=1)
-    if not path.exists():  # the generator was skipped for want of memory
+    if not path.exists():  # the generator was skipped for lack of memory
         return {"case": name, "ours": ours.name, "sides": made}
     return case(name, [ours, by_hand], rounds, tolerance=0)  # sums of ids are exact
 
@@ -59,19 +59,19 @@ def compare(rows: int, folder: Path = FOLDER, rounds: int = 2) -> dict[str, Any]
 
 
 def ratings(rows: int, seed: int = 0) -> pa.Table:
-    """A log of `rows` distinct pairs of user and item, in the order of the pairs."""
+    """A log of `rows` distinct pairs of user and item, sorted by pair."""
     draw = np.random.default_rng(seed)
     n_users = max(1, rows // RATINGS_PER_USER)
     activity = 0.2 + draw.lognormal(size=n_users)
-    # With repeated pairs, which are dropped below: an eighth more than needed leaves enough.
+    # Draw an eighth more than needed, because repeated pairs are dropped below.
     n_drawn = draw.multinomial(rows * 9 // 8 + 1000, activity / activity.sum())
     user = np.repeat(np.arange(n_users), n_drawn)
-    # Where a Zipf law with exponent 0.8 reaches a share u of its mass is a power of u.
+    # The rank at which a Zipf law with exponent 0.8 reaches a share u of its mass.
     rank = (1 + draw.random(len(user)) * ((ITEMS + 1) ** 0.2 - 1)) ** 5
     pairs = np.sort(user * ITEMS + draw.permutation(ITEMS)[rank.astype(np.int64) - 1])
     pairs = pairs[np.append(True, pairs[1:] > pairs[:-1])][:rows]
     user, item = pairs // ITEMS, pairs % ITEMS
-    # A user rates in one sitting, half a minute a rating on average, but often several at once.
+    # A user rates in one session, half a minute per rating on average, often several at once.
     start = draw.integers(820_000_000, 1_420_000_000, n_users)
     sitting = 30 * n_drawn[user]
     time = start[user] + (draw.random(len(user)) * sitting).astype(np.int64) // 60 * 60
@@ -80,7 +80,7 @@ def ratings(rows: int, seed: int = 0) -> pa.Table:
 
 
 def generated(path: str, rows: int) -> Work:
-    """Write the log unless it is there; its number of bytes."""
+    """Write the log if it does not exist; returns its number of bytes."""
     target = Path(path)
 
     def work() -> list[float]:
@@ -101,7 +101,7 @@ def generated(path: str, rows: int) -> Work:
 
 
 def ours(path: str, rows: int) -> Work:
-    """The library's way."""
+    """With the library."""
     require(rows * 150)
 
     def work() -> list[float]:
@@ -113,7 +113,7 @@ def ours(path: str, rows: int) -> Work:
 
 
 def by_hand(path: str, rows: int) -> Work:
-    """The same with pandas alone: columns where pandas has a word for it, a loop over users."""
+    """With pandas alone: column operations where pandas has them, and a loop over users."""
     require(rows * 250)
     return lambda: checksums(*tensors_by_hand(path))
 
@@ -151,7 +151,7 @@ def padded(sequences: list[np.ndarray], length: int) -> Tensor:
 
 
 def checksums(*parts: Any) -> list[float]:
-    """For each array its length and its sums weighted by row and by column, exact as floats."""
+    """For each array: its length and its sums weighted by row and by column, exact as floats."""
     numbers = []
     for part in parts:
         matrix = np.asarray(part)

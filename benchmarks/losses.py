@@ -1,6 +1,6 @@
-"""Forward and backward of an output layer: blocks beside torch's own and the whole catalogue.
+"""Forward and backward pass of an output layer: blocks, torch's layers and the whole catalogue.
 
-`python -m benchmarks.losses` measures the chunk sizes from which CHUNKS was chosen.
+`python -m benchmarks.losses` measures the chunk sizes behind the choice of CHUNKS.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from cprec_lib.model.partition import cutoffs_from_shares
 
 TITLE = "Loss and gradients over a whole catalogue, width 256"
 WIDTH, SHARES = 256, (0.01, 0.1)
-# Items, rows of hidden vectors, and whether the rivals without blocks run beside: they would take
-# minutes a call where they do not.
+# Items, rows of hidden vectors, and whether rivals without blocks run: False where one call takes
+# minutes.
 SIZES = (
     (50_000, 1024, True),
     (50_000, 8192, False),
@@ -34,8 +34,8 @@ SIZES = (
     (1_000_000, 8192, False),
 )
 QUICK = ((50_000, 1024, True), (300_000, 1024, False))
-# By items, the rows that torch's chunked loss takes at once: of TRIED, what was the fastest on a
-# CPU core. 512 took up to a tenth longer, 1024 up to 1.8 times as long.
+# Rows in a chunk of torch's chunked loss, by items: the fastest of TRIED on a CPU core. 512 took up
+# to a tenth longer, 1024 up to 1.8 times as long.
 CHUNKS = {50_000: 128, 300_000: 256, 1_000_000: 256}
 TRIED = (64, 128, 256, 512, 1024)
 SAMPLES = 1024
@@ -69,16 +69,16 @@ def _sides(n_items: int, tokens: int) -> list[Side]:
 
 def _side(name: str, layer: str, group: str, n_items: int, tokens: int) -> Side:
     options = {"layer": layer, "n_items": n_items, "tokens": tokens}
-    # One call where a call takes seconds; to score the whole catalogue takes ten times as many.
+    # One call if a call takes seconds; scoring the whole catalogue takes ten times as long.
     few = n_items * tokens > (1e8 if group == "full" else 1e9)
     return Side(name, "benchmarks.losses:both_ways", options, group, calls=1 if few else 3)
 
 
 def both_ways(layer: str, n_items: int, tokens: int) -> Work:
-    """The loss of one batch and its gradients: [loss, norm of the gradient by hidden].
+    """The loss of one batch and its gradients: [loss, norm of the gradient with respect to hidden].
 
-    Before that, the same with few items, as a side may time a single call: torch's chunked loss
-    imports for a second when it is first used.
+    It runs once with few items first, because a side may time a single call and the first use of
+    torch's chunked loss spends a second on imports.
     """
     require(needed(layer, n_items, tokens))
     _both_ways(layer, 1000, 64)()
@@ -88,11 +88,11 @@ def both_ways(layer: str, n_items: int, tokens: int) -> Work:
 def needed(layer: str, n_items: int, tokens: int) -> int:
     """Bytes of a layer's weights, gradients and logits."""
     kind, _, chunk = layer.partition(" ")
-    # Blocks 256, 64 and 16 wide hold 23 numbers an item. Beside weights and their gradient there
-    # are as many logits (`full`) or scattered gradients (`sampled`).
+    # Blocks of widths 256, 64 and 16 hold 23 numbers per item. In addition to weights and their
+    # gradient there are as many logits (`full`) or scattered gradients (`sampled`).
     weights = 3 * (23 if kind in ("blocks", "adaptive") else WIDTH)
-    # Logits, their log-softmax and the gradient of one of them; only `plain` holds them whole. Of
-    # the targets a sixth lies in the tail block of nearly all items, the widest of `adaptive`.
+    # Logits, their log-softmax and one gradient; only `plain` holds all of them at once. A sixth of
+    # the targets lies in the tail block with nearly all items, the largest block of `adaptive`.
     logits = {"plain": 3 * tokens, "adaptive": tokens // 2, "linear": int(chunk or 0)}
     return 4 * n_items * (weights + logits.get(kind, 0))
 
@@ -101,7 +101,7 @@ def _both_ways(layer: str, n_items: int, tokens: int) -> Work:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(tokens, WIDTH, generator=draw).to(device).requires_grad_()
-    # The share u of a Zipf law's mass, exponent 1, lies before rank N^u.
+    # In a Zipf law with exponent 1, a share u of the mass lies before rank N^u.
     targets = (n_items ** torch.rand(tokens, generator=draw)).long().clamp(1, n_items).to(device)
     torch.manual_seed(0)
     loss, weights = LAYERS[layer](n_items)
@@ -125,7 +125,7 @@ def _blocks(n_items: int) -> BlockSoftmax:
 
 
 def blocks(n_items: int) -> tuple[Loss, nn.Module]:
-    """Ours, with blocks."""
+    """Our softmax with blocks."""
     layer = _blocks(n_items)
     return layer.mean_nll, layer
 
@@ -137,19 +137,19 @@ def adaptive(n_items: int) -> tuple[Loss, nn.Module]:
 
 
 def full(n_items: int) -> tuple[Loss, nn.Module]:
-    """Ours, without blocks."""
+    """Our softmax without blocks."""
     layer = FullSoftmax(WIDTH, n_items)
     return layer.mean_nll, layer
 
 
 def plain(n_items: int) -> tuple[Loss, nn.Module]:
-    """As most would write it."""
+    """Cross-entropy over all logits, as most people would write it."""
     layer = FullSoftmax(WIDTH, n_items).output
     return lambda hidden, targets: F.cross_entropy(layer(hidden), targets - 1), layer
 
 
 def linear(n_items: int, chunk: int) -> tuple[Loss, nn.Module]:
-    """torch's chunked loss, `chunk` rows at once. Raises Skipped if this torch has none."""
+    """torch's chunked loss, `chunk` rows at once. Raises Skipped if this torch lacks it."""
     try:
         from torch.nn.modules.linear_cross_entropy_options import LinearCrossEntropyOptions
     except ImportError as error:
@@ -169,8 +169,8 @@ def linear(n_items: int, chunk: int) -> tuple[Loss, nn.Module]:
 def sampled(n_items: int) -> tuple[Loss, nn.Module]:
     """Sampled softmax with logQ correction: the target against negatives that all rows share.
 
-    Negatives are drawn by popularity, and each logit is lessened by the log of how probable its
-    item was to be drawn. The loss is an estimate: it is not the likelihood.
+    Negatives are drawn by popularity, and the log of each item's probability of being drawn is
+    subtracted from its logit. The loss is an estimate and not the likelihood.
     """
     layer = FullSoftmax(WIDTH, n_items).output
     log_popularity = -torch.arange(1, n_items + 1).log() - torch.tensor(n_items).log().log()

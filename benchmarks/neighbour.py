@@ -1,7 +1,6 @@
-"""Training beside a busy neighbour: what a core that another process uses costs.
+"""Training beside a busy neighbour: the cost of a core that another process uses.
 
-`python -m benchmarks.neighbour` measures the table from which cprec_lib's bound on spinning was
-chosen.
+`python -m benchmarks.neighbour` measures the table behind the choice of cprec_lib's spin limit.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from benchmarks.contest import Side, case, contest
 TITLE = "Beside a process that keeps a core busy"
 STEPS = 20
 ITEMS, PREDICTIONS = 50_000, 2048
-# How long a waiting thread of libgomp spins. "" leaves the choice to libgomp.
+# How long a waiting libgomp thread spins; "" leaves the choice to libgomp.
 TRIED: dict[str, Mapping[str, str]] = {
     "libgomp's own choice": {"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": ""},
     **{f"GOMP_SPINCOUNT={n}": {"GOMP_SPINCOUNT": str(n)} for n in (100, 1_000, 10_000, 100_000)},
@@ -29,7 +28,7 @@ TRIED: dict[str, Mapping[str, str]] = {
 
 
 def row(quick: bool) -> dict[str, Any]:
-    """Steps of both models and the loss, beside a neighbour and alone, and torch's own loss."""
+    """Training steps of both models and the loss, with and without a neighbour; torch's loss."""
     rounds = 2 if quick else 3
     cases = [_alone_or_not(_steps(model), rounds) for model in ("CpRec", "NextItNet")]
     both = [replace(side, neighbours=1) for side in (OURS, TORCHS)]
@@ -59,7 +58,7 @@ TORCHS = _loss("torch AdaptiveLogSoftmaxWithLoss", "adaptive")
 
 
 def steps(model: str, n_items: int, width: int) -> Work:
-    """So many steps as one call, since one is too short beside the turns of a scheduler."""
+    """STEPS steps as one call, because one step is shorter than a scheduler's time slice."""
     step = epochs.step(model, n_items, width)
 
     def work() -> list[float]:

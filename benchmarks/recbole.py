@@ -1,4 +1,4 @@
-"""RecBole's NextItNet and ours on MovieLens-100K: seconds of training until a validation NDCG@10.
+"""RecBole's NextItNet and ours on ml-100k: seconds of training until a validation NDCG@10.
 
 `python -m benchmarks.recbole` runs this row alone.
 """
@@ -41,7 +41,7 @@ REQUIREMENTS = ("numpy<2", "recbole==1.2.1", f"torch=={torch.__version__.partiti
 TITLE = "NextItNet on MovieLens-100K: seconds to a validation NDCG@10, beside RecBole 1.2.1"
 DATASET, OURS, PEER = "ml-100k", "cprec_lib", "RecBole 1.2.1"
 BUDGET = 420.0
-# RecBole's default architecture: 5 times [1, 4]. The rate is the one tuned for 4 such blocks.
+# RecBole's default dilations: 5 times [1, 4]. The learning rate was tuned for (1, 4, 1, 4).
 DILATIONS, LEARNING_RATE, SEEDS = (1, 4) * 5, 0.01, (0, 1, 2)
 METRICS = ("ndcg@10", "hr@10", "mrr@10")
 THEIR_NAMES = {"ndcg@10": "ndcg@10", "hr@10": "hit@10", "mrr@10": "mrr@10"}
@@ -50,11 +50,11 @@ Curve = list[dict[str, Any]]
 
 
 class NoPeer(Exception):
-    """RecBole could not be installed; the text says why, and which commands would do it."""
+    """RecBole could not be installed; the message gives the reason and the commands."""
 
 
 def row(quick: bool) -> dict[str, Any]:
-    """The row of the benchmark: both sides with curves and seconds, and the ratio; or why not."""
+    """The row of the benchmark: curves and seconds of both sides and the ratio; or why skipped."""
     if quick:
         reason = f"RecBole trains for {BUDGET / 60:.0f} minutes, and the row takes 9 in all"
         print(f"  skipped: {reason}", flush=True)
@@ -70,7 +70,7 @@ def row(quick: bool) -> dict[str, Any]:
 def compare(
     table: pd.DataFrame, python: Path, budget: float, seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """Train RecBole's for `budget` seconds, then ours with each seed until it is as good.
+    """Train RecBole's model for `budget` seconds, then ours with each seed until it is as good.
 
     Raises ArithmeticError if the two do not predict the same targets from the same contexts, or
     if their evaluations of RecBole's scores differ.
@@ -95,7 +95,7 @@ def compare(
 
 
 def _beside_popularity(data: SequenceData, target: float) -> dict[str, Any]:
-    """What counting reaches; a target below that was reached before RecBole learnt any order."""
+    """Popularity's NDCG@10; a target below it was reached before RecBole learned from the order."""
     popularity = evaluate(Popularity(data), data, "valid").metrics()["ndcg@10"]
     relation = "below" if target < popularity else "not below"
     print(f"  {target:.4f} is {relation} popularity's {popularity:.4f}", flush=True)
@@ -106,7 +106,7 @@ def _beside_popularity(data: SequenceData, target: float) -> dict[str, Any]:
 
 
 def peer(folder: Path, requirements: Sequence[str]) -> Path:
-    """The Python of an environment with these requirements; makes it unless it is there and whole.
+    """The Python of an environment with these requirements, which is made if it is not complete.
 
     Raises NoPeer if it cannot be made.
     """
@@ -134,11 +134,11 @@ def _shell(command: Sequence[str]) -> str:
 
 
 def write_atomic(table: pd.DataFrame, path: Path) -> None:
-    """Write a table that is in order as RecBole's atomic file, with each row's place as its time.
+    """Write a sorted table as RecBole's atomic file, with each row's place as its time.
 
-    The places have no ties, over which two programs might differ, and up to 16 million of them are
-    exact in the 32-bit floats in which RecBole keeps times. Unix seconds are not: there they
-    differ in steps of 64.
+    Places have no ties, which two programs might order differently. Up to 16 million places are
+    exact in the 32-bit floats in which RecBole stores times. Unix seconds are not exact: they are
+    rounded to multiples of 64.
     """
     columns = {"user_id:token": table["user"], "item_id:token": table["item"]}
     places = np.arange(1, len(table) + 1)
@@ -147,7 +147,7 @@ def write_atomic(table: pd.DataFrame, path: Path) -> None:
 
 
 def train_theirs(table: pd.DataFrame, python: Path, folder: Path, budget: float) -> dict[str, Any]:
-    """Train RecBole's NextItNet in `folder`; its result, see `benchmarks.recbole_child`.
+    """Train RecBole's NextItNet in `folder`; returns its result, see `benchmarks.recbole_child`.
 
     Raises RuntimeError, with the end of what it printed, if RecBole fails.
     """
@@ -156,9 +156,9 @@ def train_theirs(table: pd.DataFrame, python: Path, folder: Path, budget: float)
     threads, cuda = torch.get_num_threads(), choose_device("auto").type == "cuda"
     task = {"budget": budget, "threads": threads, "cuda": cuda}
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-    # -P, or else `import recbole` would find this file, which lies beside the child.
+    # Without -P, `import recbole` would find this file, which is in the child's folder.
     command = [str(python), "-P", str(ROOT / "benchmarks" / "recbole_child.py"), str(folder)]
-    print(f"  RecBole trains for {budget:.0f} s and until the part of an epoch is over", flush=True)
+    print(f"  RecBole trains for {budget:.0f} s, to the end of a quarter epoch", flush=True)
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"RecBole failed:\n{done.stderr[-2000:]}")
@@ -167,13 +167,13 @@ def train_theirs(table: pd.DataFrame, python: Path, folder: Path, budget: float)
 
 
 class _Reached(Exception):
-    """Ends a training that is good enough."""
+    """Ends the training, because the target is reached."""
 
 
 def ours(data: SequenceData, seed: int, target: float) -> dict[str, Any]:
-    """Train our NextItNet of the same shape with the course's settings until its NDCG@10 is there.
+    """Train our NextItNet of the same shape with the course's setting until it reaches the target.
 
-    Or to its early stop, if that comes first.
+    Early stopping may end the training before that.
     """
     setting, curve, seconds = setting_of(DATASET), Curve(), 0.0
 
@@ -194,7 +194,7 @@ def ours(data: SequenceData, seed: int, target: float) -> dict[str, Any]:
     return {"seed": seed, "curve": curve, "parameters": count_parameters(config).total}
 
 
-# ---- The same thing ----
+# ---- Checks that both sides solve the same task ----
 
 
 def check_same(
@@ -203,10 +203,10 @@ def check_same(
     found: Mapping[str, np.ndarray],
     theirs: Mapping[str, float],
 ) -> None:
-    """Raise ArithmeticError unless RecBole's validation is ours.
+    """Raise ArithmeticError unless RecBole's validation equals ours.
 
-    Users, contexts and targets must be the same ones in the same order, and our metrics of the
-    scores that it `found` the same as `theirs`, which its own evaluator computed.
+    Users, contexts and targets must be the same and in the same order. Our metrics of the scores
+    in `found` must equal `theirs`, which RecBole's evaluator computed.
     """
     own = {str(item): place for place, item in enumerate(data.catalogue.items, start=1)}
     ids = np.array([own.get(token, 0) for token in found["item_tokens"]])  # the padding is 0
@@ -219,25 +219,25 @@ def check_same(
     }
     for name, (one, other) in pairs.items():
         if not np.array_equal(one, other):
-            raise ArithmeticError(f"the {name} of RecBole's validation are not ours")
+            raise ArithmeticError(f"the {name} of RecBole's validation differ from ours")
     scores = torch.from_numpy(found["scores"][:, np.argsort(ids)[1:]])
     metrics = evaluate(_Fixed(scores), data, "valid").metrics()
     for name in METRICS:
         if not math.isclose(metrics[name], theirs[THEIR_NAMES[name]], abs_tol=1e-4):
             raise ArithmeticError(
-                f"{name} of the same scores: {metrics[name]} by ours, "
-                f"{theirs[THEIR_NAMES[name]]} by RecBole's evaluation"
+                f"{name} of the same scores: {metrics[name]} by our evaluation, "
+                f"{theirs[THEIR_NAMES[name]]} by RecBole's"
             )
 
 
 def left_padded(contexts: np.ndarray) -> np.ndarray:
-    """Rows [U, L] that RecBole fills with zeros on the right, with the zeros on the left."""
+    """Move the zeros of RecBole's rows [U, L], which stand on the right, to the left."""
     filled = contexts > 0
     return np.take_along_axis(contexts, np.argsort(filled, axis=1, kind="stable"), axis=1)
 
 
 class _Fixed:
-    """Scores [U, N] known beforehand, handed out in the order in which the users are asked for."""
+    """Precomputed scores [U, N], returned in the order of the users."""
 
     def __init__(self, scores: Tensor) -> None:
         self._left = scores
@@ -253,8 +253,9 @@ class _Fixed:
 def race(theirs: dict[str, Any], runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Seconds of both sides to RecBole's best NDCG@10 within its budget, and ratios.
 
-    A run of ours that is there after its first epoch may have been there before: its seconds are
-    an upper bound, the ratio a lower one. If a run never gets there, there is no ratio.
+    A run of ours that reaches the target in its first epoch may have reached it earlier. Its
+    seconds are then an upper bound, and the ratio is a lower bound. If a run never reaches the
+    target, there is no ratio.
     """
     top = best(theirs["curve"])
     seconds, target = top["seconds"], top["ndcg@10"]
@@ -301,11 +302,11 @@ def _per_epoch(run: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    """Run this row by itself, with another budget or an environment that is already there."""
+    """Run this row alone, with another budget or an existing environment."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recbole", description=__doc__)
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for RecBole")
     parser.add_argument("--python", type=Path, help="Python of an environment with RecBole")
-    parser.add_argument("--users", type=int, help="only so many users, for a trial")
+    parser.add_argument("--users", type=int, help="number of users, for a trial; default: all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="file for the result, JSON")
     given = parser.parse_args()

@@ -1,7 +1,7 @@
-"""RecBole's NextItNet, trained and judged in turn; runs in RecBole's own Python.
+"""Train and evaluate RecBole's NextItNet in turn; runs in RecBole's own Python.
 
-`python recbole_child.py FOLDER`: task.json in the folder says for how long, log/log.inter is the
-data. Leaves result.json and held_out.npz there, and whatever else RecBole writes.
+`python recbole_child.py FOLDER`: task.json in the folder gives the budget, log/log.inter is the
+data. Writes result.json and held_out.npz there; RecBole writes its own files too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from recbole.model.sequential_recommender import NextItNet
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
-# Model and training keep RecBole's defaults; these say what is learnt from what, and judged how.
-# For a sequential model RecBole leaves the items of the history in the ranking: its
+# Model and training keep RecBole's defaults; these settings fix data, split and metrics.
+# For a sequential model RecBole keeps the items of the history in the ranking: its
 # FullSortEvalDataLoader returns None for them, and only the padding's score becomes -inf.
 SETTINGS: dict[str, Any] = {
     "data_path": ".",
@@ -50,9 +50,9 @@ SHOWN += ("seed",)
 def prepare(task: dict[str, Any]) -> tuple[Trainer, Any, Any]:
     """Trainer, training batches and validation batches, in the order of RecBole's `run_recbole`.
 
-    Its own `fit` would do the same as `main`, but tells no one the seconds of an epoch.
+    RecBole's `fit` does the same as `main` but does not return the seconds of an epoch.
     """
-    # The name must not be ml-100k: RecBole would take the copy that comes with it.
+    # The name must not be ml-100k, or RecBole would use the copy that it contains.
     config = Config("NextItNet", "log", config_dict={**SETTINGS, "use_gpu": task["cuda"]})
     init_seed(config["seed"], config["reproducibility"])
     train, valid, _ = data_preparation(config, create_dataset(config))
@@ -64,9 +64,9 @@ def prepare(task: dict[str, Any]) -> tuple[Trainer, Any, Any]:
 
 
 def stretches(trainer: Trainer, train: Any, valid: Any, budget: float) -> Iterator[dict[str, Any]]:
-    """Train and judge in turn until `budget` seconds are spent on training; one stretch at least.
+    """Train and evaluate in turn until `budget` seconds of training are spent, at least once.
 
-    An epoch takes minutes on a CPU, so each is judged `PARTS` times.
+    An epoch takes minutes on a CPU, so the model is evaluated `PARTS` times per epoch.
     """
     seconds, steps = 0.0, 0
     size = -(-len(train) // PARTS)
@@ -77,7 +77,7 @@ def stretches(trainer: Trainer, train: Any, valid: Any, budget: float) -> Iterat
         part = list(islice(batches, size))
         steps += len(part)
         trainer._train_epoch(part, steps // len(train))
-        seconds += time.perf_counter() - started  # its losses have been read, so a GPU is done
+        seconds += time.perf_counter() - started  # its losses have been read, so a GPU has finished
         metrics = trainer.evaluate(valid, load_best_model=False)
         found = {name: float(value) for name, value in metrics.items()}
         yield {"epoch": steps / len(train), "seconds": seconds, **found}
@@ -85,7 +85,7 @@ def stretches(trainer: Trainer, train: Any, valid: Any, budget: float) -> Iterat
 
 @torch.no_grad()
 def held_out(trainer: Trainer, valid: Any) -> dict[str, np.ndarray]:
-    """Users, contexts, targets and scores [U, N + 1] of the validation, with the original ids."""
+    """Users, contexts, targets and scores [U, N + 1] of the validation part; original ids."""
     trainer.model.eval()
     batches = [batch for batch, *_ in valid]
     scores = [trainer.model.full_sort_predict(b.to(trainer.device)).cpu() for b in batches]
@@ -101,8 +101,8 @@ def held_out(trainer: Trainer, valid: Any) -> dict[str, np.ndarray]:
 
 
 def main(folder: Path) -> None:
-    """Read the task, train, and write what was found."""
-    os.chdir(folder)  # RecBole makes folders where it runs
+    """Read the task, train, and write the results."""
+    os.chdir(folder)  # RecBole creates folders in its working directory
     task = json.loads(Path("task.json").read_text(encoding="utf-8"))
     torch.set_num_threads(task["threads"])
     trainer, train, valid = prepare(task)
@@ -126,4 +126,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv.pop(1)).resolve())  # popped: RecBole reads the command line, too
+    main(Path(sys.argv.pop(1)).resolve())  # popped, because RecBole reads the command line too

@@ -1,6 +1,6 @@
 """The benchmark's tables and picture, from its records: `python -m benchmarks.report`.
 
-docs/benchmarks.md has all comparisons, the README one for each task.
+docs/benchmarks.md shows all comparisons, the README one for each task.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.evidence.records import Sealed, read_result
 
 ROOT = RESULTS.parent.parent
-# One case a row, the largest with all rivals; of the others, every case.
+# For these rows, the largest case with all rivals; an empty list means every case.
 CASES = {
     "losses": ["1,000,000 items, 1,024 predictions"],
     "search": ["1,000,000 items, 1 at once"],
@@ -33,7 +33,7 @@ TASKS = {
     "loading": "ratings file to tensors",
     "recbole": "training until a",
 }
-# The rival that the README shows for each task: what a user would otherwise take.
+# The rival that the README shows for each task: what a user would otherwise use.
 BRIEF = {
     "losses": "torch AdaptiveLogSoftmaxWithLoss",
     "search": "full table, top-k",
@@ -45,7 +45,7 @@ MARKED = re.compile("<!-- benchmark -->.*?<!-- /benchmark -->", flags=re.DOTALL)
 
 
 def shown(folder: Path = RESULTS) -> pd.DataFrame:
-    """The comparisons that the page shows; prints which rows have none, and why.
+    """The comparisons that the page shows; prints which rows have none and why.
 
     Raises ValueError if no row has any.
     """
@@ -53,10 +53,10 @@ def shown(folder: Path = RESULTS) -> pd.DataFrame:
     for name, cases in CASES.items():
         path = folder / f"{name}.json"
         result = read_result(path) if path.exists() else {"skipped": "it has not been run"}
-        table = comparisons({"cases": [], **result})  # a row that was skipped has none
+        table = comparisons({"cases": [], **result})  # a skipped row has no cases
         table = table[table["case"].isin(cases or table["case"])]
         if table.empty:
-            print(f"{name} is left out: {result.get('skipped', 'no two sides could be run')}")
+            print(f"{name} is omitted: {result.get('skipped', 'no two sides could be run')}")
         else:
             case = TASKS[name] + " " + _joined(table["case"])
             tables.append(table.assign(row=name, case=case))
@@ -107,7 +107,7 @@ def _number(ratio: float) -> str:
 
 
 def picture(table: pd.DataFrame) -> Any:
-    """One dot with its lowest and highest round a comparison, on a log scale."""
+    """One dot per comparison, with its lowest and highest round, on a log scale."""
     figure = estimates(
         {
             f"{line.case}\n{line.rival}": Interval(line.faster, line.lowest, line.highest)
@@ -122,7 +122,7 @@ def picture(table: pd.DataFrame) -> Any:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> str:
-    """The text of a file with its table anew. Raises ValueError unless it is marked once."""
+    """The text of a file with its table replaced. Raises ValueError unless it has one marker."""
     text = path.read_text(encoding="utf-8")
     marked = f"<!-- benchmark -->{markdown(table)}<!-- /benchmark -->"
     changed, n_places = MARKED.subn(lambda _: marked, text)

@@ -1,7 +1,7 @@
-"""Exact top-10 of one and of 64 histories on one thread, beside what else finds it.
+"""Exact top-10 for one and for 64 histories on one thread, compared with other searches.
 
-The time is that of the search alone, from hidden vectors to items: the layers before it are the
-same for every side.
+The time is that of the search alone, from hidden vectors to items; the layers before it are the
+same for all sides.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Search = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def row(quick: bool) -> dict[str, Any]:
-    """Times of every way and of reading the bytes that it needs; how often tails are spared."""
+    """Times of every search and of reading the bytes that it needs; how often tails are skipped."""
     cases, rules = [], []
     for n_items in QUICK if quick else SIZES:
         model, hidden = trained(n_items)
@@ -52,7 +52,7 @@ def row(quick: bool) -> dict[str, Any]:
             save_tensors(Path(folder) / "hidden.safetensors", {"hidden": hidden[:AT_ONCE]})
             for at_once in (1, AT_ONCE):
                 name = f"{n_items:,} items, {at_once} at once"
-                # One history takes a millisecond or less, which varies more.
+                # One history takes a millisecond or less, so times vary more.
                 rounds = 3 if at_once == 1 and not quick else 2
                 found = case(name, _sides(folder, n_items, at_once), rounds)
                 found["sides"].update(floors(reads, rounds, at_once))
@@ -71,7 +71,7 @@ def _sides(folder: str, n_items: int, at_once: int) -> list[Side]:
         options = {"folder": folder, "n_items": n_items, "at_once": at_once}
         return Side(name, f"benchmarks.search:{way}", options, group, calls, threads=1)
 
-    # To add up sub-items takes seconds where items and histories are many.
+    # Adding up sub-items takes seconds for many items and histories.
     calls = 1 if n_items * at_once > 1e7 else 3
     return [
         side("CpRec with bounds", "with_bounds", "blocks"),
@@ -83,7 +83,7 @@ def _sides(folder: str, n_items: int, at_once: int) -> list[Side]:
 
 
 def bytes_read(model: SequentialRecommender) -> dict[str, int]:
-    """What no search can do without: the root's table and the bounds, or the whole full table."""
+    """Bytes that any search has to read: the root's table and the bounds, or the full table."""
     softmax = model.softmax
     assert isinstance(softmax, BlockSoftmax)
     return {
@@ -93,15 +93,15 @@ def bytes_read(model: SequentialRecommender) -> dict[str, int]:
 
 
 def floors(reads: Mapping[str, int], rounds: int, at_once: int) -> dict[str, Any]:
-    """Seconds a round to do no more than read so many bytes, by name."""
+    """Seconds per round for only reading these numbers of bytes, by name."""
     return {name: {"seconds": reading(n, rounds, at_once)} for name, n in reads.items()}
 
 
 def reading(n_bytes: int, rounds: int, at_once: int) -> list[float]:
-    """Seconds to add up numbers of so many bytes as often as a call searches, on one thread."""
+    """Seconds to sum `n_bytes` of numbers as often as a call searches, on one thread."""
     numbers, threads, seconds = torch.ones(n_bytes // 4), torch.get_num_threads(), []
     torch.set_num_threads(1)
-    numbers.sum()  # as the sides do, once before it counts
+    numbers.sum()  # a warm-up, as for the sides
     for _ in range(rounds):
         started = time.perf_counter()
         for _ in range(_batches(at_once)):
@@ -111,31 +111,31 @@ def reading(n_bytes: int, rounds: int, at_once: int) -> list[float]:
     return seconds
 
 
-# ---- The sides: each returns items and values of the same histories ----
+# ---- The sides: each returns items and values for the same histories ----
 
 
 def with_bounds(folder: str, n_items: int, at_once: int) -> Work:
-    """Ours, which passes over tail blocks that cannot matter."""
+    """Our search, which skips tail blocks that cannot matter."""
     softmax, hidden = _saved(folder)
     bound = TailBounds(softmax)
     return _work(lambda some: bound.top_k(some, K), hidden, at_once)
 
 
 def without_bounds(folder: str, n_items: int, at_once: int) -> Work:
-    """Ours, with nothing but the blocks' tokens to go by."""
+    """Our search, which knows only the blocks' tokens."""
     softmax, hidden = _saved(folder)
     return _work(lambda some: softmax.top_k(some, K), hidden, at_once)
 
 
 def all_log_probs(folder: str, n_items: int, at_once: int) -> Work:
-    """torch's adaptive softmax of the same weights: all log-probabilities, then the best."""
+    """torch's adaptive softmax with the same weights: all log-probabilities, then the best."""
     softmax, hidden = _saved(folder)
     twin = stock_twin(softmax)
     return _work(lambda some: _best(twin.log_prob(some)), hidden, at_once)
 
 
 def full_table(folder: str, n_items: int, at_once: int) -> Work:
-    """An uncompressed table, the one that `sub_items` stands for: a product, then the best."""
+    """The uncompressed table that `sub_items` represents: a product, then the best."""
     codes, parts = _sub_items(n_items)
     table = torch.cat([part[code] for part, code in zip(parts, codes, strict=True)], 1)
     return _work(lambda some: _best(some @ table.T), _hidden(folder), at_once)
@@ -144,8 +144,8 @@ def full_table(folder: str, n_items: int, at_once: int) -> Work:
 def sub_items(folder: str, n_items: int, at_once: int) -> Work:
     """RecJPQ's scoring (Petrov and Macdonald, 2024): an item is a sum of shared sub-items.
 
-    Each of the 8 parts of a history's vector is multiplied with 256 sub-items, and an item adds
-    up the 8 products that its codes name.
+    Each of the 8 parts of a history's vector is multiplied with 256 sub-items. An item's score is
+    the sum of the 8 products that its codes select.
     """
     codes, parts = _sub_items(n_items)
 
@@ -166,7 +166,7 @@ def _work(search: Search, hidden: Tensor, at_once: int) -> Work:
     def work() -> list[float]:
         found = [search(batch) for batch in batches]
         values, items = (torch.cat(part).flatten() for part in zip(*found, strict=True))
-        # The rest of a division by a small prime: two ids that differ then differ by far.
+        # The remainder modulo a small prime: ids that differ then differ beyond the tolerance.
         return [*(items % 997).tolist(), *values.tolist()]
 
     return work
@@ -188,17 +188,17 @@ def _hidden(folder: str) -> Tensor:
 
 
 def _sub_items(n_items: int) -> tuple[Tensor, Tensor]:
-    """Codes [8, N] and sub-items [8, 256, d / 8], drawn: the time does not depend on them."""
+    """Codes [8, N] and sub-items [8, 256, d / 8], random: the time does not depend on them."""
     draw = torch.Generator().manual_seed(0)
     codes = torch.randint(CODES, (SUB_ITEMS, n_items), generator=draw)
     return codes, torch.randn(SUB_ITEMS, CODES, WIDTH // SUB_ITEMS, generator=draw)
 
 
-# ---- The models, and how often each rule spares a block ----
+# ---- The models, and how often each rule skips a block ----
 
 
 def trained(n_items: int) -> tuple[SequentialRecommender, Tensor]:
-    """CpRec after a short training on a synthetic log, and vectors [512, d] of new histories."""
+    """CpRec after a short training on a synthetic log, and hidden vectors [512, d] of new users."""
     print(f"  training on {n_items:,} items", flush=True)
     options = {"items": n_items, "groups": n_items // 1000, "length": LENGTH + 1}
     model = SequentialRecommender(cprec(n_items, WIDTH, SHARES, dilations=(1, 2)))
@@ -218,8 +218,8 @@ def _windows(log: Synthetic) -> Tensor:
 
 
 def _movielens() -> tuple[SequentialRecommender, Tensor]:
-    """CpRec trained on MovieLens-100K as for the tables, and its users' vectors [U, d]."""
-    from cprec_lib import fit  # the sides need neither this nor settings, nor what both import
+    """CpRec trained on ml-100k as for the tables, and its users' hidden vectors [U, d]."""
+    from cprec_lib import fit  # imported here, because the sides do not need it
     from cprec_lib.evidence.settings import setting_of
 
     print("  training on MovieLens-100K", flush=True)
@@ -234,7 +234,7 @@ def _movielens() -> tuple[SequentialRecommender, Tensor]:
 
 
 def rules_of(model: SequentialRecommender, hidden: Tensor) -> dict[str, float]:
-    """What each rule of a search spares and misses; see `compare_rules`."""
+    """What each search rule skips and misses; see `compare_rules`."""
     assert isinstance(model.softmax, BlockSoftmax)
     rules = compare_rules(model.softmax, hidden, K)
     print("    " + ", ".join(f"{name} {share:.1%}" for name, share in rules.items()))

@@ -1,7 +1,7 @@
 """Run the course: `python -m tools.course run` or `python -m tools.course figures`.
 
-`run` executes a copy of every notebook and writes pages; `figures` executes them in place and
-writes their figures. Exit status 1 if a notebook fails, after the others have run.
+`run` executes a copy of every notebook and writes pages. `figures` executes the notebooks in place
+and writes their figures. If a notebook fails, the others still run, and the exit status is 1.
 """
 
 import argparse
@@ -30,9 +30,9 @@ def run_course(notebooks: Path, out: Path) -> list[Run]:
 
 
 def run_figures(notebooks: Path, out: Path, page: Path) -> list[Run]:
-    """Run every notebook in place, with its figures written to `out`.
+    """Run every notebook in place and write its figures to `out`.
 
-    A notebook that fails leaves its file as it was; one failure also leaves `page` as it was.
+    The file of a notebook that fails is not changed. After any failure `page` is not changed.
     """
     measured.check_markers(_notebook_paths(notebooks), page)
     out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def run_figures(notebooks: Path, out: Path, page: Path) -> list[Run]:
     steps.append(step_seconds())
     for run, before, after in zip(runs, steps[:-1], steps[1:], strict=True):
         if not run.failure:
-            # Before and after: other programs may have slowed the machine for a part of the run.
+            # The mean of before and after: other programs may have slowed a part of the run.
             measured.write_header(run.notebook, run, (before + after) / 2)
             nbformat.write(run.notebook, notebooks / f"{run.name}.ipynb")
     if not any(run.failure for run in runs):
@@ -93,7 +93,7 @@ def _run_each(folder: Path, environment: Callable[[Path], dict[str, str]]) -> li
 
 
 def _delete_figures(out: Path, name: str) -> None:
-    """Delete the figures of an earlier run: one that was renamed since would stay for ever."""
+    """Delete the figures of an earlier run; a figure that was renamed would stay otherwise."""
     for kind in ("png", "svg"):
         for path in out.glob(f"{name}-*.{kind}"):
             path.unlink()
@@ -118,16 +118,16 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__)
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run the notebooks, write pages")
+    run = commands.add_parser("run", help="run copies of the notebooks and write pages")
     run.add_argument("--out", type=Path, default=Path("build/course"))
-    figures = commands.add_parser("figures", help="run the notebooks in place, write figures")
+    figures = commands.add_parser("figures", help="run the notebooks in place and write figures")
     figures.add_argument("--out", type=Path, default=Path("build/figures"))
     figures.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Do what the command line says; the exit status."""
+    """Run the command; returns the exit status."""
     arguments = _arguments()
     if arguments.command == "run":
         runs = run_course(arguments.notebooks, arguments.out)
@@ -142,5 +142,5 @@ if __name__ == "__main__":
     except (ValueError, FileNotFoundError) as error:  # they say what to do
         sys.exit(str(error))
     except KeyboardInterrupt:
-        logging.disable()  # else asyncio complains of the cell that was interrupted
+        logging.disable()  # keeps asyncio from complaining about the interrupted cell
         sys.exit("\nStopped.")

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from tools.memory import PeakMemory
 
 SECONDS_A_CELL = 300
-SECONDS_TO_START = 180  # the first start on a slow disk reads a lot
+SECONDS_TO_START = 180  # the first start reads a lot, perhaps from a slow disk
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The cell that stopped a notebook, counted from 1 over its code cells, and why."""
+    """The code cell that failed, counted from 1, and the reason."""
 
     cell_number: int
     source: str
@@ -32,7 +32,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """A notebook as its run left it, and what the run took."""
+    """An executed notebook, with the time and memory that its run took."""
 
     name: str
     notebook: NotebookNode
@@ -42,14 +42,14 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`ok`, or where it failed."""
+        """`ok`, or the cell that failed."""
         return f"failed in code cell {self.failure.cell_number}" if self.failure else "ok"
 
 
 def run_notebook(path: Path, environment: dict[str, str]) -> Run:
-    """Run the notebook at `path` in its own folder, with these variables added to the kernel's.
+    """Run the notebook at `path` in its own folder; `environment` adds variables for the kernel.
 
-    The file is only read. A cell that fails or takes over SECONDS_A_CELL ends the run.
+    The file is only read. A cell that fails or takes longer than SECONDS_A_CELL ends the run.
     """
     notebook = nbformat.read(path, as_version=4)
     clear_results(notebook)
@@ -61,7 +61,7 @@ def run_notebook(path: Path, environment: dict[str, str]) -> Run:
 
 
 def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
-    """The cells that a run executes, code and not empty, each with its place in the notebook."""
+    """The non-empty code cells, which a run executes, each with its place in the notebook."""
     return [
         (place, cell)
         for place, cell in enumerate(notebook.cells)
@@ -70,14 +70,14 @@ def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
 
 
 def clear_results(notebook: NotebookNode) -> None:
-    """Forget an earlier run, so that a cell never reached shows no stale output."""
+    """Clear the outputs of an earlier run, so that a cell that is not reached shows none."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
 
 
 def remove_machine_traces(notebook: NotebookNode) -> None:
-    """Drop what changes from run to run or shows nothing without a kernel."""
+    """Remove everything that changes from run to run or shows nothing without a kernel."""
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {
@@ -106,7 +106,7 @@ def _execute(
         record_timing=False,
         extra_arguments=["--log-level=CRITICAL"],  # the kernel's own log, not the notebook's
     )
-    # A progress bar of a cell would end up in its output; the terminal has this run's own.
+    # A cell's progress bar would end up in its output; this run has its own on the terminal.
     kernel_environment = {**os.environ, "TQDM_DISABLE": "1", **environment}
     with (
         _progress_bar(path.stem, len(code_cells(notebook))) as progress,
@@ -143,5 +143,5 @@ def _progress_bar(name: str, n_cells: int) -> tqdm:
 
 
 def _refresher(progress: tqdm) -> Callable[[], object]:
-    """What keeps the elapsed time moving during a long cell; a log file needs none of that."""
+    """Updates the elapsed time during a long cell; does nothing if the output is a log file."""
     return progress.refresh if sys.stderr.isatty() else lambda: None

@@ -1,7 +1,7 @@
-"""What a run took, in words: the table at its end, and the numbers that it writes into prose.
+"""Time and memory of runs as text: the table on the terminal, and the numbers in pages.
 
-Prose marks the place with `<!-- measured -->` and `<!-- /measured -->`; what stands between them
-belongs to the build.
+A page marks the place with `<!-- measured -->` and `<!-- /measured -->`; the build writes the text
+between them.
 """
 
 import re
@@ -32,7 +32,7 @@ def memory(n_bytes: int) -> str:
 def write_between_markers(text: str, measured: str, place: str) -> str:
     """`text` with `measured` between its markers; `place` names the text in an error.
 
-    Raises ValueError if the markers are not there exactly once.
+    Raises ValueError unless there is exactly one pair of markers.
     """
     changed, n_places = _MARKED.subn(lambda _: f"{OPENING}{measured}{CLOSING}", text)
     if n_places != 1:
@@ -44,9 +44,9 @@ def write_between_markers(text: str, measured: str, place: str) -> str:
 
 
 def write_header(notebook: NotebookNode, run: Run, step_seconds: float) -> None:
-    """Write what the run took into the first text cell of the notebook.
+    """Write the time and memory of the run into the first text cell of the notebook.
 
-    `step_seconds` is what a step of the calibration took at that time: `cprec doctor` reads it.
+    `step_seconds` is the time of a calibration step at that time; `cprec doctor` reads it.
     """
     measured = (
         f"Measured on {cpu_cores()} CPU cores: {duration(run.seconds)}, {memory(run.peak_bytes)}."
@@ -63,7 +63,7 @@ def write_page(page: Path, runs: Sequence[Run]) -> None:
 
 
 def check_markers(notebooks: Sequence[Path], page: Path) -> None:
-    """Raise ValueError if a file lacks the markers: sooner said before the run than after."""
+    """Raise ValueError if a file lacks the markers, before the run and not after it."""
     for path in notebooks:
         _write_header(nbformat.read(path, as_version=4), "", path.name)
     write_between_markers(page.read_text(encoding="utf-8"), "", page.name)
@@ -86,7 +86,7 @@ def markdown_table(runs: Sequence[Run]) -> str:
 
 
 def terminal_table(runs: Sequence[Run]) -> str:
-    """The table that closes a run on the terminal."""
+    """The table that is printed at the end of a run."""
     line = "{:<24} {:>8} {:>12}  {}".format
     rows = [line(r.name, f"{r.seconds:.1f}", memory(r.peak_bytes), r.status) for r in runs]
     total = sum(run.seconds for run in runs)

@@ -10,7 +10,7 @@ SECONDS_BETWEEN_SAMPLES = 0.2
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process and all its descendants hold now, in bytes; 0 once it is gone."""
+    """Memory of a process and all its descendants now, in bytes; 0 if it has ended."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -22,12 +22,12 @@ def resident_bytes(pid: int) -> int:
 def _own_bytes(process: psutil.Process) -> int:
     try:
         return int(process.memory_info().rss)
-    except psutil.Error:  # it has ended since it was listed; the others of its family count
+    except psutil.Error:  # it has ended since it was listed
         return 0
 
 
 class PeakMemory:
-    """Samples a process's memory while a `with` block runs; `bytes` is the most it held.
+    """Samples a process's memory while a `with` block runs; `bytes` is the largest sample.
 
     `on_sample` is called after each sample, a few times a second.
     """

@@ -25,14 +25,14 @@ COURSE_TITLE = "CpRec, step by step"
 
 
 class PageRenderer(IPythonRenderer):
-    """Markdown as HTML, with formulas as MathML and links that hold where the page lies."""
+    """Markdown as HTML, with formulas as MathML and links relative to the page."""
 
     def __init__(self, folder: Path, out: Path, **options: Any) -> None:
         super().__init__(escape=False, embed_images=True, path=str(folder), **options)
         self._folder, self._out = folder, out
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        """A link; one to a notebook leads to its page."""
+        """A link; a link to a notebook leads to its page."""
         return super().link(text, page_link(url, self._folder, self._out), title)
 
     def inline_math(self, body: str) -> str:
@@ -88,7 +88,7 @@ def write_course(runs: Sequence[Run], folder: Path, out: Path, headlines: Sequen
 
 
 def describe(run: Run, exporter: PageExporter) -> dict[str, Any]:
-    """What the frame of a page and the index say of a notebook."""
+    """What the frame of a page and the index say about a notebook."""
     title, promise = title_and_promise(run.notebook)
     return {
         "file": f"{run.name}.html",
@@ -104,7 +104,7 @@ def describe(run: Run, exporter: PageExporter) -> dict[str, Any]:
 
 
 def title_and_promise(notebook: NotebookNode) -> tuple[str, str]:
-    """The first heading of a notebook and the paragraph below it; empty where there is none."""
+    """The first heading of a notebook and the paragraph below it; empty if there is none."""
     text = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
     if not paragraphs or not paragraphs[0].startswith("# "):
@@ -115,9 +115,9 @@ def title_and_promise(notebook: NotebookNode) -> tuple[str, str]:
 
 
 def page_link(url: str, folder: Path, out: Path) -> str:
-    """Where a link written in a notebook of `folder` leads from a page in `out`.
+    """The target, from a page in `out`, of a link that a notebook in `folder` contains.
 
-    A notebook's link leads to its page; a link to another file of the repository still finds it.
+    A link to a notebook leads to its page; a link to another file of the repository is adjusted.
     """
     parts = urlsplit(url)
     if parts.scheme or parts.netloc or not parts.path:
@@ -130,7 +130,7 @@ def page_link(url: str, folder: Path, out: Path) -> str:
 
 
 def stylesheet() -> str:
-    """The style of every page, with colours for code in light and in dark."""
+    """The style of every page, with colours of code for light and dark mode."""
     light = HtmlFormatter(style="default").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     own = (TEMPLATES / "course" / "style.css").read_text(encoding="utf-8")
@@ -148,5 +148,5 @@ def _with_neighbours(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _formula(latex: str, display: str) -> str:
     try:
         return to_mathml(latex, display)
-    except ValueError:  # still readable as source; the tests refuse such a formula
+    except ValueError:  # show the source; the tests refuse such a formula
         return f'<code class="{UNREAD_FORMULA}">{escape(latex)}</code>'

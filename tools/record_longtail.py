@@ -1,8 +1,8 @@
 """Record how popularity falls off in several data sets: `python -m tools.record_longtail`.
 
-Its arguments are NAME=PATH_OR_NAME: a name of DESCRIPTIONS, and where `load_interactions` finds
-the data set. Only counts leave the data: sizes, shares, a fit, and the rank-frequency curve at
-about 60 ranks, which notebook 01 compares.
+The arguments are NAME=PATH_OR_NAME: a name from DESCRIPTIONS, and the name or path of the data set
+for `load_interactions`. Only counts are recorded: sizes, shares, a fit, and the rank-frequency
+curve at about 60 ranks, which notebook 01 compares.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def record(sources: Sequence[tuple[str, str]], today: date) -> dict[str, Any]:
-    """The record of the data sets given as (name of DESCRIPTIONS, path or name to load).
+    """The record of the data sets, given as pairs (name in DESCRIPTIONS, path or name to load).
 
     Raises ValueError for a name without a description, before anything is loaded.
     """
@@ -122,7 +122,7 @@ def parse_source(text: str) -> tuple[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line says."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tools.record_longtail", description=__doc__)
     parser.add_argument("sources", nargs="*", metavar="NAME=PATH_OR_NAME", help="all if none")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "longtail.json")

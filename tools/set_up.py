@@ -1,6 +1,6 @@
 """Make the environment .venv and install the course into it: `python tools/set_up.py`.
 
-Any Python from 3.6 on can read this file, so that one that is too old is told so in a sentence.
+Python 3.6 and later can read this file, so a Python that is too old gets a clear message.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 
 
 def complaint(version):
-    """Say what is wrong with this Python version, a (major, minor) pair; None if it will do."""
+    """Say what is wrong with this Python version, a (major, minor) pair; None if it is fine."""
     if OLDEST <= version <= NEWEST:
         return None
     here, oldest, newest = (f"{major}.{minor}" for major, minor in (version, OLDEST, NEWEST))
@@ -23,7 +23,7 @@ def complaint(version):
 
 
 def missing_module():
-    """Say how to get the modules that make an environment; None if they are there."""
+    """Say how to install the modules that make an environment; None if they are present."""
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
@@ -43,7 +43,7 @@ def environment_python(environment):
 
 
 def set_up(root):
-    """Make root/.venv, install the lock and the package, and leave the stamp that make reads."""
+    """Make root/.venv, install the lock and the package, and write the stamp that make reads."""
     environment = root / ".venv"
     python = str(environment_python(environment))
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
@@ -55,14 +55,14 @@ def set_up(root):
 
 
 def main():
-    """Set up the course, or say in a sentence why that cannot be."""
+    """Set up the course, or exit with the reason why that is not possible."""
     problem = complaint(sys.version_info[:2]) or missing_module()
     if problem:
         sys.exit(problem)
     try:
         set_up(ROOT)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"Set-up stopped at `{' '.join(error.cmd)}`; the reason stands above.")
+        sys.exit(f"Set-up stopped at `{' '.join(error.cmd)}`; see the reason above.")
 
 
 if __name__ == "__main__":

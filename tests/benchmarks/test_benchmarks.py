@@ -270,7 +270,7 @@ def test_a_skipped_row_leaves_a_recorded_one(tmp_path, monkeypatch, capsys):
     write_result(tmp_path / "gpu.json", {"title": "T", "cases": [1]})
     command.main(["gpu", "--out", str(tmp_path)])
     assert read_result(tmp_path / "gpu.json") == {"title": "T", "cases": [1]}
-    assert "gpu.json stays as it was" in capsys.readouterr().out
+    assert "gpu.json is not changed" in capsys.readouterr().out
 
 
 def test_the_memory_of_a_step_is_asked_for(monkeypatch):
@@ -349,9 +349,9 @@ def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
         f"| exact top-10 ({large}) | a | b | 3.0 (3.0 to 4.0) |  |"
     ]
     said = capsys.readouterr().out
-    assert "recbole is left out: no network" in said
-    assert "losses is left out: it has not been run" in said
-    assert "epochs is left out: no two sides could be run" in said
+    assert "recbole is omitted: no network" in said
+    assert "losses is omitted: it has not been run" in said
+    assert "epochs is omitted: no two sides could be run" in said
 
 
 def test_a_pages_place_must_be_marked_once(tmp_path):

@@ -423,8 +423,8 @@ def test_a_process_that_is_gone_holds_nothing() -> None:
     [
         (r"\frac{a}{", "Check its braces"),
         (r"x^a^b", "DoubleSuperscripts"),
-        (r"\foo x", r"holds `\\foo`"),
-        ("a & b", "holds `&`"),
+        (r"\foo x", r"contains `\\foo`"),
+        ("a & b", "contains `&`"),
     ],
 )
 def test_unreadable_formulas_are_named(formula: str, problem: str) -> None:
