@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,7 +15,7 @@ from typing import Any
 
 from cprec_lib.evidence.records import write_result
 from cprec_lib.files import check_writable, make_folder
-from cprec_lib.machine import choose_device, commit, describe_machine
+from cprec_lib.machine import choose_device, commit, cpu_cores, describe_machine
 
 ROWS = ("losses", "search", "growth", "epochs", "neighbour", "loading", "gpu", "recbole")
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,7 +64,7 @@ def _provenance() -> dict[str, Any]:
     """Machine, versions, date and commit."""
     return {
         **describe_machine(choose_device("auto")),
-        "cores": os.cpu_count(),
+        "cores": cpu_cores(),
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
     }

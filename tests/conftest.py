@@ -1,4 +1,7 @@
-"""What several test modules share: Hypothesis's settings, and one small table with its data."""
+"""What several test modules share: Hypothesis's settings, small tables, and a run."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -6,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 from cprec_lib import SequenceData
+from cprec_lib.train import run_folder
+from tests.cli import shell
 
 # The same examples at every run, so that a red test stays red; `--hypothesis-profile=thorough`
 # looks for new ones.
@@ -31,3 +36,29 @@ def table() -> pd.DataFrame:
 def data(table: pd.DataFrame) -> SequenceData:
     """The table's sequences in windows of 8 positions."""
     return SequenceData.from_interactions(table, max_len=8)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the command line's table."""
+    path = tmp_path_factory.mktemp("data") / "tiny.csv"
+    shell.table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on that file."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    shell.succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *shell.LONGER)
+    return folder
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal must come before the data, which may take minutes to fetch."""
+
+    def load(name: str, **reading: Any) -> None:
+        raise AssertionError("the data was loaded")
+
+    monkeypatch.setattr(run_folder, "load_interactions", load)

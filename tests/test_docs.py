@@ -72,3 +72,17 @@ def test_the_library_proper_is_as_short_as_the_architecture_says() -> None:
     files = [file for room in ("model", "data", "train") for file in (LIBRARY / room).glob("*.py")]
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
     assert lines <= int(found[1].replace(",", ""))
+
+
+def test_every_module_has_its_test_file() -> None:
+    """As CONTRIBUTING.md says; tests/course/exercises/test_bank.py tests those of the notebooks."""
+    modules = {file.relative_to(LIBRARY) for file in LIBRARY.rglob("*.py")}
+    of_notebooks = {f"{notebook.stem[3:]}.py" for notebook in (ROOT / "notebooks").glob("*.ipynb")}
+    lacking = [
+        str(module)
+        for module in sorted(modules)
+        if not module.name.startswith("__")
+        and not (module.parent.name == "exercises" and module.name in of_notebooks)
+        and not (ROOT / "tests" / module.parent / f"test_{module.name}").exists()
+    ]
+    assert lacking == []

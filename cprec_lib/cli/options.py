@@ -8,11 +8,12 @@ from functools import wraps
 from inspect import Parameter
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from cprec_lib import machine
 from cprec_lib.files import named_path
 
 LARGEST = 2**32 - 1
@@ -51,7 +52,7 @@ Separator = Annotated[
     str | None, typer.Option(help="Text between two columns, such as ; or :: or \\t.")
 ]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"],
+    machine.Device,
     typer.Option(help="Where to compute; auto takes a GPU if there is one."),
 ]
 

@@ -23,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 
 import cprec_lib
 from cprec_lib.course.calibration import Measurement, read_measurement, step_seconds
+from cprec_lib.files import check_writable
 from cprec_lib.machine import cpu_cores
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -318,8 +319,6 @@ def _dataset(name: str, folder: Path) -> Finding:
 
 def _why_not_writable(folder: Path) -> str | None:
     """The system's reason why the folder, or the one that will contain it, cannot be written."""
-    from cprec_lib.files import check_writable
-
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         check_writable(nearest)

@@ -305,7 +305,7 @@ def _size() -> Claim:
         "sharing. With the cutoffs in the authors' code a model of MovieLens-20M's size is "
         f"{times[0]:.1f} to {times[1]:.1f} times smaller.",
         tuple(evidence),
-        "notebooks/06_cprec.ipynb",
+        "cprec claims",
     )
 
 

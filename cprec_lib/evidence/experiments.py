@@ -404,7 +404,7 @@ def _experiment_of(record: Record, dataset: str, path: Path) -> Experiment:
         config,
         training,
         max_len=record["max_len"],
-        split=cast(Split, record["split"]),
+        split=record["split"],
         split_seed=record["split_seed"],
         users=record["users"],
     )

@@ -13,7 +13,9 @@ import numpy as np
 
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import make_folder, sha256, write_text
+from cprec_lib.machine import MachineRecord
 from cprec_lib.model.partition import cutoffs_from_shares
+from cprec_lib.train.data_record import DataRecord
 from cprec_lib.train.evaluation import Ranks
 
 SEAL = "sha256"
@@ -25,27 +27,10 @@ Part = TypedDict("Part", {"end": float, "users": int, "ndcg@10": float | None})
 """NDCG@10 of the users whose target lies in one part of the catalogue; see `by_popularity`."""
 
 
-class Data(TypedDict):
-    """What records and times say about their data."""
+class Made(DataRecord, MachineRecord):
+    """What records and times say about the data, the machine, the software and the day."""
 
     dataset: str
-    n_items: int
-    n_users: int
-    dropped_users: int
-    n_interactions: int
-    data_sha256: str
-    max_len: int
-    split: str
-    split_seed: int
-
-
-class Machine(TypedDict):
-    """What records and times say about the machine and the software."""
-
-    device: str
-    hardware: str
-    threads: int
-    versions: dict[str, str]
     commit: str | None
     date: str
 
@@ -69,7 +54,7 @@ class Trained(TypedDict, total=False):
     peak_bytes: int | None
 
 
-class Record(Data, Machine, Trained):
+class Record(Made, Trained):
     """One run: the model, its data, its training, and the results.
 
     `seed` is the seed of the training: initial weights, order of the windows, dropout.
@@ -90,7 +75,7 @@ class Record(Data, Machine, Trained):
     test_ranks: str
 
 
-class Times(Data, Machine):
+class Times(Made):
     """A race of untrained models: milliseconds per round, by quantity and by variant's key."""
 
     width: int

@@ -189,15 +189,15 @@ def unix_seconds(moments: pd.Series) -> pd.Series:
 
 
 def mixed_units(times: pd.Series) -> int:
-    """Number of times that look like seconds in a column of milliseconds.
+    """Number of Unix times that look like seconds in a column of milliseconds.
 
-    More generally, if Unix times span a factor of 100 or more: how many lie in the lower half of
-    their logarithmic range.
+    They are over 100 times smaller than the largest one. Zeros, which may stand for no time, do not
+    count.
     """
-    low, high = float(times.min()), float(times.max())
-    if low < SECONDS_1973 or high < 100 * low:
+    known = times[times > 0]
+    if known.min() < SECONDS_1973:
         return 0
-    return int((times < np.sqrt(low * high)).sum())
+    return int((known < known.max() / 100).sum())
 
 
 def duplicates(table: pd.DataFrame) -> int:

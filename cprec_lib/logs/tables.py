@@ -113,16 +113,32 @@ def _read_file(path: Path, given: Mapping[str, str], separator: str | None) -> l
             "compressed as .gz, .bz2, .xz or .zip, and a folder of such files"
         )
     sequence = re.fullmatch(r"(\d):", given.get("item", ""))
+    if sequence and reader is not read_text:
+        raise ValueError("only a text has a sequence a line; name the column that holds the lists")
     if sequence:
         return read_sequences(path, int(sequence[1]), separator)
     arrays = reader(path, lambda header: _find_columns(header, given), separator)
     if not pa.types.is_list(arrays[1].type):
         return arrays
+    _check_lengths(arrays)
     line = compute.list_parent_indices(arrays[1])  # a row for each item of a list
     return [
         compute.list_flatten(array) if pa.types.is_list(array.type) else array.take(line)
         for array in arrays
     ]
+
+
+def _check_lengths(arrays: list[Any]) -> None:
+    """Raise ValueError unless all lists of a row are as long as its list of items."""
+    length, *others = (
+        compute.list_value_length(array).fill_null(0).to_numpy()
+        for array in arrays[1:]
+        if pa.types.is_list(array.type)
+    )
+    for other in others:
+        if (differs := length != other).any():
+            row = int(differs.argmax())
+            raise ValueError(f"row {row + 1} has {length[row]} items and {other[row]} times")
 
 
 def _read_parquet(path: Path, find: Find, _: str | None) -> list[Any]:
@@ -141,6 +157,8 @@ def _read_json_lines(path: Path, find: Find, _: str | None) -> list[Any]:
 
     with opened(path) as file:
         first = json.loads(file.readline())
+    if not isinstance(first, dict):
+        raise ValueError('its lines are not objects such as {"user": 1, "item": 2, "time": 3}')
     header = [str(name) for name in first]
     names = [header[i] for i in find(header)[0]]
     schema = pa.schema([(name, pa.array([first[name]]).type) for name in names])
@@ -170,8 +188,20 @@ def _find_columns(header: list[str], given: Mapping[str, str]) -> tuple[list[int
     if time != ORDER or ORDER in header:
         for name in [time] if time in header else time.split("+"):
             found += _column("timestamp", name, header)
-    numbered = any(name.isdecimal() for name in given.values())
-    return found, not numbered or header == [*map(str, range(len(header)))]
+    if len(set(found)) < len(found):
+        raise ValueError(f"one column cannot be two of user, item and timestamp; {OPTIONS}")
+    return found, _has_header(header, given, found)
+
+
+def _has_header(header: list[str], given: Mapping[str, str], found: list[int]) -> bool:
+    """Whether the first line is a header: if a column was found by name, or users and items could
+    have been.
+    """
+    named = {name for name in given.values() if not name.replace("+", "").isdecimal()}
+    if len(given) < len(COLUMNS) or named - {ORDER} or header == [*map(str, range(len(header)))]:
+        return True
+    usual = [{_plain(name) for name in " ".join(ALIASES[role]).split()} for role in COLUMNS[:2]]
+    return all(_plain(header[i]) in names for i, names in zip(found[:2], usual, strict=True))
 
 
 def _column(role: str, name: str | None, header: list[str]) -> list[int]:
@@ -224,7 +254,7 @@ def read_log(
         )  # after sorting, because they are rounded
     mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
     doubts = [
-        (mixed, "times lie below a gap of a factor of 100, as seconds among milliseconds do"),
+        (mixed, "times are over 100 times smaller than the largest: seconds among milliseconds?"),
         (doubled, "rows repeat user, item and time of another one; they are kept"),
     ]
     for count, doubt in doubts:

@@ -12,18 +12,23 @@ from cprec_lib.data.sequences import SequenceData, Split
 from cprec_lib.files import sha256
 
 
-class SequencesRecord(TypedDict):
-    """How a table was split and cut, with a hash of its training windows and validation part.
+class WindowsHash(TypedDict, total=False):
+    """A hash of the training windows and the validation part; old records lack it.
 
-    The validation part is in the hash because it chooses the best epoch.
+    The validation part is in it because it chooses the best epoch.
     """
+
+    windows_sha256: str
+
+
+class SequencesRecord(WindowsHash):
+    """How a table was split and cut."""
 
     n_items: int
     dropped_users: int
     max_len: int
     split: Split
     split_seed: int
-    windows_sha256: str
 
 
 class DataRecord(SequencesRecord):

@@ -1,26 +1,10 @@
-"""A table of 30 users in a file, and a model trained on it."""
-
-from pathlib import Path
+"""A data set with titles."""
 
 import pandas as pd
 import pytest
 
 from cprec_lib.train import run_folder
-from tests.cli.shell import LONGER, N_ITEMS, succeed, table
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tiny.csv"
-    table().to_csv(path, index=False)
-    return path
-
-
-@pytest.fixture(scope="session")
-def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", folder, *LONGER)
-    return folder
+from tests.cli.shell import N_ITEMS, table
 
 
 @pytest.fixture

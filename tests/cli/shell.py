@@ -1,6 +1,5 @@
 """What the tests of the command line share: a small table, and how a command is called."""
 
-import inspect
 import json
 import os
 import subprocess
@@ -14,16 +13,12 @@ import torch
 from typer.testing import CliRunner, Result
 
 from cprec_lib.cli.app import app
-from cprec_lib.logs.datasets import load_interactions
 
 ROOT = Path(__file__).resolve().parents[2]
 N_USERS, N_ITEMS = 30, 25
 SMALL = ["--width", "8", "--dilations", "1,2", "--epochs", "2"]
 # At this rate the third of the four epochs is the best one, so that best and last differ.
 LONGER = [*SMALL, "--epochs", "4", "--patience", "4", "--learning-rate", "0.03"]
-
-# Whether `load_interactions` has the options of columns yet.
-COLUMNS_CAN_BE_NAMED = "user_column" in inspect.signature(load_interactions).parameters
 
 
 def table(seed: int = 0) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """The verbs train, evaluate and recommend, on a table of 30 users."""
 
 import csv
-import hashlib
 import json
 import signal
 import subprocess
@@ -29,9 +28,8 @@ from cprec_lib import (
     sasrec,
 )
 from cprec_lib.cli.app import app
-from cprec_lib.train import data_record, evaluation, run_folder
+from cprec_lib.train import evaluation, run_folder
 from tests.cli.shell import (
-    COLUMNS_CAN_BE_NAMED,
     LONGER,
     N_ITEMS,
     N_USERS,
@@ -244,17 +242,6 @@ def test_train_tells_of_dropped_users(tmp_path: Path) -> None:
     assert (metrics["n_users"], metrics["dropped_users"]) == (30, 1)
 
 
-def test_fingerprint_takes_text_too() -> None:
-    rows = pd.DataFrame({"user": ["a,b"], "item": ["c"], "timestamp": [0.5]})
-    assert data_record.fingerprint(rows) == hashlib.sha256(b'"a,b","c",0.5\n').hexdigest()
-
-
-def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
-    rows = b"".join(tiny.read_bytes().splitlines(keepends=True)[1:])
-    assert data_record.fingerprint(table()) == hashlib.sha256(rows).hexdigest()
-    assert data_record.fingerprint(table()[::-1]) != data_record.fingerprint(table())
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -268,7 +255,7 @@ def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
         ("--learning-rate nan", "learning_rate nan"),
         ("--learning-rate 1e30", "try a learning rate of 3.3e+29"),
         ("--max-len 0", "max_len 0"),
-        ("--dilations 1.5", "dilations 1.5 is no whole number"),
+        ("--dilations 1.5", "dilations 1.5 is not a whole number"),
         ("--cutoffs 0", "0 is below 1"),
     ],
 )
@@ -330,44 +317,6 @@ def test_train_says_how_to_get_tensorboard(
     command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, "--tensorboard"]
     assert "run `pip install tensorboard`" in fail(*command)
     assert not out.exists()
-
-
-@pytest.fixture
-def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal must come before the data, which may take minutes to fetch."""
-
-    def load(name: str, **reading: Any) -> None:
-        raise AssertionError("the data was loaded")
-
-    monkeypatch.setattr(run_folder, "load_interactions", load)
-
-
-@pytest.mark.usefixtures("no_data")
-@pytest.mark.parametrize(
-    ("preset", "device", "message"),
-    [
-        ("SASRec", "cpu", "unknown preset 'SASRec'; choose one of nextitnet, cprec, gru4rec, sasr"),
-        ("cprec", "gpu", "unknown device 'gpu'; choose one of auto, cuda, mps, cpu"),
-    ],
-)
-def test_unknown_presets_and_devices_are_refused_before_the_data(
-    preset: str, device: str, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        run_folder.train(tmp_path / "run", "ml-100k", preset, device=device)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_preset_is_known_by_its_exact_name() -> None:
-    assert run_folder.build_config("cprec", 100, {"cutoffs": (0.1, 0.5)}).cutoffs == (10, 50)
-    with pytest.raises(ValueError, match="unknown preset 'CpRec'"):
-        run_folder.build_config("CpRec", 100, {})
-
-
-def test_the_library_takes_a_path_for_a_data_set(tiny: Path, tmp_path: Path) -> None:
-    settings = TrainConfig(epochs=1)
-    metrics = run_folder.train(tmp_path, tiny, "nextitnet", training=settings, progress=False)
-    assert metrics["dataset"] == read_metrics(tmp_path)["dataset"] == str(tiny)
 
 
 @pytest.mark.usefixtures("no_data")
@@ -491,7 +440,6 @@ def test_evaluate_says_that_the_data_has_changed(project: Path) -> None:
     assert "Warning: the data of 'data/log.csv' is not that of the training" in changed.stderr
 
 
-@pytest.mark.skipif(not COLUMNS_CAN_BE_NAMED, reason="only the usual names are known")
 def test_columns_and_separator_are_recorded(tmp_path: Path) -> None:
     log, out = tmp_path / "log.csv", tmp_path / "run"
     names = {"user": "who", "item": "what", "timestamp": "when"}
@@ -578,184 +526,6 @@ def test_recommend_says_what_is_wrong(arguments: list[str], message: str, traine
 def test_recommend_refuses_wrong_options(trained: Path) -> None:
     assert "ITEM" in fail("recommend", "--model", trained, status=2)
     assert "--k" in fail("recommend", "--model", trained, "--k", "0", "100", status=2)
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("items.csv", b"", "is no table of items"),
-        ("items.csv", b"\xff\xfe", "is no table of items"),
-        ("items.csv", b'"item","original","count"\n1,"100",3\n', "does not list the items 1..25"),
-        ("config.json", b"{", "does not describe a model"),
-        ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
-        ("metrics.json", b"[]", "is no metrics file"),
-        ("metrics.json", b"{}", "KeyError('seed'); repeat the run's command with"),
-    ],
-)
-def test_damaged_runs_without_a_manifest_are_refused(
-    name: str, content: bytes, message: str, trained: Path, tmp_path: Path
-) -> None:
-    for path in trained.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "manifest.json").unlink()
-    (tmp_path / name).write_bytes(content)
-    result = cprec_command("evaluate", "--model", tmp_path)
-    warning, error = result.stderr.split("Error: ")
-    assert result.exit_code == 1 and "Traceback" not in result.output
-    assert "has no manifest.json: it was written by an older version" in warning
-    assert message in error
-
-
-def copy_of(run: Path, folder: Path) -> Path:
-    folder.mkdir()
-    for path in run.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
-
-
-PARTS = ["config.json", "model.safetensors", "items.csv", "history.jsonl", "metrics.json"]
-
-
-def test_the_manifest_lists_every_other_file_of_the_run(trained: Path) -> None:
-    listed = json.loads((trained / "manifest.json").read_text())["sha256"]
-    assert list(listed) == PARTS
-    for name, value in listed.items():
-        assert value == hashlib.sha256((trained / name).read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_file_with_a_changed_byte_is_refused_and_named(
-    name: str, trained: Path, tmp_path: Path
-) -> None:
-    """A byte of the weights makes other weights, which nothing else would notice."""
-    run = copy_of(trained, tmp_path / "run")
-    content = (run / name).read_bytes()
-    for place in (0, len(content) // 2, len(content) - 1):
-        (run / name).write_bytes(
-            content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-        )
-        for verb in (["evaluate"], ["recommend", "103"]):
-            assert f"{run / name} is not the file that manifest.json lists" in fail(
-                *verb, "--model", run
-            )
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_file_of_another_run_or_none_is_refused_and_named(
-    name: str, trained: Path, tiny: Path, tmp_path: Path
-) -> None:
-    run, other = copy_of(trained, tmp_path / "run"), tmp_path / "other"
-    options = [*LONGER, "--seed", "1", "--sharing", "none", "--max-len", "5", "--split", "by_user"]
-    succeed("train", "--dataset", tiny, "--model", "cprec", "--out", other, *options)
-    (run / name).write_bytes((other / name).read_bytes())
-    assert f"{run / name} is not the file that" in fail("evaluate", "--model", run)
-    (run / name).unlink()
-    assert f"no finished run: {name} is missing" in fail("evaluate", "--model", run)
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"sha256": 5}'])
-def test_a_manifest_of_nonsense_is_refused(content: bytes, trained: Path, tmp_path: Path) -> None:
-    run = copy_of(trained, tmp_path / "run")
-    (run / "manifest.json").write_bytes(content)
-    assert f"{run / 'manifest.json'} is no manifest" in fail("evaluate", "--model", run)
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("write", range(6))
-def test_a_run_interrupted_while_it_is_written_is_refused_until_it_is_resumed(
-    older: bool, write: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It holds files of the run before and of this one; `older` is from before manifests."""
-    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *SMALL]
-    succeed(*command)
-    if older:
-        (tmp_path / "manifest.json").unlink()
-    written: list[Path] = []
-    replace = Path.replace
-
-    def interrupted(path: Path, target: Path) -> Path:
-        if "checkpoint" not in target.name:
-            written.append(target)
-            if len(written) > write:
-                raise KeyboardInterrupt
-        return replace(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", interrupted)
-        assert cprec_command(*command, "--resume", "--epochs", "4").exit_code == 130
-    result = cprec_command("evaluate", "--model", tmp_path)
-    if older and write < len(PARTS):
-        assert "no finished run: metrics.json is missing" in result.stderr
-    elif write and not older:
-        assert "model.safetensors is not the file that manifest.json lists" in result.stderr
-    else:  # all that belongs together is of one run
-        assert result.exit_code == 0
-        assert read_metrics(tmp_path)["epochs"] == (4 if older else 2)
-    succeed(*command, "--resume", "--epochs", "4")
-    assert read_metrics(tmp_path)["epochs"] == 4
-    succeed("evaluate", "--model", tmp_path)
-
-
-# Seeds
-
-
-def test_the_split_has_a_seed_of_its_own(tiny: Path, tmp_path: Path) -> None:
-    hashes = {}
-    for seeds in ((0, 0), (3, 0), (0, 3)):
-        out = tmp_path / str(seeds)
-        options = [*SMALL, "--split", "by_user", "--seed", seeds[0], "--split-seed", seeds[1]]
-        succeed("train", "--dataset", tiny, "--model", "cprec", "--out", out, *options)
-        metrics = read_metrics(out)
-        assert (metrics["seed"], metrics["split_seed"]) == seeds
-        hashes[seeds] = metrics["windows_sha256"]
-        loaded = run_folder.Run.load(out)
-        assert evaluate(loaded.model, loaded.data(), "test").metrics() == metrics["test"]
-    assert hashes[0, 0] == hashes[3, 0] != hashes[0, 3]
-
-
-def test_a_run_can_be_repeated_from_its_record_alone(tiny: Path, tmp_path: Path) -> None:
-    options = "--split by_user --seed 2 --split-seed 5 --max-len 6 --dropout 0.1 --schedule linear"
-    first, again = tmp_path / "first", tmp_path / "again"
-    succeed(
-        *("train", "--dataset", tiny, "--model", "cprec", "--out", first, *SMALL, *options.split())
-    )
-    record = read_metrics(first)
-    architecture = dict(record["model_config"])
-    del architecture["n_items"]
-    repeated = run_folder.train(
-        again,
-        record["dataset"],
-        record["model"],
-        architecture=architecture,
-        sequences={"max_len": record["max_len"], "split": record["split"]},
-        split_seed=record["split_seed"],
-        training=TrainConfig.from_json(record["train_config"]),
-        progress=False,
-    )
-    name = "model.safetensors"
-    assert (again / name).read_bytes() == (first / name).read_bytes()
-    assert repeated["test"] == record["test"]
-
-
-@pytest.mark.filterwarnings("default")
-def test_a_run_from_before_the_split_had_a_seed_used_the_trainings(
-    tiny: Path, tmp_path: Path
-) -> None:
-    options = [*SMALL, "--split", "by_user", "--seed", "3", "--split-seed", "3"]
-    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options]
-    succeed(*command)
-    expected = succeed("evaluate", "--model", tmp_path)
-    metrics = read_metrics(tmp_path)
-    del metrics["split_seed"], metrics["windows_sha256"]
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "manifest.json").unlink()
-    result = cprec_command("evaluate", "--model", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, expected)
-    assert "to write one, repeat the run's command with --resume" in result.stderr.lower()
-    succeed(*command, "--resume")
-    assert cprec_command("evaluate", "--model", tmp_path).stderr == ""
 
 
 @pytest.mark.usefixtures("no_data")

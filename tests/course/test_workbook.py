@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from cprec_lib.cli.app import app
 from cprec_lib.course import workbook
-from cprec_lib.course.exercises import NOTEBOOKS, Problem, Slip
+from cprec_lib.course.exercises import NOTEBOOKS
 from cprec_lib.course.workbook import RECORD, refresh
+from tests.course.bank import BANK
 
 FIRST, SECOND = "00_first.ipynb", "01_second.ipynb"
 
@@ -255,48 +256,6 @@ def test_command_prints_the_folder_last(
 # Progress
 
 
-def double(number):
-    return 2 * number
-
-
-class Doubler:
-    """Doubles."""
-
-    def of(self, number):
-        return 2 * number
-
-
-DOUBLE = Problem(
-    title="Twice a number",
-    task="""Write `double(number)`.
-
-    It returns twice the number.""",
-    minutes=5,
-    difficulty="easy",
-    purpose="To know how this works.",
-    answer=double,
-    slips=(
-        Slip(lambda number: number + 2, "That adds two."),
-        Slip(lambda number: (number,) * 2, "That repeats."),
-        Slip(abs, "No sign."),
-    ),
-    hints=("Two of them.", "Multiply."),
-    cases=((3,), (-1,)),
-    why="Doubling is multiplying by two.",
-)
-ANSWER = Problem(
-    title="The answer",
-    task="What is it?",
-    minutes=12,
-    difficulty="hard",
-    purpose="To have a value.",
-    answer=42,
-    slips=(Slip(41, "One more."), Slip(Doubler, "That is a class.")),
-    hints=("A number.",),
-)
-BANK = {"00_first": {"double": DOUBLE, "answer": ANSWER}, "01_second": {"answer": ANSWER}}
-
-
 def check_cell(name: str, said: str | None = None, kind: str = "execute_result") -> Any:
     """A cell that checks an answer, with its saved output."""
     cell = new_code_cell(f"mine = 3\nexercises.{name}.check(mine)")
@@ -443,67 +402,3 @@ def test_progress_without_copies_says_how_to_make_them(tmp_path: Path) -> None:
 
 def test_the_bank_is_that_of_every_notebook() -> None:
     assert [*workbook.bank()] == [*NOTEBOOKS]
-
-
-# The teacher's page
-
-
-def test_the_page_holds_all_that_a_problem_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workbook, "bank", lambda: BANK)
-    done = CliRunner().invoke(app, ["workbook", "--teacher", "--out", str(tmp_path / "new")])
-    assert done.exit_code == 0, done.output
-    page = (tmp_path / "new" / "teacher.md").read_text(encoding="utf-8")
-    for text in (
-        "3 exercises, 29 minutes.",
-        "| 00_first | 2 | 17 |",
-        "## 00_first: 17 minutes",
-        "## 01_second: 12 minutes",
-        "### Twice a number\n\n`double`, 5 minutes, easy. To know how this works.",
-        "**Task.** Write `double(number)`.\n\nIt returns twice the number.",
-        "**Hint 1.** Two of them.",
-        "**Hint 2.** Multiply.",
-        "**Solution.**\n\n```python\ndef double(number):\n    return 2 * number\n```\n\nDoubling",
-        "**Wrong answer 1.** That adds two.\n\n```python\nlambda number: number + 2\n```",
-        "**Wrong answer 2.** That repeats.\n\n```python\nlambda number: (number,) * 2\n```",
-        "**Wrong answer 3.** No sign.\n\n```python\n<built-in function abs>\n```",
-        "**Solution.**\n\n```python\n42\n```",
-        "**Wrong answer 1.** One more.\n\n```python\n41\n```",
-        '```python\nclass Doubler:\n    """Doubles."""\n\n    def of(self, number):',
-    ):
-        assert text in page
-
-
-def test_the_page_goes_to_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "bank", lambda: BANK)
-    monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(app, ["workbook", "--teacher"]).exit_code == 0
-    assert (tmp_path / "build" / "teacher.md").is_file()
-    assert not (tmp_path / "my_work").exists()
-
-
-def test_progress_and_page_are_asked_for_one_at_a_time() -> None:
-    done = CliRunner().invoke(app, ["workbook", "--teacher", "--progress"])
-    assert done.exit_code == 2
-    assert "choose one" in done.stderr
-
-
-def two(flag: bool) -> Any:
-    return (lambda x: x + 1) if flag else (lambda x: x - 1)
-
-
-def outer() -> Any:
-    return lambda x: (
-        x
-        * 2
-    )  # fmt: skip
-
-
-def test_lambdas_are_told_apart() -> None:
-    from cprec_lib.course.exercises.source import source
-
-    assert source(two(True)) == "lambda x: x + 1"
-    assert source(two(False)) == "lambda x: x - 1"
-    assert source(outer()).startswith("lambda x: (\n")
-    assert source(lambda: lambda y: y) == "lambda: lambda y: y"

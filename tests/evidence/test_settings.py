@@ -67,6 +67,11 @@ def test_a_named_setting_is_of_a_log_that_has_settings() -> None:
     assert all(name.startswith(setting.dataset) for name, setting in TUNED.items())
 
 
+def test_a_log_name_fits_into_a_file_name() -> None:
+    assert log_name("synthetic:items=50,zipf=1.1") == "synthetic-items-50-zipf-1.1"
+    assert log_name("data/log.parquet") == "log"
+
+
 def test_a_log_has_its_registry_name_and_a_file_its_own() -> None:
     assert all(log_name(name) == name for name in DATASETS)
     assert log_name("a/globo.parquet") == "globo"

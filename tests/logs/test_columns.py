@@ -154,8 +154,11 @@ def test_dates_of_any_year_are_read(tmp_path: Path) -> None:
 def test_mixed_units_are_counted(factor: int, tmp_path: Path) -> None:
     seconds = 1396861869
     content = HEADER + f"1,a,{seconds * factor}\n1,b,{seconds + 1}\n1,c,{seconds + 2}\n"
-    with pytest.warns(UserWarning, match=r"log\.csv: 2 of 3 times lie below a gap"):
+    with pytest.warns(UserWarning, match=r"log\.csv: 2 of 3 times are over 100 times smaller"):
         load_text(tmp_path, content)
+    with pytest.warns(UserWarning, match=r"log\.csv: 2 of 4 times are over 100 times smaller"):
+        load_text(tmp_path, content + "1,d,0\n")  # no time is known
+    load_text(tmp_path, HEADER + f"1,a,{seconds}\n1,b,{seconds * 99}\n1,c,0\n")  # warnings fail
 
 
 @given(

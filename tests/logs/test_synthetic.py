@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cprec_lib import SequenceData, evaluate, load_interactions
+from cprec_lib import Bigram, SequenceData, evaluate, load_interactions
 from cprec_lib.course.exercises.honest_evaluation import best_ndcg
-from cprec_lib.evidence.settings import log_name
 from cprec_lib.logs.synthetic import Synthetic
 
 NAME = "synthetic:items=50,users=4000,zipf=0.9,groups=5,follow=0.6,length=10,seed=3"
@@ -72,8 +71,6 @@ def test_who_knows_the_distribution_reaches_the_best_score():
 
 
 def test_a_model_cannot_beat_it_and_the_bigram_comes_close():
-    from cprec_lib import Bigram
-
     made = Synthetic.parse(NAME)
     data = SequenceData.from_interactions(made.interactions(), max_len=10)
     reached = evaluate(Bigram(data), data).metrics()["ndcg@10"]
@@ -117,8 +114,3 @@ def test_bad_names(name: str, message: str):
 def test_bad_items():
     with pytest.raises(ValueError, match=r"item 51 is outside 1\.\.50"):
         Synthetic.parse(NAME).next_item(51)
-
-
-def test_a_log_name_fits_into_a_file_name():
-    assert log_name("synthetic:items=50,zipf=1.1") == "synthetic-items-50-zipf-1.1"
-    assert log_name("data/log.parquet") == "log"

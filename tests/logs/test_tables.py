@@ -244,6 +244,18 @@ def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
         load_interactions(tmp_path / "log.csv", item_column=7)
 
 
+def test_one_column_for_two_roles_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER + "1,2,3\n")
+    with pytest.raises(ValueError, match="one column cannot be two of user, item and timestamp"):
+        load_interactions(path, user_column="item")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]\n", "5\n", '[{"user": 1, "item": 2, "time": 3}]'])
+def test_json_without_objects_is_refused(content: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"log\.jsonl: its lines are not objects such as"):
+        load_text(tmp_path, content, "log.jsonl")
+
+
 def test_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

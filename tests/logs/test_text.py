@@ -162,6 +162,16 @@ def test_pairs_are_in_order_of_time(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no columns for timestamp.* order if the rows are in"):
         load_interactions(named)
     assert rows(load_interactions(named, time_column="order")) == expected
+    by_number = load_interactions(named, user_column=0, item_column=1, time_column="order")
+    assert rows(by_number) == expected
+
+
+def test_one_name_is_enough_for_a_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "who,what,when\n1,7,5\n")
+    options = {"user_column": 0, "item_column": 1, "time_column": "when"}
+    assert rows(load_interactions(path, **options)) == [(1, 7, 5)]
+    path = write(tmp_path, "user,item,when\n1,7,5\n")
+    assert rows(load_interactions(path, time_column=2)) == [(1, 7, 5)]
 
 
 def test_a_sequence_a_line(tmp_path: Path) -> None:
@@ -181,6 +191,11 @@ def test_a_sequence_a_line(tmp_path: Path) -> None:
     lists = pd.DataFrame({"user": ["a", "b"], "item": [[3, 1], [2]], "time": [[1, 2], [1]]})
     lists.to_parquet(path)
     assert rows(load_interactions(path)) == [("a", 3, 1), ("a", 1, 2), ("b", 2, 1)]
+    with pytest.raises(ValueError, match=r"log\.parquet: only a text has a sequence a line"):
+        load_interactions(path, item_column="1:")
+    lists.assign(time=[[1, 2], [1, 2]]).to_parquet(path)
+    with pytest.raises(ValueError, match=r"log\.parquet: row 2 has 1 items and 2 times"):
+        load_interactions(path)
 
 
 @given(

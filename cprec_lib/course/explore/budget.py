@@ -9,6 +9,7 @@ from cprec_lib.course.figures.comparison import Budget
 from cprec_lib.course.figures.comparison import budget as draw
 from cprec_lib.evidence.bootstrap import Interval, interval
 from cprec_lib.evidence.records import Record, values
+from cprec_lib.evidence.variants import BASELINE
 
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
 WHICH = "Which recorded runs are compared."
@@ -56,7 +57,7 @@ def choose(models: dict[str, Candidate], base: str, data_set: str, share: float)
     return Budget(title, sizes, gaps, limit, winner)
 
 
-def budget(recorded: dict[str, dict[str, list[Record]]], base: str = "NextItNet") -> Explorable:
+def budget(recorded: dict[str, dict[str, list[Record]]], base: str = BASELINE.label) -> Explorable:
     """Which recorded model wins within a budget of parameters: {data set: {model: its records}}.
 
     The validation items choose the winner. Its test NDCG@10 is compared with that of `base`, paired
