@@ -92,7 +92,7 @@ def markdown(table: pd.DataFrame) -> str:
     """A table of comparisons."""
     lines = [
         "",
-        "| task | ours | beside | times as fast | memory of the other, in ours |",
+        "| task | ours | beside | times as fast | times less memory |",
         "|---|---|---|---:|---:|",
     ]
     for line in table.itertuples():

@@ -20,6 +20,8 @@ from cprec_lib.evidence.records import (
     read_all,
     read_results,
     read_times,
+    record_name,
+    trial_of,
     values,
 )
 from cprec_lib.evidence.statistics import speed_up
@@ -76,6 +78,7 @@ class Recorded:
     """The recorded runs of one folder, by the variants' keys, each at its tuned learning rate."""
 
     by_variant: dict[str, list[Record]]
+    folder: str = ""
 
     def has(self, *keys: str) -> bool:
         """Whether all these variants are recorded."""
@@ -122,7 +125,7 @@ class Recorded:
         return self.evidence(what, found, key, other)
 
     def evidence(self, what: str, found: str, key: str, other: str) -> Evidence:
-        """Evidence on two variants, with its seeds, users and devices."""
+        """Evidence on two variants, with its seeds, users, devices and records."""
         first = self.by_variant[key][0]
         seeds = min(len(self.by_variant[key]), len(self.by_variant[other]))
         split = ", split by user" if first["split"] == "by_user" else ""
@@ -130,7 +133,12 @@ class Recorded:
         plural = "s" if seeds > 1 else ""
         devices = {run["device"] for each in (key, other) for run in self.by_variant[each]}
         made = f"{seeds} seed{plural}, {first['n_users']:,} users, {' and '.join(sorted(devices))}"
+        made += f"; `{self.folder}`: `{self._first_record(key)}`, `{self._first_record(other)}`"
         return Evidence(where, what, found, made)
+
+    def _first_record(self, key: str) -> str:
+        run = self.by_variant[key][0]
+        return record_name(key, trial_of(run), run["seed"])
 
 
 def judge_claims(results: Path) -> list[Claim]:
@@ -140,7 +148,7 @@ def judge_claims(results: Path) -> list[Claim]:
     in their folder have. Raises ValueError if a result file is damaged.
     """
     folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
-    recorded = [Recorded(read_results(path)) for path in folders]
+    recorded = [Recorded(read_results(path), path.name) for path in folders]
     for folder in folders:
         _warn_of_lacking_rates(folder)
     timed = [read_times(path) for path in sorted((results / "time").glob("*.json"))]
@@ -176,6 +184,9 @@ def to_markdown(claims: Sequence[Claim]) -> str:
         "Written by `cprec claims` from `results/`; a test refuses a page that differs from them.",
         "Intervals are 95 % bootstrap intervals over users, paired where two models are compared.",
         "Times come from shared machines; only the ratios within one line can be compared.",
+        "A line on accuracy names its folder in `results/runs/` and the records of its first seed.",
+        "`cprec reproduce --again results/runs/FOLDER/RECORD.json` repeats one of them and prints",
+        "both results; it says what is missing if the data is not on your machine.",
         "",
         "| claim | the paper says | verdict |",
         "|---|---|---|",

@@ -29,6 +29,7 @@ from cprec_lib.evidence.records import (
     rates,
     read_all,
     read_record,
+    record_name,
     sha256_of,
     trial_of,
     write_result,
@@ -73,9 +74,9 @@ class Experiment:
     def stem(self) -> str:
         """Name of the record's file without its extension."""
         if self.config is None or self.training is None:
-            return self.variant
-        rate, dropout = self.training.learning_rate, self.config.dropout
-        return f"{self.variant}-lr{rate:g}-d{dropout:g}-s{self.training.seed}"
+            return record_name(self.variant, None, 0)
+        trial = self.training.learning_rate, self.config.dropout
+        return record_name(self.variant, trial, self.training.seed)
 
     def describe(self) -> dict[str, Any]:
         """Everything that defines the run except the data, as it is recorded."""

@@ -258,6 +258,11 @@ def provenance(results: Mapping[str, Sequence[Record]]) -> str:
     )
 
 
+def record_name(variant: str, trial: tuple[float, float] | None, seed: int) -> str:
+    """Name of a record's file without its extension; `trial` is learning rate and dropout."""
+    return f"{variant}-lr{trial[0]:g}-d{trial[1]:g}-s{seed}" if trial else variant
+
+
 def by_popularity(
     ranks: Ranks, data: SequenceData, shares: Sequence[float] = (0.1, 0.33)
 ) -> list[Part]:

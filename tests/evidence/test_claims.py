@@ -1,5 +1,6 @@
 """The claims: verdicts follow from results, and the page follows from the verdicts."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ def test_accuracy(compressed: int, verdict: str, results: Path) -> None:
     write_run(results, "cprec", compressed)
     claim = judged(results)["C4"]
     assert claim.verdict == verdict
-    assert claim.evidence[0].made == "1 seed, 200 users, cpu"
+    users, _, records = claim.evidence[0].made.partition("; ")
+    assert users == "1 seed, 200 users, cpu"
+    assert records == "`a`: `cprec-lr0.01-d0.3-s0`, `nextitnet-lr0.01-d0.3-s0`"
 
 
 WIDE, WIDEST, DEEP = "nextitnet-w128", "nextitnet-w512", "nextitnet-depth-8"
@@ -283,3 +286,12 @@ def test_the_readme_shows_todays_verdicts() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for each in judge_claims(ROOT / "results"):
         assert f"| {each.claim} | {each.says} | {each.verdict} |" in readme
+
+
+def test_the_page_names_records_that_are_there() -> None:
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    named = re.findall(r"; `([^`]+)`: `([^`]+)`, `([^`]+)` \|", page)
+    assert len(named) > 20
+    for folder, *records in named:
+        for each in records:
+            assert (ROOT / "results" / "runs" / folder / f"{each}.json").is_file()
