@@ -39,13 +39,17 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 
 
 def named_path(text: str | Path) -> Path:
-    """A path given by the user. Raises ValueError for an empty text.
+    """A path given by the user, with ~ expanded, which shells do not after --out=.
 
-    `Path("")` is the current folder, into which an unset shell variable would make us write.
+    Raises ValueError for a ~user without home, and for an empty text: `Path("")` is the current
+    folder, into which an unset shell variable would make us write.
     """
     if not str(text).strip():
         raise ValueError("the path is empty; give a name, or . for the current folder")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text}: {error}") from error
 
 
 def make_folder(path: Path, way_out: str = "choose another one") -> Path:

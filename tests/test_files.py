@@ -169,6 +169,15 @@ def test_an_empty_path_is_refused(text):
     assert named_path(".") == Path() and named_path("a b") == Path("a b")
 
 
+def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE", "/home/ann")
+    assert named_path("~/runs") == Path("/home/ann/runs")
+    assert named_path("a~") == Path("a~")
+    with pytest.raises(ValueError, match="~nosuchuser/runs: Could not determine home"):
+        named_path("~nosuchuser/runs")
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cannot write file .* into .*nowhere"):
         write_bytes(tmp_path / "nowhere" / "file", b"new")

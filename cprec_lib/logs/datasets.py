@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from cprec_lib.files import named_path
 from cprec_lib.logs import formats
 from cprec_lib.logs.downloads import AGAIN, DataFile, Source, fetch, find, verify
 from cprec_lib.logs.synthetic import PREFIX, Synthetic
@@ -80,8 +81,8 @@ def load_interactions(
         return _read(source.read_interactions, folder / source.files[0].name)
     if name.startswith(PREFIX):
         return Synthetic.parse(name).interactions()
-    path = _expanded(name)
-    if not name or not path.exists():
+    path = named_path(name)
+    if not path.exists():
         _registered(name, "nor a file; the path of a .csv, .tsv or .parquet file works as well")
     given = zip(COLUMNS, (user_column, item_column, time_column), strict=True)
     named = {role: str(column) for role, column in given if column is not None}
@@ -169,21 +170,13 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     """The folder for downloads: `data_dir`, CPREC_DATA, data/ of a checkout, or a cache."""
     chosen = data_dir or os.environ.get("CPREC_DATA")
     if chosen:
-        return _expanded(chosen).absolute()
+        return named_path(chosen).absolute()
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
         return checkout / "data"
     import pooch
 
     return Path(pooch.os_cache("cprec"))
-
-
-def _expanded(path: str | Path) -> Path:
-    """A path whose ~ is the home folder. Raises ValueError for a user without one."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _registered(name: str, hint: str) -> Dataset:

@@ -50,8 +50,9 @@ def fit(
 
     After each epoch `folder`, if given, receives a checkpoint, written whole or not at all; with
     `resume` the training continues from it as if it had never stopped. `progress` prints a bar to
-    standard output. The main process calls `log` with each saved epoch. `deadline` is in seconds of
-    `time.time()`: an epoch starts only if one as long as the last still fits.
+    standard output or, where that is a pipe or a file, a line an epoch. The main process calls
+    `log` with each saved epoch. `deadline` is in seconds of `time.time()`: an epoch starts only if
+    one as long as the last still fits.
 
     Several processes (see `Processes`) call `fit` with the same arguments. Each moves the model to
     its device and computes a part of each batch and of the evaluation. The losses are those of one
@@ -287,8 +288,13 @@ def _check(
         )
 
 
+def _watched() -> bool:
+    """Whether standard output can show a moving bar: a terminal's or a notebook's."""
+    return sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
+
+
 def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
-    """A bar over the positions that all epochs predict."""
+    """A bar over the positions that all epochs predict; it never appears if nobody can watch it."""
     # With progress, `disable` is not passed, so that the environment's TQDM_DISABLE applies.
     quiet: dict[str, Any] = {} if progress else {"disable": True}
     bar = tqdm(
@@ -299,6 +305,7 @@ def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
         unit_scale=True,
         file=sys.stdout,
         dynamic_ncols=True,
+        delay=0 if _watched() else math.inf,
         **quiet,
     )
     _show(bar, training)
@@ -308,8 +315,11 @@ def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
 def _show(bar: tqdm[Any], training: Training) -> None:
     if training.history.epochs:
         last = training.history.epochs[-1]
+        numbers = f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}"
         bar.set_description_str(_epochs(training), refresh=False)
-        bar.set_postfix_str(f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}")
+        bar.set_postfix_str(numbers, refresh=_watched())
+        if not (bar.disable or _watched()):
+            print(f"{_epochs(training)}: {numbers}", flush=True)
 
 
 def _epochs(training: Training) -> str:

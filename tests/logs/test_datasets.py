@@ -68,7 +68,7 @@ def test_paths_without_a_home_and_empty_ones_are_refused(
     (tmp_path / "log.csv").write_text("user,item,time\n1,2,3\n")
     monkeypatch.chdir(tmp_path)
     assert len(load_interactions(".")) == 1
-    with pytest.raises(ValueError, match="'' is none of the data sets"):
+    with pytest.raises(ValueError, match="the path is empty"):
         load_interactions("")
     with pytest.raises(ValueError, match=r"~no-such-user/log\.csv: .*home"):
         load_interactions("~no-such-user/log.csv")
