@@ -14,12 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from cprec_lib.files import save_tensors
+from cprec_lib.files import save_tensors, sha256
 from cprec_lib.model.config import config_from_json
 from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.data_record import SequencesRecord
 
 CHECKPOINT = "checkpoint.safetensors"
+SEAL = "sha256"
+"""Entry of the metadata that shows whether the others are those that were written."""
 ADAMW = ("step", "exp_avg", "exp_avg_sq")
 """AdamW's state of a parameter: its number of steps, and two tensors of its shape."""
 
@@ -114,8 +116,9 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all. Raises OSError if it cannot be written."""
         history = [asdict(epoch) for epoch in self.history.epochs]
-        metadata = json.dumps({**self.settings, "history": history})
-        save_tensors(path, self.tensors(), {"run": metadata})
+        run = json.dumps({**self.settings, "history": history})
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.tensors().items()}
+        save_tensors(path, tensors, {"run": run, SEAL: _seal(run, tensors)})
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -123,10 +126,15 @@ class Checkpoint:
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adamw": {}}
         try:
             with safe_open(path, "pt") as file:
-                settings, history = _parse(file.metadata()["run"])
-                for key in file.keys():  # noqa: SIM118 - the file is no dictionary
-                    group, _, name = key.partition("/")
-                    groups[group][name] = file.get_tensor(key)
+                metadata = file.metadata()
+                settings, history = _parse(metadata["run"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            for key, tensor in tensors.items():
+                group, _, name = key.partition("/")
+                groups[group][name] = tensor
+            # Older checkpoints have no seal.
+            if metadata.get(SEAL) not in (None, _seal(metadata["run"], tensors)):
+                raise ValueError("its content was changed after it was written")
         except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path} is corrupt or no checkpoint of this library ({error}); delete it to "
@@ -153,6 +161,14 @@ class Checkpoint:
                         f"{advice}; or choose another folder"
                     )
         _check_tensors(self.tensors(), model, path)
+
+
+def _seal(run: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of a checkpoint's metadata and of the names and bytes of its tensors."""
+    parts: list[bytes | memoryview] = [run.encode()]
+    for name in sorted(tensors):
+        parts += [name.encode(), tensors[name].reshape(-1).view(torch.uint8).numpy().data]
+    return sha256(parts)
 
 
 def _parse(metadata: str) -> tuple[Settings, History]:
