@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from cprec_lib.evidence.variants import (
     OTHER_MIDDLES,
     SHARED,
     TREE,
+    VARIANTS,
     label,
 )
 from cprec_lib.model.config import cprec, nextitnet
@@ -99,8 +101,8 @@ class Recorded:
 
     @property
     def dataset(self) -> str:
-        """The data set of all the runs."""
-        return next(iter(self.by_variant.values()))[0]["dataset"]
+        """The data set of all the runs, escaped for Markdown."""
+        return _escaped(next(iter(self.by_variant.values()))[0]["dataset"])
 
     def mean(self, key: str, metric: str = "ndcg@10") -> float:
         """A test metric, averaged over the seeds."""
@@ -145,12 +147,12 @@ def judge_claims(results: Path) -> list[Claim]:
     """Judge every claim by the records in `results`.
 
     Warns about variants that are not judged because they lack a learning rate that other variants
-    in their folder have. Raises ValueError if a result file is damaged.
+    in their folder have. Raises ValueError if a result file is damaged or names an unknown variant.
     """
     folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
     recorded = [Recorded(read_results(path), path.name) for path in folders]
     for folder in folders:
-        _warn_of_lacking_rates(folder)
+        _check_variants(folder)
     timed = [read_times(path) for path in sorted((results / "time").glob("*.json"))]
     return [
         _long_tail(results / "longtail.json"),
@@ -165,8 +167,15 @@ def judge_claims(results: Path) -> list[Claim]:
     ]
 
 
-def _warn_of_lacking_rates(folder: Path) -> None:
-    lacking = lacking_rates({key: rates(runs) for key, runs in read_all(folder).items()})
+def _check_variants(folder: Path) -> None:
+    """Refuse unknown variants, whose rates would count, and warn of those that lack a rate."""
+    by_variant = read_all(folder)
+    if unknown := sorted({*by_variant} - {*VARIANTS}):
+        raise ValueError(
+            f"{folder} holds runs of {', '.join(unknown)}, which this version of the library does "
+            "not know; move them to another folder"
+        )
+    lacking = lacking_rates({key: rates(runs) for key, runs in by_variant.items()})
     if lacking:
         numbers = ", ".join(f"{rate:g}" for rate in sorted(set().union(*lacking.values())))
         warnings.warn(
@@ -174,6 +183,12 @@ def _warn_of_lacking_rates(folder: Path) -> None:
             f"learning rates {numbers} that other variants have: {', '.join(lacking)}",
             stacklevel=3,
         )
+
+
+def _escaped(name: str) -> str:
+    """The name of a log, which may be anybody's file, for a table of a Markdown page."""
+    printable = "".join(mark if mark.isprintable() else "?" for mark in name)
+    return re.sub(r"[\\`*_{}\[\]<>#|$~&]", r"\\\g<0>", printable)
 
 
 def to_markdown(claims: Sequence[Claim]) -> str:
@@ -482,7 +497,7 @@ def _speed(times: Times, quantity: Quantity) -> tuple[float, Evidence]:
     measured = times["milliseconds"]
     pair = {FULL: measured[quantity.against][FULL], SMALL: measured[quantity.key][SMALL]}
     ratio, low, high = speed_up(pair, SMALL, FULL)
-    where = f"{times['dataset']}, width {times['width']}"
+    where = f"{_escaped(times['dataset'])}, width {times['width']}"
     found = f"{ratio:.1f} times as fast ({low:.1f} to {high:.1f})"
     made = f"{len(pair[FULL])} rounds, {times['device']}, threads: {times['threads']}"
     return ratio, Evidence(where, quantity.label, found, made)

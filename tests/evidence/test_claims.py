@@ -58,6 +58,14 @@ def test_a_model_that_lacks_a_learning_rate_is_not_judged(results: Path) -> None
     assert judged(results)["C4"].evidence
 
 
+def test_a_variant_that_is_not_known_is_refused(results: Path) -> None:
+    write_run(results, "nextitnet", MIDDLING)
+    run = read_record(results / "runs" / "a" / "nextitnet.json")
+    write_result(results / "runs" / "a" / "other.json", {**run, "variant": "martian"})
+    with pytest.raises(ValueError, match=r"runs.a holds runs of martian, which this version"):
+        judge_claims(results)
+
+
 def test_without_runs_a_claim_is_open(results: Path) -> None:
     claims = judged(results)
     assert {claims[claim].verdict for claim in ("C2", "C4", "C5", "C6", "C7", "C8", "C9")} == {
@@ -295,3 +303,11 @@ def test_the_page_names_records_that_are_there() -> None:
     for folder, *records in named:
         for each in records:
             assert (ROOT / "results" / "runs" / folder / f"{each}.json").is_file()
+
+
+def test_the_name_of_a_log_is_text_on_the_page(results: Path) -> None:
+    for key, rank in (("nextitnet", MIDDLING), ("cprec", GOOD)):
+        write_run(results, key, rank, dataset="a|b *c* $\\frac{$ <i>\x1b[31m")
+    page = to_markdown(judge_claims(results))
+    (row,) = [line for line in page.splitlines() if "against NextItNet" in line]
+    assert row.startswith(r"| a\|b \*c\* \$\\frac\{\$ \<i\>?\[31m, width 64 |")
