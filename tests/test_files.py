@@ -169,10 +169,10 @@ def test_an_empty_path_is_refused(text):
     assert named_path(".") == Path() and named_path("a b") == Path("a b")
 
 
-def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ann")
-    monkeypatch.setenv("USERPROFILE", "/home/ann")
-    assert named_path("~/runs") == Path("/home/ann/runs")
+def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert named_path("~/runs") == tmp_path / "runs"
     assert named_path("a~") == Path("a~")
     with pytest.raises(ValueError, match="~nosuchuser/runs: Could not determine home"):
         named_path("~nosuchuser/runs")
