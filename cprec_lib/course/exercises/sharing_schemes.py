@@ -140,7 +140,7 @@ shared_count = Problem(
     task="Count the parameters of middle layers from their table, width and kernel size.",
     minutes=6,
     difficulty="easy",
-    purpose="Gives a number to compare with when code claims to share weights.",
+    purpose="Tells how many parameters a model should have if its code really shares weights.",
     answer=middle_parameters,
     cases=(
         (((0, 1), (0, 1)), 1, 3),
