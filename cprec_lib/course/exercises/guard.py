@@ -22,7 +22,7 @@ from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -173,16 +173,19 @@ def within(seconds: float | None, call: Callable[[], Value]) -> Value:
             value.append(call())
         except BaseException as raised:
             error.append(raised)
+        finally:
+            done.set()
 
-    worker = Thread(target=work, daemon=True)
-    worker.start()
+    # Not `join`: if an interrupt comes while it waits, it takes the running thread for ended.
+    done, worker = Event(), Thread(target=work, daemon=True)
     try:
-        worker.join(seconds)
+        worker.start()
+        done.wait(seconds)
     except KeyboardInterrupt:
-        _end(worker)
+        _end(worker, done)
         raise
-    if worker.is_alive():
-        _end(worker)
+    if not done.is_set():
+        _end(worker, done)
         raise TookTooLong
     if not error:
         return value[0]
@@ -191,13 +194,13 @@ def within(seconds: float | None, call: Callable[[], Value]) -> Value:
     raise RuntimeError(f"the code asked to end the program ({type(error[0]).__name__})")
 
 
-def _end(worker: Thread) -> None:
-    """Raise _Stop in the thread, repeatedly in case its code catches it."""
+def _end(worker: Thread, done: Event) -> None:
+    """Raise _Stop in the thread, repeatedly in case its code catches it, until it is done."""
     raise_in_thread: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
     for _ in range(20):
-        if worker.is_alive():
+        if not done.is_set():
             raise_in_thread(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(_Stop))
-            worker.join(0.05)
+            done.wait(0.05)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Timer
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -215,3 +216,7 @@ def test_an_interrupt_ends_the_check():
     finally:
         timer.join()
         signal.signal(signal.SIGINT, before)
+    workers = [thread for thread in enumerate_threads() if thread.name.endswith("(work)")]
+    for worker in workers:
+        worker.join(5)
+        assert not worker.is_alive()
