@@ -23,5 +23,5 @@ def test_sources_are_joined_and_outputs_kept() -> None:
     "content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"cells": [3]}', b"[" * 10**5]
 )
 def test_what_is_no_notebook_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no notebook of format 4"):
+    with pytest.raises(ValueError, match="not a notebook of format 4"):
         read_cells(content)
