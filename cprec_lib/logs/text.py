@@ -103,14 +103,23 @@ def _read_columns(
     names = [str(i) for i in range(width)]
     types = dict.fromkeys(wanted, pa.string())
     options = {
-        "read_options": reader.ReadOptions(block_size=BLOCK, column_names=names, skip_rows=skip),
         "parse_options": reader.ParseOptions(
             delimiter=delimiter, quote_char=quote, newlines_in_values=bool(quote)
         ),
         "convert_options": reader.ConvertOptions(include_columns=wanted, column_types=types),
     }
-    with opened(path) as file, reader.open_csv(file, **options) as blocks:
-        parts = [[_shortest(text, bool(quote)) for text in block.columns] for block in blocks]
+
+    def columns(use_threads: bool) -> list[list[Any]]:
+        how = reader.ReadOptions(
+            block_size=BLOCK, column_names=names, skip_rows=skip, use_threads=use_threads
+        )
+        with opened(path) as file, reader.open_csv(file, how, **options) as blocks:
+            return [[_shortest(text, bool(quote)) for text in block.columns] for block in blocks]
+
+    try:
+        parts = columns(use_threads=True)
+    except pa.ArrowInvalid:
+        parts = columns(use_threads=False)  # fails again, and only one thread names the row
     return [joined([part[i] for part in parts]) for i in range(len(wanted))]
 
 
