@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,11 +23,11 @@ class Setting:
     learning rate and dropout of the trial with the best validation NDCG@10.
 
     `dropouts` has one dropout for each learning rate; if it is empty, all rates use `dropout`.
-    `further_rates` are tried if the best rate lies at an edge of the grid, `more_dropouts` at the
-    best rate. `input_dropout` is the same in each trial. `split_seed` draws the users that a split
-    by user holds out. `users` is a number of users, drawn with a fixed seed; None keeps all users.
-    Only settings with a name have a `dataset`. Raises ValueError if a rate is given twice, or if
-    there are `dropouts` but not one for each rate.
+    `further_rates` are tried if the best rate lies at an edge of the grid, and `more_dropouts`, at
+    the best rate, next to the best dropout so far. `input_dropout` is the same in each trial.
+    `split_seed` draws the users that a split by user holds out. `users` is a number of users, drawn
+    with a fixed seed; None keeps all users. Only settings with a name have a `dataset`. Raises
+    ValueError if a rate is given twice, or if there are `dropouts` but not one for each rate.
     """
 
     width: Annotated[int, "Width d: components of an item's vector."] = 64
@@ -47,7 +47,7 @@ class Setting:
     users: Annotated[int | None, "Number of users to draw; default: all."] = None
     input_dropout: Annotated[float, "Share of each item's vector to drop."] = 0.0
     further_rates: Annotated[tuple[float, ...], "Rates to try if the best lies at an edge."] = ()
-    more_dropouts: Annotated[tuple[float, ...], "Dropouts to try at the best learning rate."] = ()
+    more_dropouts: Annotated[tuple[float, ...], "Dropouts to try at the best rate."] = ()
     initial_weights: Annotated[str, "Initial weights: scaled or authors."] = "scaled"
     split_seed: Annotated[int, "Seed of the split by user."] = 0
     dataset: str = ""
@@ -70,8 +70,9 @@ class Setting:
     def next_trial(self, scores: Mapping[Trial, float]) -> Trial | None:
         """The learning rate and dropout to try next, given the validation scores so far.
 
-        First the learning rates; then the neighbours of the best rate, if they exist and were not
-        tried; then the other dropouts at the best rate. None when everything was tried.
+        First the learning rates; then the neighbours of the best rate, until both were tried; then
+        in the same way the neighbours of the best dropout at that rate. None when everything was
+        tried.
         """
         for trial in self.trials.items():
             if trial not in scores:
@@ -79,16 +80,12 @@ class Setting:
         at_first = {
             rate: score for (rate, drop), score in scores.items() if drop == self._first(rate)
         }
-        ladder = sorted({*self.learning_rates, *self.further_rates})
-        best = max(at_first, key=at_first.__getitem__)
-        place = ladder.index(best)
-        for rate in ladder[max(0, place - 1) : place + 2]:
-            if rate not in at_first:
-                return rate, self._first(rate)
-        for dropout in self.more_dropouts:
-            if (best, dropout) not in scores:
-                return best, dropout
-        return None
+        best, rate = _climb(at_first, {*self.learning_rates, *self.further_rates})
+        if rate is not None:
+            return rate, self._first(rate)
+        at_best = {drop: score for (rate, drop), score in scores.items() if rate == best}
+        _, dropout = _climb(at_best, {self._first(best), *self.more_dropouts})
+        return None if dropout is None else (best, dropout)
 
     def _first(self, rate: float) -> float:
         """The dropout with which a rate is first tried."""
@@ -105,6 +102,14 @@ class Setting:
             precision=self.precision,
             schedule=self.schedule,
         )
+
+
+def _climb(scores: Mapping[float, float], ladder: Collection[float]) -> tuple[float, float | None]:
+    """The value with the best score, and a neighbour of it that has no score yet, or None."""
+    best, steps = max(scores, key=scores.__getitem__), sorted({*ladder, *scores})
+    place = steps.index(best)
+    around = steps[max(0, place - 1) : place + 2]
+    return best, next((value for value in around if value not in scores), None)
 
 
 # Short histories and many items; two cores can train a few epochs.
@@ -159,11 +164,11 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
 }
 """Settings of the recorded data sets, one for each width; see `setting_of`."""
 
-# Three rates, two more on either side, three dropouts; training ends by early stopping.
+# Three rates, two more on either side, four dropouts; training ends by early stopping.
 _LADDER: dict[str, Any] = {
     "learning_rates": (0.001, 0.003, 0.01),
     "further_rates": (0.0001, 0.0003, 0.03, 0.1),
-    "more_dropouts": (0.1, 0.5),
+    "more_dropouts": (0.1, 0.5, 0.7),
     "epochs": 500,
     "patience": 5,
 }

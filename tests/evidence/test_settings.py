@@ -53,6 +53,18 @@ def test_a_best_rate_at_an_edge_goes_on_until_it_is_inside(monkeypatch: pytest.M
     assert setting.next_trial(downwards | {(0.0003, 0.3): 4.0}) == (0.0003, 0.1)  # the last rate
 
 
+def test_a_best_dropout_at_an_edge_goes_on_too() -> None:
+    setting = Setting(dropout=0.3, more_dropouts=(0.1, 0.5, 0.7))
+    worth = {0.1: 1, 0.3: 2, 0.5: 3, 0.7: 4}
+    scores: dict[tuple[float, float], float] = {}
+    while trial := setting.next_trial(scores):
+        scores[trial] = worth[trial[1]] + trial[0]
+    assert [*scores] == [(0.003, 0.3), (0.01, 0.3), (0.01, 0.1), (0.01, 0.5), (0.01, 0.7)]
+    inside = {**dict.fromkeys(scores, 0.0), (0.01, 0.3): 1.0}
+    del inside[0.01, 0.7]
+    assert setting.next_trial(inside) is None
+
+
 def test_a_tuned_setting_is_found_by_name() -> None:
     assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
     assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
