@@ -13,6 +13,7 @@ from cprec_lib.cli.options import Device, given, name_or_path, options_of
 from cprec_lib.files import named_path
 
 if TYPE_CHECKING:
+    from cprec_lib.evidence.claims import Claim
     from cprec_lib.evidence.experiments import Experiment
 
 Results = Annotated[
@@ -154,12 +155,24 @@ def claims(
     ] = Path("docs/claims.md"),
 ) -> None:
     """Judge the paper's claims by the recorded results, and write the page."""
-    from cprec_lib.evidence.claims import judge_claims, to_markdown
+    from cprec_lib.evidence.claims import judge_claims
+    from cprec_lib.evidence.claims_page import to_markdown
     from cprec_lib.files import make_folder, write_text
 
     judged = judge_claims(results)
     make_folder(out.parent)
     write_text(out, to_markdown(judged))
     for each in judged:
-        say(f"{each.claim}  {each.verdict:18}{each.says}")
+        if any(each.findings):
+            _draw(each, out.parent / "figures" / f"claims-{each.claim.lower()}.png")
+        say(f"{each.claim}  {each.verdict:22}{each.says}")
     say(f"Written to {out}")
+
+
+def _draw(claim: Claim, path: Path) -> None:
+    """Write the forest plot of a claim."""
+    from cprec_lib.course import figures
+    from cprec_lib.files import make_folder
+
+    make_folder(path.parent)
+    figures.forest(claim.parts).savefig(path, dpi=110)

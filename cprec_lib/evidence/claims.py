@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-
-from cprec_lib.evidence.bootstrap import Interval, interval
-from cprec_lib.evidence.records import (
-    Record,
-    Times,
-    lacking_rates,
-    rates,
-    read_all,
-    read_results,
-    read_times,
-    record_name,
-    trial_of,
-    values,
-)
-from cprec_lib.evidence.statistics import speed_up
+from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded, find, together
+from cprec_lib.evidence.records import Times, read_times
+from cprec_lib.evidence.settings import TUNED
+from cprec_lib.evidence.statistics import BETTER, Question, speed_up, verdict
 from cprec_lib.evidence.timing import EARLY, EXACT, STEP, USERS, Quantity
 from cprec_lib.evidence.variants import (
     BASELINE,
@@ -36,21 +23,18 @@ from cprec_lib.evidence.variants import (
     OTHER_MIDDLES,
     SHARED,
     TREE,
-    VARIANTS,
-    label,
 )
 from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 
-Judgement = Literal["worse", "as good", "not decided"]
-MARGIN = 0.05
-"""A model is as good as another if the interval rules out a loss larger than this share."""
 NARROWEST, WIDEST = 64, 512
 """NextItNet's widths in the paper's first figure."""
 DEEPER = (8, 16)
 """Residual blocks of the deeper NextItNets; the paper's NextItNet has four."""
+SMALLER = 4
+"""A small model has this many times fewer parameters than NextItNet, or more."""
+GAIN = Question(0.2, 0.2, "gains over 20 %", "gains less than 20 %")
 FULL, SMALL, RIVAL = BASELINE.key, COMPRESSED.key, NARROW.key
-Verdict = Literal["holds", "holds in part", "does not hold", "open"]
 
 
 @dataclass(frozen=True)
@@ -64,95 +48,58 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, judged."""
+class Part:
+    """One question of a claim with its answers; a part that only informs does not judge."""
 
-    claim: str
-    says: str
-    verdict: Verdict
-    because: str
-    evidence: tuple[Evidence, ...] = ()
-    command: str = ""
+    title: str
+    findings: Sequence[Finding]
+    judges: bool = True
+
+    def tally(self) -> str:
+        """The answers counted, as in "worse in 1 and undecided in 2, of 3 settings"."""
+        counted = [each.answer for each in self.findings if not each.comparison.flaws]
+        left = len(self.findings) - len(counted)
+        found = [f"{answer} in {number}" for answer, number in Counter(counted).items()]
+        return (
+            " and ".join(found) + f" of {len(counted)}"
+            if counted
+            else ("no comparison that follows the rules" if left else "not recorded")
+        )
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The recorded runs of one folder, by the variants' keys, each at its tuned learning rate."""
+class Claim:
+    """A claim of the paper, judged.
 
-    by_variant: dict[str, list[Record]]
-    folder: str = ""
+    Claims about accuracy have `parts`, the others `evidence`. `command` records or repeats it.
+    """
 
-    def has(self, *keys: str) -> bool:
-        """Whether all these variants are recorded."""
-        return {*keys} <= {*self.by_variant}
-
-    def difference(self, key: str, other: str) -> Interval:
-        """NDCG@10 of one variant minus another's, paired by user, over the seeds that both have."""
-        pairs = zip(self.by_variant[key], self.by_variant[other], strict=False)
-        runs, others = zip(*pairs, strict=True)
-        return interval(values(runs) - values(others))
-
-    def judge(self, key: str, other: str) -> Judgement:
-        """Worse if the interval lies below zero, as good if it rules out a loss above MARGIN."""
-        gap = self.difference(key, other)
-        if gap.high < 0:
-            return "worse"
-        return "as good" if gap.low > -MARGIN * self.mean(other) else "not decided"
+    claim: str
+    says: str
+    verdict: str
+    because: str
+    command: str
+    evidence: tuple[Evidence, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @property
-    def dataset(self) -> str:
-        """The data set of all the runs, escaped for Markdown."""
-        return _escaped(next(iter(self.by_variant.values()))[0]["dataset"])
+    def findings(self) -> Iterator[Finding]:
+        """The findings of all parts."""
+        return (finding for part in self.parts for finding in part.findings)
 
-    def mean(self, key: str, metric: str = "ndcg@10") -> float:
-        """A test metric, averaged over the seeds."""
-        return float(np.mean([run["test"][metric] for run in self.by_variant[key]]))
 
-    def width(self, key: str) -> int | None:
-        """A variant's width; None for a variant that is not trained."""
-        config = self.by_variant[key][0]["model_config"]
-        return int(config["width"]) if config else None
-
-    def times_smaller(self, key: str, other: str) -> float:
-        """How many times fewer parameters the first variant has than the other."""
-        return self.by_variant[other][0]["parameters"] / self.by_variant[key][0]["parameters"]
-
-    def compared(self, key: str, other: str, sizes: bool = False) -> Evidence:
-        """The paired difference as evidence; with `sizes`, also how many times smaller `key` is."""
-        gap = self.difference(key, other)
-        share = gap.estimate / self.mean(other)
-        found = f"{share:+.0%}: {gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
-        size = f" ({self.times_smaller(key, other):.1f} times smaller)" if sizes else ""
-        what = f"test NDCG@10 of {label(key)}{size} against {label(other)}"
-        return self.evidence(what, found, key, other)
-
-    def evidence(self, what: str, found: str, key: str, other: str) -> Evidence:
-        """Evidence on two variants, with its seeds, users, devices and records."""
-        first = self.by_variant[key][0]
-        seeds = min(len(self.by_variant[key]), len(self.by_variant[other]))
-        split = ", split by user" if first["split"] == "by_user" else ""
-        where = f"{self.dataset}, width {self.width(key) or '-'}{split}"
-        plural = "s" if seeds > 1 else ""
-        devices = {run["device"] for each in (key, other) for run in self.by_variant[each]}
-        made = f"{seeds} seed{plural}, {first['n_users']:,} users, {' and '.join(sorted(devices))}"
-        made += f"; `{self.folder}`: `{self._first_record(key)}`, `{self._first_record(other)}`"
-        return Evidence(where, what, found, made)
-
-    def _first_record(self, key: str) -> str:
-        run = self.by_variant[key][0]
-        return record_name(key, trial_of(run), run["seed"])
+def read_recorded(results: Path) -> list[Recorded]:
+    """All recorded settings. Raises ValueError like `Recorded.read`."""
+    folders = [*(results / "records").glob("*"), *(results / "runs").glob("*")]
+    return [Recorded.read(path) for path in sorted(folders) if any(path.glob("*.json"))]
 
 
 def judge_claims(results: Path) -> list[Claim]:
     """Judge every claim by the records in `results`.
 
-    Warns about variants that are not judged because they lack a learning rate that other variants
-    in their folder have. Raises ValueError if a result file is damaged or names an unknown variant.
+    Raises ValueError if a result file is damaged or names an unknown variant.
     """
-    folders = sorted(path for path in (results / "runs").glob("*") if any(path.glob("*.json")))
-    recorded = [Recorded(read_results(path), path.name) for path in folders]
-    for folder in folders:
-        _check_variants(folder)
+    recorded = read_recorded(results)
     timed = [read_times(path) for path in sorted((results / "time").glob("*.json"))]
     return [
         _long_tail(results / "longtail.json"),
@@ -165,57 +112,6 @@ def judge_claims(results: Path) -> list[Claim]:
         _sharing(recorded),
         _generic(recorded),
     ]
-
-
-def _check_variants(folder: Path) -> None:
-    """Refuse unknown variants, whose rates would count, and warn of those that lack a rate."""
-    by_variant = read_all(folder)
-    if unknown := sorted({*by_variant} - {*VARIANTS}):
-        raise ValueError(
-            f"{folder} holds runs of {', '.join(unknown)}, which this version of the library does "
-            "not know; move them to another folder"
-        )
-    lacking = lacking_rates({key: rates(runs) for key, runs in by_variant.items()})
-    if lacking:
-        numbers = ", ".join(f"{rate:g}" for rate in sorted(set().union(*lacking.values())))
-        warnings.warn(
-            f"{folder.name}: these variants are not judged, because each of them lacks one of the "
-            f"learning rates {numbers} that other variants have: {', '.join(lacking)}",
-            stacklevel=3,
-        )
-
-
-def _escaped(name: str) -> str:
-    """The name of a log, which may be anybody's file, for a table of a Markdown page."""
-    printable = "".join(mark if mark.isprintable() else "?" for mark in name)
-    return re.sub(r"[\\`*_{}\[\]<>#|$~&]", r"\\\g<0>", printable)
-
-
-def to_markdown(claims: Sequence[Claim]) -> str:
-    """The claims as a page: a table of verdicts, then each claim with its evidence."""
-    lines = [
-        "# Which of the paper's claims hold",
-        "",
-        "Written by `cprec claims` from `results/`; a test refuses a page that differs from them.",
-        "Intervals are 95 % bootstrap intervals over users, paired where two models are compared.",
-        "Times come from shared machines; only the ratios within one line can be compared.",
-        "A line on accuracy names its folder in `results/runs/` and the records of its first seed.",
-        "`cprec reproduce --again results/runs/FOLDER/RECORD.json` repeats one of them and prints",
-        "both results; it says what is missing if the data is not on your machine.",
-        "",
-        "| claim | the paper says | verdict |",
-        "|---|---|---|",
-        *(f"| [{e.claim}](#{e.claim.lower()}) | {e.says} | **{e.verdict}** |" for e in claims),
-    ]
-    for claim in claims:
-        lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
-        lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
-        if claim.evidence:
-            lines += ["", "| data | compared | measured | from |", "|---|---|---|---|"]
-            lines += [f"| {e.where} | {e.what} | {e.found} | {e.made} |" for e in claim.evidence]
-        if claim.command:
-            lines += ["", f"To repeat: `{claim.command}`"]
-    return "\n".join(lines) + "\n"
 
 
 # ---- One function a claim ----
@@ -242,62 +138,9 @@ def _long_tail(path: Path) -> Claim:
         f"Four fifths of the rows serve {min(tails.values()):.0%} to {worst:.0%} of the "
         "interactions: fewer than their share everywhere, but about a third in most logs. Whether "
         "a row sees few interactions depends on the log.",
-        tuple(evidence),
         "python -m tools.record_longtail",
+        tuple(evidence),
     )
-
-
-def _width(recorded: Sequence[Recorded]) -> Claim:
-    """Judge C2 from the recorded widths and depths.
-
-    The claim holds if a larger width gains over 20 % and a larger depth gains at all; with only one
-    of these gains it holds in part. One data set can show that a width gains 20 %. Two or more are
-    needed to show that the paper's width of 512 does not, because a single one may be too small.
-    """
-    deeper = [v.key for v in GROUPS["depth"] if v.depth in DEEPER]
-    of_width = [(runs, *pair) for runs in recorded for pair in _wider(runs)]
-    of_depth = [(runs, key, FULL) for runs in recorded for key in deeper if runs.has(key, FULL)]
-    gains = [_gain(*pair) for pair in of_width]
-    at_widest = [pair for pair in of_width if (pair[0].width(pair[1]) or 0) >= WIDEST]
-    sets = sorted({runs.dataset for runs, _, _ in at_widest})
-    depth_helps = any(_gain(*pair).low > 0 for pair in of_depth)
-    if any(gain.low > 0.2 for gain in gains):
-        verdict: Verdict = "holds" if depth_helps else "holds in part"
-    elif len(sets) > 1 and all(_gain(*pair).high < 0.2 for pair in at_widest):
-        verdict = "holds in part" if depth_helps else "does not hold"
-    else:
-        verdict = "open"
-    shares = [gain.estimate for gain in gains]
-    needed = (
-        "; a verdict against the claim needs two data sets, because a single one may be too small "
-        "for the width"
-    )
-    return Claim(
-        "C2",
-        "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
-        verdict,
-        f"Comparisons with larger widths: {len(of_width)}, from {min(shares):+.0%} to "
-        f"{max(shares):+.0%}. With more residual blocks: {len(of_depth)}; a gain is "
-        f"{'seen' if depth_helps else 'not seen'}. Width {WIDEST} is recorded on "
-        f"{', '.join(sets) or 'no data set'}{needed if len(sets) < 2 else ''}."
-        if of_width
-        else "No width above 64 is recorded.",
-        tuple(runs.compared(key, base) for runs, key, base in of_width + of_depth),
-        "cprec reproduce width depth",
-    )
-
-
-def _wider(runs: Recorded) -> list[tuple[str, str]]:
-    """Pairs of a recorded NextItNet wider than the paper's narrowest, and that narrowest one."""
-    widths = {v.key: runs.width(v.key) or 0 for v in GROUPS["width"] if runs.has(v.key)}
-    narrow = [key for key, width in widths.items() if width == NARROWEST]
-    return [(key, narrow[0]) for key, width in widths.items() if narrow and width > NARROWEST]
-
-
-def _gain(runs: Recorded, key: str, other: str) -> Interval:
-    """Gain in NDCG@10 over another variant, as a share of that variant's NDCG@10."""
-    gap, base = runs.difference(key, other), runs.mean(other)
-    return Interval(gap.estimate / base, gap.low / base, gap.high / base)
 
 
 def _size() -> Claim:
@@ -330,37 +173,8 @@ def _size() -> Claim:
         "This takes a small head and, where the middle layers are a large part of the model, "
         "sharing. With the cutoffs in the authors' code a model of MovieLens-20M's size is "
         f"{times[0]:.1f} to {times[1]:.1f} times smaller.",
-        tuple(evidence),
         "cprec claims",
-    )
-
-
-def _accuracy(recorded: Sequence[Recorded]) -> Claim:
-    both = [runs for runs in recorded if runs.has(FULL, SMALL)]
-    evidence = [runs.compared(SMALL, FULL) for runs in both]
-    evidence += [runs.compared(RIVAL, SMALL) for runs in both if runs.has(RIVAL)]
-    judged = [runs.judge(SMALL, FULL) for runs in both]
-    sized = [
-        (runs, variant)
-        for runs in recorded
-        for variant in GROUPS["sizes"][1:]
-        if runs.has(FULL, variant.key)
-    ]
-    evidence += [runs.compared(variant.key, FULL, sizes=True) for runs, variant in sized]
-    small = [
-        runs.judge(variant.key, FULL)
-        for runs, variant in [*sized, *((runs, COMPRESSED) for runs in both)]
-        if variant.family == "cprec" and runs.times_smaller(variant.key, FULL) >= 4
-    ]
-    return Claim(
-        "C4",
-        "In most cases CpRec is at least as accurate as the uncompressed model.",
-        _majority(judged),
-        f"CpRec is {_tally(judged)}, of {len(judged)} settings. Versions that are at least 4 times "
-        f"smaller, with several cuts and widths, are {_tally(small)}. The rival to beat is a "
-        "narrower NextItNet of the same size.",
         tuple(evidence),
-        "cprec reproduce overall rival sizes",
     )
 
 
@@ -374,8 +188,8 @@ def _training_time(timed: Sequence[Times]) -> Claim:
         "training, with the models in turn. CpRec saves time in the softmax. A GPU computes the "
         "softmax quickly, so there CpRec's larger number of small operations matters more, unless "
         "the catalogue is large.",
-        tuple(evidence for _, evidence in found),
         "cprec reproduce time",
+        tuple(evidence for _, evidence in found),
     )
 
 
@@ -392,101 +206,174 @@ def _inference_time(timed: Sequence[Times]) -> Claim:
         _faster([ratio for ratio, _ in found]),
         "Time to find the ten best items for 1 and for 64 users: NextItNet's divided by CpRec's, "
         "with the models in turn. The early-stopping rule is not exact.",
-        tuple(evidence for _, evidence in found),
         "cprec reproduce time",
+        tuple(evidence for _, evidence in found),
+    )
+
+
+def _width(recorded: Sequence[Recorded]) -> Claim:
+    wider = [
+        Comparison.of(runs, wide, narrow, *_other_width(runs, wide))
+        for runs, wide, narrow in _wider(recorded)
+    ]
+    deeper = [variant.key for variant in GROUPS["depth"] if variant.depth in DEEPER]
+    parts = (
+        Part(f"Width {WIDEST} against width {NARROWEST}", find(wider, GAIN)),
+        Part("More residual blocks against four", find(_pairs(recorded, deeper, FULL), BETTER)),
+    )
+    return _claim(
+        "C2",
+        "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
+        parts,
+        "cprec reproduce width depth --setting ml-100k-w64",
+    )
+
+
+def _wider(recorded: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, str]]:
+    """Settings with a NextItNet wider than the narrowest of the paper, and that narrowest one.
+
+    The two may be variants of one setting, or the NextItNets of two settings of one log.
+    """
+    narrow = f"{FULL}-w{NARROWEST}"
+    for runs in recorded:
+        base = [key for key in (FULL, narrow) if runs.has(key) and runs.width(key) == NARROWEST]
+        for variant in GROUPS["width"]:
+            if base and runs.has(variant.key) and runs.width(variant.key) > NARROWEST:
+                yield runs, variant.key, base[0]
+        if base or not runs.has(FULL) or runs.width(FULL) <= NARROWEST:
+            continue
+        for other in recorded:
+            if other.has(FULL) and other.width(FULL) == NARROWEST and _alike(runs, other):
+                yield runs.joined(other, {FULL: narrow}), FULL, narrow
+
+
+def _alike(runs: Recorded, other: Recorded) -> bool:
+    """Whether two settings test the same users of the same log, from the same initial weights."""
+
+    def described(recorded: Recorded) -> list[object]:
+        run = recorded.runs[FULL][0]
+        weights = (run["model_config"] or {}).get("initial_weights")
+        return [run["data_sha256"], run["split"], run["split_seed"], run["users"], weights]
+
+    kinds = {runs.folder in TUNED, other.folder in TUNED}
+    return described(runs) == described(other) and len(kinds) == 1
+
+
+def _other_width(runs: Recorded, key: str) -> list[str]:
+    """A flaw for widths that the claim does not name."""
+    width = runs.width(key)
+    return [] if width == WIDEST else [f"the width is {width}, the claim's is {WIDEST}"]
+
+
+def _accuracy(recorded: Sequence[Recorded]) -> Claim:
+    smaller = [v.key for v in GROUPS["sizes"] if v.family == "cprec"]
+    small = [
+        each
+        for each in _pairs(recorded, [SMALL, *smaller], FULL)
+        if each.recorded.times_smaller(each.key, FULL) >= SMALLER
+    ]
+    parts = (
+        Part("CpRec against NextItNet", find(_pairs(recorded, [SMALL], FULL))),
+        Part(
+            f"CpRec, at least {SMALLER} times smaller, against NextItNet", find(small), judges=False
+        ),
+        Part(
+            "A narrower NextItNet of CpRec's size against CpRec",
+            find(_pairs(recorded, [RIVAL], SMALL)),
+            judges=False,
+        ),
+    )
+    return _claim(
+        "C4",
+        "In most cases CpRec is at least as accurate as the uncompressed model.",
+        parts,
+        "cprec reproduce rival sizes --setting ml-100k-w64",
     )
 
 
 def _flat(recorded: Sequence[Recorded]) -> Claim:
-    flat, tree = FLAT.key, TREE.key
-    all_three = [runs for runs in recorded if runs.has(FULL, flat, tree)]
-    pairs = ((flat, FULL), (tree, FULL), (flat, tree))
-    evidence = [runs.compared(*pair) for runs in all_three for pair in pairs]
-    of_flat, of_tree = ([runs.judge(key, FULL) for runs in all_three] for key in (flat, tree))
-    if "worse" in of_tree:
-        verdict: Verdict = "does not hold"
-    elif "worse" in of_flat and {*of_tree} == {"as good"}:
-        verdict = "holds"
-    else:
-        verdict = "open"
-    return Claim(
+    recorded = [runs for runs in recorded if runs.has(FULL, FLAT.key, TREE.key)]
+    parts = (
+        Part(
+            "Flat low-rank softmax against full softmax",
+            find(_pairs(recorded, [FLAT.key], FULL), supporting="worse"),
+        ),
+        Part("Two-level softmax against full softmax", find(_pairs(recorded, [TREE.key], FULL))),
+        Part(
+            "Flat against two-level",
+            find(_pairs(recorded, [FLAT.key], TREE.key), supporting="worse"),
+            judges=False,
+        ),
+    )
+    return _claim(
         "C7",
         "Flat low-rank logits hurt accuracy; the two-level tree does not.",
-        verdict,
-        f"Compared with the full softmax, the flat one is {_tally(of_flat)}, and the tree is "
-        f"{_tally(of_tree)}. Both have the same cutoffs and widths; everything else is "
-        "uncompressed.",
-        tuple(evidence),
-        "cprec reproduce decomposition",
+        parts,
+        "cprec reproduce decomposition --setting ml-100k-w64",
     )
 
 
 def _sharing(recorded: Sequence[Recorded]) -> Claim:
-    rival, *schemes = (variant.key for variant in SHARED.values())
-    shared = [runs for runs in recorded if runs.has(FULL, rival, *schemes)]
-    pairs = [(scheme, other) for other in (FULL, rival) for scheme in schemes]
-    evidence = [runs.compared(*pair) for runs in shared for pair in pairs]
-    kept = [runs.judge(scheme, FULL) for runs in shared for scheme in schemes]
-    gaps = [runs.difference(scheme, rival) for runs in shared for scheme in schemes]
-    beaten, lost = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
-    if kept and {*kept} == {"as good"} and beaten == len(gaps):
-        verdict: Verdict = "holds"
-    elif kept and (_majority(kept) == "does not hold" or lost > beaten):
-        verdict = "does not hold"
-    else:
-        verdict = "open"
-    return Claim(
+    every_layer, *schemes = (variant.key for variant in SHARED.values())
+    recorded = [runs for runs in recorded if runs.has(FULL, every_layer, *schemes)]
+    parts = (
+        Part("Each scheme against no sharing", find(_pairs(recorded, schemes, FULL))),
+        Part(
+            "Each scheme against sharing every layer",
+            find(_pairs(recorded, schemes, every_layer), BETTER),
+        ),
+    )
+    return _claim(
         "C8",
         "The three sharing schemes keep accuracy, and beat sharing every layer.",
-        verdict,
-        f"Compared with no sharing, the three schemes are {_tally(kept)}. Of {len(gaps)} "
-        f"comparisons with sharing every layer they win {beaten} and lose {lost}.",
-        tuple(evidence),
-        "cprec reproduce sharing",
+        parts,
+        "cprec reproduce sharing --setting ml-100k-w64",
     )
 
 
 def _generic(recorded: Sequence[Recorded]) -> Claim:
-    pairs = [
-        (runs, whole.key, compressed.key)
-        for runs in recorded
+    every = [variant.key for pair in OTHER_MIDDLES for variant in pair]
+    recorded = [runs for runs in recorded if runs.has(*every)]
+    parts = tuple(
+        Part(
+            f"{compressed.label} against {whole.label}",
+            find(_pairs(recorded, [compressed.key], whole.key)),
+        )
         for whole, compressed in OTHER_MIDDLES
-        if runs.has(whole.key, compressed.key)
-    ]
-    evidence = [runs.compared(compressed, whole) for runs, whole, compressed in pairs]
-    judged = [runs.judge(compressed, whole) for runs, whole, compressed in pairs]
-    every = {whole for _, whole, _ in pairs} == {whole.key for whole, _ in OTHER_MIDDLES}
-    # The framework fits in any case, because these models train; the question is the accuracy.
-    free = _majority(judged) == "holds"
-    return Claim(
+    )
+    return _claim(
         "C9",
         "The framework is generic: it fits other middle layers.",
-        ("holds" if free else "holds in part") if every else "open",
-        "CpRec's embedding and softmax work unchanged with a GRU and with self-attention. The "
-        f"compressed models are {_tally(judged)}, of {len(judged)} comparisons of accuracy with "
-        "the uncompressed ones."
-        if judged
-        else "No other middle layer is recorded yet.",
-        tuple(evidence),
-        "cprec reproduce generic",
+        parts,
+        "cprec reproduce generic --setting ml-100k-w64",
+        "CpRec's embedding and softmax work unchanged with a GRU and with self-attention; the "
+        "question is the accuracy. ",
     )
 
 
 # ---- Verdicts ----
 
 
-def _majority(judged: Sequence[Judgement]) -> Verdict:
-    """The verdict on a claim to be as good, from its judgements in single settings."""
-    worse, good = judged.count("worse"), judged.count("as good")
-    if 2 * good > len(judged):
-        return "holds" if not worse else "holds in part"
-    return "does not hold" if worse and 2 * worse >= len(judged) else "open"
+def _pairs(recorded: Sequence[Recorded], keys: Sequence[str], other: str) -> list[Comparison]:
+    """Every variant against another one, in all settings that have both."""
+    return [
+        Comparison.of(runs, key, other) for runs in recorded for key in keys if runs.has(key, other)
+    ]
 
 
-def _tally(judged: Sequence[Judgement]) -> str:
-    """Judgements counted, as in "worse in 1 and not decided in 2"."""
-    counts = [f"{kind} in {judged.count(kind)}" for kind in dict.fromkeys(judged)]
-    return " and ".join(counts) or "not recorded"
+def _claim(name: str, says: str, parts: tuple[Part, ...], command: str, first: str = "") -> Claim:
+    """A claim on accuracy: a setting supports it if it supports every part that judges."""
+    judging = [each for part in parts if part.judges for each in part.findings]
+    judging.sort(key=lambda each: each.comparison.recorded.folder)
+    settings = [
+        [*findings]
+        for _, findings in groupby(judging, lambda each: each.comparison.recorded.folder)
+    ]
+    judged = [
+        (found[0].comparison.log, together([each.supports for each in found])) for found in settings
+    ]
+    because = first + " ".join(f"{part.title}: {part.tally()}." for part in parts)
+    return Claim(name, says, verdict(judged), because, command, parts=parts)
 
 
 # ---- Time ----
@@ -497,13 +384,13 @@ def _speed(times: Times, quantity: Quantity) -> tuple[float, Evidence]:
     measured = times["milliseconds"]
     pair = {FULL: measured[quantity.against][FULL], SMALL: measured[quantity.key][SMALL]}
     ratio, low, high = speed_up(pair, SMALL, FULL)
-    where = f"{_escaped(times['dataset'])}, width {times['width']}"
+    where = f"{times['dataset']}, width {times['width']}"
     found = f"{ratio:.1f} times as fast ({low:.1f} to {high:.1f})"
     made = f"{len(pair[FULL])} rounds, {times['device']}, threads: {times['threads']}"
     return ratio, Evidence(where, quantity.label, found, made)
 
 
-def _faster(ratios: Sequence[float]) -> Verdict:
+def _faster(ratios: Sequence[float]) -> str:
     if not ratios:
         return "open"
     if min(ratios) > 1.1:

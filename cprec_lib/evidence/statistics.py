@@ -6,14 +6,12 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 MARGIN = 0.02
 """A model is as good as another if it loses less than this share of the other's accuracy."""
 CONFIDENCE = 0.95
-Judgement = Literal["as good", "worse", "undecided"]
 Tables = Mapping[str, np.ndarray]
 """A metric of every variant of a setting, by seed and user [S, U]; all have the same users."""
 
@@ -98,6 +96,21 @@ def difference(tables: Tables, variant: str, baseline: str) -> Difference:
     )
 
 
+def difference_over_users(tables: Tables, variant: str, baseline: str) -> Difference:
+    """Like `difference`, but with the error of the users alone, for variants of one seed.
+
+    The interval claims too much, because another seed would give another difference.
+    """
+    gaps = tables[variant].mean(0) - tables[baseline].mean(0)
+    return Difference(
+        estimate=float(gaps.mean()),
+        baseline=float(tables[baseline].mean()),
+        of_users=float(gaps.var(ddof=1)) / len(gaps),
+        of_seeds=0.0,
+        freedom=len(gaps) - 1,
+    )
+
+
 def _rest(table: np.ndarray) -> float:
     """Sum of squared residuals, which neither user nor seed explains, of a table [S, U]."""
     rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
@@ -107,15 +120,36 @@ def _rest(table: np.ndarray) -> float:
 # ---- Rule 2: as good, worse, or undecided ----
 
 
-def judge(found: Difference, margin: float = MARGIN) -> Judgement:
-    """As good if the interval lies above -`margin` times the baseline.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a difference, and the words for its two answers.
 
-    Otherwise worse if the interval lies below zero, and else undecided.
+    The answer is `yes` if the whole interval lies above `above` times the baseline's accuracy, `no`
+    if it lies below `below` times that accuracy, and "undecided" otherwise.
     """
+
+    above: float
+    below: float
+    yes: str
+    no: str
+
+
+def as_good(margin: float) -> Question:
+    """Does a variant lose less than a share `margin` of the baseline's accuracy?"""
+    return Question(-margin, 0.0, "as good", "worse")
+
+
+AS_GOOD = as_good(MARGIN)
+BETTER = Question(0.0, MARGIN, "better", "not better")
+UNDECIDED = "undecided"
+
+
+def judge(found: Difference, question: Question = AS_GOOD) -> str:
+    """The answer to a question; `yes` if the interval allows both answers."""
     low, high = found.interval()
-    if low > -margin * found.baseline:
-        return "as good"
-    return "worse" if high < 0 else "undecided"
+    if low > question.above * found.baseline:
+        return question.yes
+    return question.no if high < question.below * found.baseline else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -126,14 +160,15 @@ class Needed:
     users: float | None
 
 
-def needed(found: Difference, margin: float = MARGIN) -> Needed:
+def needed(found: Difference, question: Question = AS_GOOD) -> Needed:
     """What would decide an undecided difference if its estimate and variances stayed the same.
 
     Gives the number of seeds with the same users, and the number of users with the same seeds, for
-    the easier of the judgements "as good" and "worse". The number of seeds is a little too high,
-    because more seeds also narrow Student's t.
+    the answer that is easier to reach. The number of seeds is a little too high, because more seeds
+    also narrow Student's t.
     """
-    reach = max(found.estimate + margin * found.baseline, -found.estimate)
+    share = found.estimate / found.baseline
+    reach = max(share - question.above, question.below - share) * found.baseline
     allowed = (reach / student_quantile((1 + CONFIDENCE) / 2, found.freedom)) ** 2
 
     def times(own: float, other: float) -> float | None:
@@ -158,33 +193,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def judge_together(found: Sequence[Difference], margin: float = MARGIN) -> list[Judgement]:
+def judge_together(found: Sequence[Difference], question: Question = AS_GOOD) -> list[str]:
     """Judge the settings of a claim together, corrected for their number; for one, like `judge`.
 
-    "As good" and "worse" are two families of one-sided tests. `holm` corrects each at the level
-    (1 - CONFIDENCE) / 2. So all judgements are right at once with at least that confidence.
+    The two answers are two families of one-sided tests. `holm` corrects each at the level
+    (1 - CONFIDENCE) / 2. So all answers are right at once with at least that confidence.
     """
     level = (1 - CONFIDENCE) / 2
-    good = holm([each.chance_above(-margin * each.baseline) for each in found])
-    bad = holm([each.chance_below(0.0) for each in found])
+    above = holm([each.chance_above(question.above * each.baseline) for each in found])
+    below = holm([each.chance_below(question.below * each.baseline) for each in found])
     return [
-        "as good" if g < level else "worse" if w < level else "undecided"
-        for g, w in zip(good, bad, strict=True)
+        question.yes if high < level else question.no if low < level else UNDECIDED
+        for high, low in zip(above, below, strict=True)
     ]
 
 
-def verdict(judged: Iterable[tuple[str, Judgement]]) -> str:
-    """The verdict on a claim to be as good, from one pair (log, judgement) per setting.
+def verdict(judged: Iterable[tuple[str, bool | None]]) -> str:
+    """The verdict on a claim, from a pair per setting: its log, and if it supports the claim.
 
-    A log decides if at least one of its settings is decided and none is decided the other way. The
-    claim "holds" or "does not hold" if two or more logs decide and all agree. Otherwise it "holds
-    on" and "fails on" the logs that decide. If no log decides, it is "open".
+    None stands for undecided. A log decides if at least one of its settings is
+    decided and none is decided the other way. The claim "holds" or "does not hold" if two or more
+    logs decide and all agree. Otherwise it "holds on" and "fails on" the logs that decide. If no
+    log decides, it is "open".
     """
-    by_log: dict[str, set[Judgement]] = {}
-    for log, judgement in judged:
-        by_log.setdefault(log, set()).add(judgement)
-    good = [log for log, found in by_log.items() if "as good" in found and "worse" not in found]
-    bad = [log for log, found in by_log.items() if "worse" in found and "as good" not in found]
+    by_log: dict[str, set[bool | None]] = {}
+    for log, supports in judged:
+        by_log.setdefault(log, set()).add(supports)
+    good = [log for log, found in by_log.items() if True in found and False not in found]
+    bad = [log for log, found in by_log.items() if False in found and True not in found]
     if len(good) > 1 and not bad:
         return "holds"
     if len(bad) > 1 and not good:

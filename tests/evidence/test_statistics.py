@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from cprec_lib.evidence.statistics import (
+    BETTER,
     Difference,
+    as_good,
     difference,
+    difference_over_users,
     holm,
     judge,
     judge_together,
@@ -120,7 +123,27 @@ def test_a_judgement_compares_the_interval_with_margin_and_zero(
 
 def test_a_wider_margin_forgives_more() -> None:
     found = made(-0.03, 0.005)
-    assert [judge(found, margin) for margin in (0.01, 0.02, 0.05)] == ["worse", "worse", "as good"]
+    judged = [judge(found, as_good(margin)) for margin in (0.01, 0.02, 0.05)]
+    assert judged == ["worse", "worse", "as good"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "answer"),
+    [(0.01, 0.004, "better"), (-0.01, 0.004, "not better"), (0.01, 0.01, "undecided")],
+)
+def test_another_question_has_other_bounds(estimate: float, error: float, answer: str) -> None:
+    assert judge(made(estimate, error), BETTER) == answer
+    assert judge_together([made(estimate, error)] * 2, BETTER) == [answer] * 2
+
+
+def test_without_repeated_seeds_the_users_alone_give_an_interval() -> None:
+    draw = np.random.default_rng(4)
+    one = tables(draw, 1)
+    found = difference_over_users(one, "a", "b")
+    gaps = one["a"][0] - one["b"][0]
+    assert found.estimate == pytest.approx(gaps.mean())
+    assert found.error == pytest.approx(gaps.std(ddof=1) / 10)
+    assert found.baseline == pytest.approx(one["b"].mean())
 
 
 def test_what_would_decide_decides() -> None:
@@ -163,15 +186,15 @@ def test_chance_alone_rarely_decides_any_of_ten_settings() -> None:
     ("judged", "says"),
     [
         ([], "open"),
-        ([("a", "undecided"), ("b", "undecided")], "open"),
-        ([("a", "as good")], "holds on a"),
-        ([("a", "worse"), ("b", "undecided")], "fails on a"),
-        ([("a", "as good"), ("a", "as good")], "holds on a"),  # two settings, one log
-        ([("a", "as good"), ("b", "as good"), ("c", "undecided")], "holds"),
-        ([("a", "worse"), ("b", "worse")], "does not hold"),
-        ([("a", "as good"), ("b", "worse")], "holds on a, fails on b"),
-        ([("a", "as good"), ("b", "as good"), ("c", "worse")], "holds on a and b, fails on c"),
-        ([("a", "as good"), ("a", "worse")], "open"),  # a log that contradicts itself
+        ([("a", None), ("b", None)], "open"),
+        ([("a", True)], "holds on a"),
+        ([("a", False), ("b", None)], "fails on a"),
+        ([("a", True), ("a", True)], "holds on a"),  # two settings, one log
+        ([("a", True), ("b", True), ("c", None)], "holds"),
+        ([("a", False), ("b", False)], "does not hold"),
+        ([("a", True), ("b", False)], "holds on a, fails on b"),
+        ([("a", True), ("b", True), ("c", False)], "holds on a and b, fails on c"),
+        ([("a", True), ("a", False)], "open"),  # a log that contradicts itself
     ],
 )
 def test_a_verdict_takes_two_logs(judged: list, says: str) -> None:

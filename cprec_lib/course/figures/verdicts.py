@@ -1,0 +1,67 @@
+"""Forest plots: what the recorded differences say about a claim."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cprec_lib.course.figures import style
+from cprec_lib.evidence.bootstrap import Interval
+from cprec_lib.evidence.claims import Part
+from cprec_lib.evidence.claims_page import setting
+from cprec_lib.evidence.comparisons import Finding
+from cprec_lib.evidence.variants import label
+
+EDGES = (-40.0, 30.0)
+"""Ends of the axis, in percent of the baseline; longer intervals end here."""
+
+
+def forest(parts: Sequence[Part]) -> Figure:
+    """One panel per part of a claim, one row per comparison.
+
+    A row shows the difference in percent of the baseline, with its interval; at the right are the
+    seeds and the users. Between the bounds of the shaded band lies what the part's question leaves
+    undecided. A comparison that is not counted has a hollow dot.
+    """
+    shown = [part for part in parts if part.findings]
+    heights = [0.7 + 0.26 * len(part.findings) for part in shown]
+    figure = Figure(figsize=(10, sum(heights) + 0.5), layout="constrained", facecolor="white")
+    panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True, height_ratios=heights)
+    for axes, part in zip(panels.ravel(), shown, strict=True):
+        _panel(axes, part)
+    panels[-1, 0].set_xlabel("difference in test NDCG@10, in percent of the baseline")
+    return figure
+
+
+def _panel(axes: Axes, part: Part) -> None:
+    question = part.findings[0].question
+    axes.axvspan(100 * question.above, 100 * question.below, color="0.87", zorder=0)
+    axes.axvline(0, color="black", linewidth=1)
+    for row, finding in enumerate(part.findings):
+        _draw_row(axes, row, finding)
+    style.name_ticks(axes.yaxis, [_name(finding) for finding in part.findings])
+    axes.tick_params(labelsize=style.SMALL)
+    axes.set(ylim=(len(part.findings) - 0.4, -0.6), xlim=EDGES)
+    axes.set_title(style.plain(part.title), loc="left", fontsize=style.SMALL + 2)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _draw_row(axes: Axes, row: int, finding: Finding) -> None:
+    one = finding.comparison
+    low, high = one.difference.interval()
+    percent = [100 * one.share(value) for value in (one.difference.estimate, low, high)]
+    colour = "0.6" if one.flaws else style.colours(3)[0]
+    look: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3, "ms": 6}
+    look["mfc"] = "white" if one.flaws else colour
+    style.error_bars(axes, [row], [Interval(*percent)], lying=True, **look)
+    seeds = "+".join(map(str, one.seeds))
+    note = f"{finding.answer}; {seeds} seeds, {one.users:,} users"
+    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    axes.annotate(note, (1.01, row), fontsize=style.SMALL, annotation_clip=False, **beside)
+
+
+def _name(finding: Finding) -> str:
+    one = finding.comparison
+    return f"{setting(one.recorded)}: {label(one.key)}"

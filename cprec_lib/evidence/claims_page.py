@@ -1,0 +1,175 @@
+"""The page of claims: verdicts, figures, and the runs behind them, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from cprec_lib.evidence.claims import Claim
+from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded
+from cprec_lib.evidence.records import Record, trial_of
+from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, as_good, judge
+from cprec_lib.evidence.variants import label
+
+OTHER_MARGINS = (0.01, 0.05)
+HEAD = """# Which of the paper's claims hold
+
+`cprec claims` writes this page from `results/` by the rules in [evidence.md](evidence.md).
+
+- An interval is a 95 % interval over users and seeds. **As good** means that a loss of {margin:.0%} or
+  more is ruled out, **worse** that the interval lies below zero. All else is **undecided**.
+- A claim **holds** or **does not hold** if two logs agree. With one log it "holds on" or "fails on"
+  that log; otherwise it is **open**.
+- A comparison is **not counted** if the best learning rate or dropout of a variant lies at the edge of
+  what was tried, if its training ended before it stopped improving, or if no variant of the setting
+  has a second seed. The figures show it as a hollow dot.
+- `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run and prints both results."""
+
+
+def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
+    """The claims as a page; the figure of claim C4 is `figures`/claims-c4.png."""
+    lines = [HEAD.format(margin=MARGIN), "", *_table(("claim", "the paper says", "verdict"))]
+    lines += [_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**") for e in claims]
+    for claim in claims:
+        lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
+        lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
+        if claim.evidence:
+            lines += ["", *_table(("data", "compared", "measured", "from"))]
+            lines += [_row(_escaped(e.where), e.what, e.found, e.made) for e in claim.evidence]
+        if claim.parts:
+            lines += ["", *_accuracy(claim, figures)]
+        lines += ["", f"To repeat: `{claim.command}`"]
+    return "\n".join([*lines, "", *_runs(claims)]) + "\n"
+
+
+def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
+    """The figure, the comparisons that count, and what would decide."""
+    if any(claim.findings):
+        yield f"![{claim.claim}: {alt(claim)}]({figures}/claims-{claim.claim.lower()}.png)"
+    counted = [each for each in claim.findings if not each.comparison.flaws]
+    if counted:
+        yield ""
+        yield from _table(("setting", "compared", "difference", "answer", "seeds", "users"))
+        for each in counted:
+            one = each.comparison
+            answer = f"{each.answer}{_other_margins(each)}"
+            seeds = " and ".join(map(str, one.seeds))
+            yield _row(setting(one.recorded), versus(one), measured(one), answer, seeds, one.users)
+    advice = [
+        f"- {setting(each.comparison.recorded)}, {versus(each.comparison)}: {each.decided_by()}."
+        for each in counted
+        if each.answer == UNDECIDED
+    ]
+    if len({each.comparison.log for each in counted}) < 2:
+        advice.append("- A second log: the same command with another `--setting`.")
+    if advice and "hold" not in claim.verdict.split(" on ")[0]:
+        yield from ("", "What would decide:", "", *advice)
+
+
+def _other_margins(finding: Finding) -> str:
+    """How other margins would change a judgement, in brackets."""
+    if finding.answer not in ("as good", "worse", UNDECIDED):
+        return ""
+    others = {m: judge(finding.comparison.difference, as_good(m)) for m in OTHER_MARGINS}
+    changed = [f"{m:.0%}: {answer}" for m, answer in others.items() if answer != finding.answer]
+    return f" ({'; '.join(changed)})" if changed else ""
+
+
+def setting(recorded: Recorded) -> str:
+    """A setting in words, escaped for Markdown."""
+    run = recorded.any_run
+    widest = max(recorded.width(key) for key in recorded.runs)
+    width = recorded.width("nextitnet") if recorded.has("nextitnet") else widest
+    config = next(
+        (r[0]["model_config"] for r in recorded.runs.values() if r[0]["model_config"]), {}
+    )
+    parts = [_escaped(run["dataset"]), f"width {width}"]
+    if run["users"]:
+        parts.append(f"{run['users']:,} users drawn")
+    if run["split"] != "leave_one_out":
+        parts.append(f"split {run['split'].replace('_', ' ')}")
+    if (config or {}).get("initial_weights") == "authors":
+        parts.append("the authors' initial weights")
+    return ", ".join(parts)
+
+
+def versus(comparison: Comparison) -> str:
+    """Which two variants are compared, and how many times smaller the first one is."""
+    ratio = comparison.recorded.times_smaller(comparison.key, comparison.other)
+    size = f" ({ratio:.1f} times smaller)" if ratio > 1.05 else ""
+    return f"{label(comparison.key)}{size} against {label(comparison.other)}"
+
+
+def measured(comparison: Comparison) -> str:
+    """The difference as a share of the baseline, with its interval."""
+    low, high = comparison.difference.interval()
+    ends = (comparison.share(end) for end in (comparison.difference.estimate, low, high))
+    return "{:+.1%} [{:+.1%}, {:+.1%}]".format(*ends)
+
+
+def alt(claim: Claim) -> str:
+    """The figure of a claim in words."""
+    counted = [each for each in claim.findings if not each.comparison.flaws]
+    return f"{len([*claim.findings])} differences with intervals, {len(counted)} of them counted"
+
+
+def _runs(claims: Sequence[Claim]) -> Iterator[str]:
+    """The runs of all variants that the claims compare, in a folded table."""
+    used: dict[tuple[str, str], Recorded] = {}
+    for claim in claims:
+        for each in claim.findings:
+            for key in (each.comparison.key, each.comparison.other):
+                used.setdefault((each.comparison.recorded.folder, key), each.comparison.recorded)
+    yield "## Runs"
+    yield ""
+    yield "<details><summary>Tuning, seeds and devices of every variant</summary>"
+    yield ""
+    yield from _table(
+        (
+            "folder",
+            "variant",
+            "learning rate (tried)",
+            "dropout (tried)",
+            "best epochs",
+            "seeds, device",
+        )
+    )
+    for (folder, key), recorded in sorted(used.items()):
+        runs = recorded.runs[key]
+        if trial := trial_of(runs[0]):
+            rates, dropouts = zip(
+                *(t for r in recorded.trials[key] if (t := trial_of(r))), strict=True
+            )
+            chosen = [
+                f"{own:g} ({_numbers(all_)})"
+                for own, all_ in zip(trial, (rates, dropouts), strict=True)
+            ]
+            yield _row(f"`{folder}`", label(key), *chosen, _epochs(runs), _devices(runs))
+    yield ""
+    yield "</details>"
+
+
+def _epochs(runs: Iterable[Record]) -> str:
+    return ", ".join(str(run.get("best_epoch", "?")) for run in runs)
+
+
+def _devices(runs: Sequence[Record]) -> str:
+    return f"{len(runs)}, {' and '.join(sorted({run['device'] for run in runs}))}"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in sorted({*values}))
+
+
+def _table(names: Sequence[str]) -> list[str]:
+    return [_row(*names), "|" + "---|" * len(names)]
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _escaped(name: str) -> str:
+    """The name of a log, which may be anybody's file, for a table of a Markdown page."""
+    printable = "".join(mark if mark.isprintable() else "?" for mark in name)
+    return re.sub(r"[\\`*_{}\[\]<>#|$~&]", r"\\\g<0>", printable)

@@ -1,0 +1,191 @@
+"""Comparisons: what the recorded runs say of two variants, by the rules of docs/evidence.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cprec_lib.evidence.records import Record, read_all, tables, trial_of, tuned
+from cprec_lib.evidence.settings import TUNED
+from cprec_lib.evidence.statistics import (
+    AS_GOOD,
+    Difference,
+    Question,
+    difference,
+    difference_over_users,
+    judge_together,
+    needed,
+)
+from cprec_lib.evidence.variants import VARIANTS, label
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The recorded runs of one setting, by the variants' keys.
+
+    `folder` is the name of the folder. `trials` are the runs with seed 0 that tuned a variant;
+    `runs` are those of its best trial, one per seed.
+    """
+
+    folder: str
+    trials: Mapping[str, Sequence[Record]]
+    runs: Mapping[str, Sequence[Record]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Recorded:
+        """Read a folder. Raises ValueError like `read_all`, and for variants that are not known."""
+        every = read_all(folder)
+        if unknown := sorted({*every} - {*VARIANTS}):
+            raise ValueError(
+                f"{folder} holds runs of {', '.join(unknown)}, which this version of the library "
+                "does not know; move them to another folder"
+            )
+        trials = {key: [run for run in runs if run["seed"] == 0] for key, runs in every.items()}
+        return cls(folder.name, trials, {key: tuned(runs) for key, runs in every.items()})
+
+    @cached_property
+    def tables(self) -> dict[str, np.ndarray]:
+        """NDCG@10 of every variant, by seed and user [S, U]."""
+        return tables(self.runs)
+
+    @property
+    def any_run(self) -> Record:
+        """A run; all have the same data."""
+        return next(iter(self.runs.values()))[0]
+
+    def has(self, *keys: str) -> bool:
+        """Whether all these variants are recorded."""
+        return {*keys} <= {*self.runs}
+
+    def width(self, key: str) -> int:
+        """A variant's width; 0 for a variant that is not trained."""
+        config = self.runs[key][0]["model_config"]
+        return int(config["width"]) if config else 0
+
+    def mean(self, key: str, metric: str = "ndcg@10") -> float:
+        """A test metric, averaged over the seeds."""
+        return float(np.mean([run["test"][metric] for run in self.runs[key]]))
+
+    def times_smaller(self, key: str, other: str) -> float:
+        """How many times fewer parameters the first variant has than the other."""
+        return self.runs[other][0]["parameters"] / self.runs[key][0]["parameters"]
+
+    def joined(self, other: Recorded, renamed: Mapping[str, str]) -> Recorded:
+        """These runs with some of another setting of the same log, under new keys."""
+        trials = {new: other.trials[old] for old, new in renamed.items()}
+        runs = {new: other.runs[old] for old, new in renamed.items()}
+        return Recorded(self.folder, {**self.trials, **trials}, {**self.runs, **runs})
+
+    def untuned(self, key: str) -> str | None:
+        """Why a variant's runs do not follow the rule of tuning; None if they do."""
+        tried = {trial_of(run): run["valid"]["ndcg@10"] for run in self.trials[key]}
+        scores = {trial: score for trial, score in tried.items() if trial}
+        if not scores:
+            return None  # not trained
+        if self.folder in TUNED and TUNED[self.folder].next_trial(scores):
+            return "trials are missing"
+        rate, dropout = max(scores, key=scores.__getitem__)
+        rates, dropouts = ({*values} for values in zip(*scores, strict=True))
+        if not min(rates) < rate < max(rates):
+            return f"the best rate, {rate:g}, is at the edge of {len(rates)} tried"
+        if not min(dropouts) < dropout < max(dropouts) and dropout > 0:
+            return f"the best dropout, {dropout:g}, is at the edge of {len(dropouts)} tried"
+        limits = [(run.get("train_config") or {}).get("epochs") for run in self.runs[key]]
+        if any(
+            run.get("epochs") == limit for run, limit in zip(self.runs[key], limits, strict=True)
+        ):
+            return "training ended at the largest number of epochs"
+        return None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference of two variants of a setting; `flaws` are reasons not to count it."""
+
+    recorded: Recorded
+    key: str
+    other: str
+    difference: Difference
+    flaws: tuple[str, ...]
+
+    @classmethod
+    def of(cls, recorded: Recorded, key: str, other: str, *flaws: str) -> Comparison:
+        """Compare two recorded variants, with users paired and crossed with seeds."""
+        found = [
+            f"{label(each)}: {reason}"
+            for each in (key, other)
+            if (reason := recorded.untuned(each)) is not None
+        ]
+        if any(len(table) > 1 for table in recorded.tables.values()):
+            gap = difference(recorded.tables, key, other)
+        else:
+            gap = difference_over_users(recorded.tables, key, other)
+            found.append("no variant has two seeds, and the interval is that of users alone")
+        return cls(recorded, key, other, gap, (*flaws, *found))
+
+    @property
+    def log(self) -> str:
+        """The registry name of the log."""
+        return self.recorded.any_run["dataset"]
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Seeds of the variant and of the other one."""
+        return len(self.recorded.runs[self.key]), len(self.recorded.runs[self.other])
+
+    @property
+    def users(self) -> int:
+        """Users that are tested."""
+        return self.recorded.any_run["n_users"]
+
+    def share(self, value: float) -> float:
+        """A difference as a share of the other variant's NDCG@10."""
+        return value / self.difference.baseline
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A comparison with its answer; `supports` says whether the answer supports the claim."""
+
+    comparison: Comparison
+    question: Question
+    answer: str
+    supports: bool | None
+
+    def decided_by(self) -> str:
+        """What would decide an undecided comparison, in words."""
+        more, seeds = needed(self.comparison.difference, self.question), self.comparison.seeds
+        if more.seeds is not None:
+            return f"about {np.ceil(more.seeds * max(seeds)):.0f} seeds of each variant"
+        if more.users is not None:
+            return f"about {more.users:.1f} times as many users"
+        return "both more users and more seeds"
+
+
+def find(
+    comparisons: Sequence[Comparison], question: Question = AS_GOOD, supporting: str | None = None
+) -> list[Finding]:
+    """Answer one question for several settings, corrected for their number.
+
+    `supporting` is the answer that supports the claim; the default is the question's `yes`. A
+    comparison with flaws is "not counted".
+    """
+    counted = [each for each in comparisons if not each.flaws]
+    answers = iter(judge_together([each.difference for each in counted], question))
+    meaning = {
+        answer: answer == (supporting or question.yes) for answer in (question.yes, question.no)
+    }
+    found = []
+    for each in comparisons:
+        answer = "not counted" if each.flaws else next(answers)
+        found.append(Finding(each, question, answer, meaning.get(answer)))
+    return found
+
+
+def together(supports: Sequence[bool | None]) -> bool | None:
+    """Whether all parts of a claim are supported: False if one is refuted, None if one is open."""
+    return False if False in supports else None if None in supports else True

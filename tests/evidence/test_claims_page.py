@@ -1,0 +1,78 @@
+"""The page of claims: what it shows is what the results say."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cprec_lib.evidence.claims import judge_claims
+from cprec_lib.evidence.claims_page import to_markdown
+from tests.evidence.test_claims import BAD, GOOD, MIDDLING, ROOT, results, write_run
+
+__all__ = ["results"]
+
+
+def page(folder: Path) -> str:
+    return to_markdown(judge_claims(folder))
+
+
+def test_the_committed_page_is_what_the_results_say() -> None:
+    assert (ROOT / "docs" / "claims.md").read_text(encoding="utf-8") == page(ROOT / "results"), (
+        "run `cprec claims`"
+    )
+
+
+def test_its_pictures_are_there() -> None:
+    shown = re.findall(r"\]\(([^)]+\.png)\)", (ROOT / "docs" / "claims.md").read_text("utf-8"))
+    assert shown and all((ROOT / "docs" / path).is_file() for path in shown)
+
+
+def test_its_commands_name_settings_and_groups_that_exist() -> None:
+    from cprec_lib.evidence.settings import TUNED
+    from cprec_lib.evidence.variants import GROUPS
+
+    commands = re.findall(r"To repeat: `cprec reproduce ([^`]+)`", page(ROOT / "results"))
+    named = [re.fullmatch(r"([a-z ]+) --setting (\S+)", each) for each in commands]
+    found = [match for match in named if match]
+    assert len(found) == 5
+    for match in found:
+        assert {*match[1].split()} <= {*GROUPS} and match[2] in TUNED
+
+
+def test_a_counted_comparison_has_its_row(results: Path) -> None:
+    write_run(results, "nextitnet", MIDDLING, parameters=300)
+    write_run(results, "cprec", BAD)
+    text = page(results)
+    (row,) = [line for line in text.splitlines() if "against NextItNet |" in line]
+    assert re.match(r"\| a, width 64 \| CpRec \(3\.0 times smaller\) against NextItNet \| -\d", row)
+    assert row.endswith("| worse | 2 and 2 | 200 |")
+    assert "| **fails on a** |" in text
+    assert "| 0.003 (0.001, 0.003, 0.01) | 0.3 (0.1, 0.3, 0.5) | 7, 7 | 2, cpu |" in text
+
+
+@pytest.mark.parametrize(("share", "advice"), [(2, "seeds of each"), (40, "more users and more")])
+def test_it_says_what_would_decide(share: int, advice: str, results: Path) -> None:
+    write_run(results, "nextitnet", MIDDLING)
+    worse = np.full(200, MIDDLING)
+    worse[: 2 * share : 2] = BAD
+    worse[1 : 2 * share - 4 : 2] = GOOD
+    write_run(results, "cprec", worse)
+    text = page(results)
+    assert "What would decide:" in text
+
+
+def test_a_margin_that_changes_the_answer_is_shown(results: Path) -> None:
+    write_run(results, "nextitnet", MIDDLING)
+    slightly = np.full(200, MIDDLING)
+    slightly[3:10:3] = 6  # a loss of less than two percent, and of more than one
+    write_run(results, "cprec", slightly)
+    (row,) = [line for line in page(results).splitlines() if "against NextItNet |" in line]
+    assert "as good" in row
+
+
+def test_the_name_of_a_log_is_text_on_the_page(results: Path) -> None:
+    for key, rank in (("nextitnet", MIDDLING), ("cprec", GOOD)):
+        write_run(results, key, rank, dataset="a|b *c* $\\frac{$ <i>\x1b[31m")
+    (row,) = [line for line in page(results).splitlines() if "against NextItNet |" in line]
+    assert row.startswith(r"| a\|b \*c\* \$\\frac\{\$ \<i\>?\[31m, width 64 |")
