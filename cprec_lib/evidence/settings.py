@@ -183,13 +183,26 @@ _FIRST: dict[str, Setting] = {
     "amazon-beauty-w64": replace(_MANY, dataset="amazon-beauty"),
     "globo-w64": replace(_MANY, dataset="globo", users=40_000),
 }
-TUNED = _FIRST | {
+_AUTHORS = {
     f"{name}-authors": replace(setting, initial_weights="authors")
     for name, setting in _FIRST.items()
 }
+# Made-up logs that differ only in the exponent of their popularity curve, chosen such that 5 to
+# 70 % of the interactions are with items outside the most popular tenth.
+_EXPONENTS = {5: 1.44, 20: 1.11, 35: 0.92, 50: 0.75, 70: 0.49}
+_MADE_UP = {
+    f"tail-{share}-w{width}": replace(
+        _MANY,
+        width=width,
+        dataset=f"{PREFIX}items=2000,users=3000,groups=100,zipf={_EXPONENTS[share]}",
+    )
+    for share, width in [*((share, 64) for share in _EXPONENTS), (35, 16), (35, 32), (35, 128)]
+}
+TUNED = _FIRST | _AUTHORS | _MADE_UP
 """Settings by name, in which trials are added until the best rate lies inside the grid.
 
-Each setting exists with our initial weights and with those of the authors.
+Each setting of a real log exists with our initial weights and with those of the authors. A setting
+`tail-5-w64` has a made-up log of which 5 % lies outside the head, and the width 64.
 """
 
 

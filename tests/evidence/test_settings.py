@@ -1,5 +1,6 @@
 """Settings: how a data set is recorded, what to try next, and the names of logs and folders."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from cprec_lib.evidence.settings import (
 )
 from cprec_lib.evidence.variants import models
 from cprec_lib.logs.datasets import DATASETS
+from cprec_lib.logs.synthetic import Synthetic
 
 TINY = Setting(width=8, max_len=10)
 
@@ -75,8 +77,18 @@ def test_a_tuned_setting_is_found_by_name() -> None:
 
 
 def test_a_named_setting_is_of_a_log_that_has_settings() -> None:
-    assert {setting.dataset for setting in TUNED.values()} <= {*SETTINGS}
-    assert all(name.startswith(setting.dataset) for name, setting in TUNED.items())
+    real = {name: each for name, each in TUNED.items() if not name.startswith("tail-")}
+    assert {setting.dataset for setting in real.values()} <= {*SETTINGS}
+    assert all(name.startswith(setting.dataset) for name, setting in real.items())
+
+
+def test_a_made_up_log_has_the_tail_that_its_name_says() -> None:
+    for name, setting in TUNED.items():
+        if found := re.fullmatch(r"tail-(\d+)-w(\d+)", name):
+            log = Synthetic.parse(setting.dataset)
+            head = round(setting.cutoffs[0] * log.items)
+            assert log.popularity[head:].sum() == pytest.approx(int(found[1]) / 100, abs=0.005)
+            assert setting.width == int(found[2])
 
 
 def test_a_log_name_fits_into_a_file_name() -> None:
