@@ -16,13 +16,13 @@ HEAD = """# Which of the paper's claims hold
 
 `cprec claims` writes this page from `results/` by the rules in [evidence.md](evidence.md).
 
-- An interval is a 95 % interval over users and seeds. **As good** means that a loss of {margin:.0%} or
-  more is ruled out, **worse** that the interval lies below zero. All else is **undecided**.
+- An interval is a 95 % interval over users and seeds. **As good** means that a loss of {margin:.0%}
+  or more is ruled out, **worse** that the interval lies below zero. All else is **undecided**.
 - A claim **holds** or **does not hold** if two logs agree. With one log it "holds on" or "fails on"
   that log; otherwise it is **open**.
-- A comparison is **not counted** if the best learning rate or dropout of a variant lies at the edge of
-  what was tried, if its training ended before it stopped improving, or if no variant of the setting
-  has a second seed. The figures show it as a hollow dot.
+- A comparison is **not counted** if the best learning rate or dropout of a variant lies at the edge
+  of what was tried, if its training ended before it stopped improving, or if no variant of the
+  setting has a second seed. The figures show it as a hollow dot.
 - `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run and prints both results."""
 
 
@@ -78,6 +78,9 @@ def _other_margins(finding: Finding) -> str:
 def setting(recorded: Recorded) -> str:
     """A setting in words, escaped for Markdown."""
     run = recorded.any_run
+    if recorded.synthetic:
+        tail = f"{recorded.outside_head:.0%} outside the head"
+        return f"made up, {tail}, width {recorded.width('nextitnet')}"
     widest = max(recorded.width(key) for key in recorded.runs)
     width = recorded.width("nextitnet") if recorded.has("nextitnet") else widest
     config = next(

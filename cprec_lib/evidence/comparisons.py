@@ -21,6 +21,7 @@ from cprec_lib.evidence.statistics import (
     needed,
 )
 from cprec_lib.evidence.variants import VARIANTS, label
+from cprec_lib.logs.synthetic import PREFIX, Synthetic
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,18 @@ class Recorded:
     def any_run(self) -> Record:
         """A run; all have the same data."""
         return next(iter(self.runs.values()))[0]
+
+    @property
+    def synthetic(self) -> Synthetic | None:
+        """The made-up log of this setting; None for a real log."""
+        dataset = TUNED[self.folder].dataset if self.folder in TUNED else ""
+        return Synthetic.parse(dataset) if dataset.startswith(PREFIX) else None
+
+    @property
+    def outside_head(self) -> float:
+        """Share of the test users whose next item is not among the most popular tenth."""
+        users = [part["users"] for part in self.any_run["test_by_popularity"]]
+        return sum(users[1:]) / sum(users)
 
     def has(self, *keys: str) -> bool:
         """Whether all these variants are recorded."""

@@ -12,7 +12,7 @@ from cprec_lib.evidence.variants import VARIANTS
 from tests.evidence.samples import record
 
 ROOT = Path(__file__).resolve().parents[2]
-CLAIMS = [f"C{number}" for number in range(1, 10)]
+CLAIMS = [*(f"C{number}" for number in range(1, 10)), "Tail"]
 LONG_TAIL = (ROOT / "results" / "longtail.json").read_text(encoding="utf-8")
 GOOD, MIDDLING, BAD = 1, 5, 99
 INSIDE = (0.003, 0.3)
@@ -282,6 +282,29 @@ def test_other_middle_layers(
         if rank is not None:
             write_run(results, f"{name}-compressed", rank)
     assert judged(results)["C9"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("little", "much", "verdict"),
+    [
+        (MIDDLING, BAD, "holds on made-up logs"),
+        (MIDDLING, GOOD, "fails on made-up logs"),
+        (BAD, BAD, "fails on made-up logs"),
+        (MIDDLING, None, "open"),
+    ],
+)
+def test_the_share_outside_the_head_explains_the_loss(
+    little: int, much: int | None, verdict: str, results: Path
+) -> None:
+    for share, rank in ((5, little), (70, much)):
+        if rank is not None:
+            parts = [{"end": 0.1, "users": 100 - share}, {"end": 1.0, "users": share}]
+            for key, own in (("nextitnet", MIDDLING), ("cprec", rank)):
+                folder = f"tail-{share}-w64"
+                write_run(results, key, own, folder, test_by_popularity=parts)
+    claims = judged(results)
+    assert claims["Tail"].verdict == verdict
+    assert claims["C4"].verdict == "open"  # a made-up log judges no claim of the paper
 
 
 def test_a_damaged_result_is_refused(results: Path) -> None:
