@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cprec_lib.checks import check_choice, whole_number
 
-Split = Literal["leave_one_out", "by_user"]
+Split = Literal["leave_one_out", "by_user", "by_time", "by_time_first", "by_time_last"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -60,7 +60,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One prediction per user: left-padded `contexts` [U, L] and `targets` [U]."""
+    """One prediction per tested user: left-padded `contexts` [U, L] and `targets` [U]."""
 
     contexts: Tensor
     targets: Tensor
@@ -102,22 +102,29 @@ class SequenceData:
         table: pd.DataFrame,
         max_len: Annotated[int, "Positions that the model sees."] = 50,
         split: Annotated[Split, "What is held out."] = "leave_one_out",
-        seed: Annotated[int, "Seed of the split by user."] = 0,
+        seed: Annotated[int, "Seed of the split, by user or by time."] = 0,
     ) -> SequenceData:
         """Order each user's interactions by time, split them, number the items, cut windows.
 
         `table` has columns user, item, timestamp; equal times of a user keep the table's order.
         "leave_one_out": each user's last item is the test target, the one before it the validation
         target, the rest is for training. "by_user": `seed` draws 80 % of the users for training,
-        10 % for validation and 10 % for test, whose last items are the targets. `max_len` is the
-        number L of positions that the model sees. Users with fewer than 3 interactions (2 for
-        "by_user") are dropped with a warning. Raises ValueError for a table that cannot be used.
+        10 % for validation and 10 % for test, whose last items are the targets. "by_time": the last
+        tenth of all interactions is the test period, the last tenth before it the validation
+        period, and the rest is for training; of each user's items in a period, `seed` draws one as
+        the target ("by_time_first" and "by_time_last" take the first and the last), and what the
+        user did before it is the context. `max_len` is the number L of positions that the model
+        sees. Users with fewer than 3 interactions (2 unless "leave_one_out") are dropped with a
+        warning. Raises ValueError for a table that cannot be used.
         """
         max_len = whole_number("max_len", max_len, least=1)
         check_choice("split", split, SPLITS)
         _check_table(table)
-        items, codes, starts, ends, dropped = _order(table, 3 if split == "leave_one_out" else 2)
-        bounds = _split(starts, ends, split, seed)
+        items, codes, times, starts, ends, dropped = _order(table, 2 + (split == "leave_one_out"))
+        if split.startswith("by_time"):
+            bounds = _split_by_time(times, starts, ends, split, seed)
+        else:
+            bounds = _split(starts, ends, split, seed)
         counts = _count(codes, *bounds["train"], len(items))
         order = np.argsort(-counts, kind="stable")
         ids = np.empty(len(items), dtype=np.int64)
@@ -164,11 +171,11 @@ def _check_table(table: pd.DataFrame) -> None:
 
 def _order(
     table: pd.DataFrame, shortest: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Put the rows in (user, time) order and drop users with fewer than `shortest` of them.
 
-    Returns the sorted original item ids, the code of each row's item, the start and end of each
-    user's rows, and the number of users dropped.
+    Returns the sorted original item ids, the code of each row's item, each row's time, the start
+    and end of each user's rows, and the number of users dropped.
     """
     if not _is_ordered(table):
         table = table.sort_values(["user", "timestamp"], kind="stable")
@@ -187,10 +194,11 @@ def _order(
             f"no user has the {shortest} interactions that the split needs; the longest history "
             f"has {lengths.max()}"
         )
-    kept = table["item"].values[np.repeat(long_enough, lengths)]
-    codes, items = pd.factorize(kept, sort=True)
+    kept = np.repeat(long_enough, lengths)
+    codes, items = pd.factorize(table["item"].values[kept], sort=True)
+    times = table["timestamp"].to_numpy()[kept]
     ends = lengths[long_enough].cumsum()
-    return np.asarray(items), codes, ends - lengths[long_enough], ends, dropped
+    return np.asarray(items), codes, times, ends - lengths[long_enough], ends, dropped
 
 
 def _is_ordered(table: pd.DataFrame) -> bool:
@@ -227,6 +235,38 @@ def _split(
         name: (starts[np.sort(part)], ends[np.sort(part)])
         for name, part in zip(names, parts, strict=True)
     }
+
+
+def _split_by_time(
+    times: np.ndarray, starts: np.ndarray, ends: np.ndarray, split: Split, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Like `_split`, by two moments; Gusak et al. (RecSys 2025) compare the choices of a target.
+
+    Raises ValueError if the times only number each user's interactions.
+    """
+    places = np.arange(len(times)) - starts.repeat(ends - starts)
+    if np.array_equal(times - times[starts].repeat(ends - starts), places):
+        raise ValueError(
+            "the log has an order but no times: every user's timestamps count 0, 1, 2 and so on; "
+            "use split='leave_one_out' or 'by_user'"
+        )
+    reached, in_order = [], np.sort(times)
+    for percent in (81, 90):
+        counted = np.append(0, (times < in_order[len(times) * percent // 100]).cumsum())
+        reached.append(starts + counted[ends] - counted[starts])
+    early, draw = starts < reached[0], np.random.default_rng(seed)
+    bounds = {"train": (starts[early], reached[0][early])}
+    for name, low, high in (("valid", *reached), ("test", reached[1], ends)):
+        low = np.maximum(low, starts + 1)  # the context needs an item
+        users = np.flatnonzero(low < high)
+        if not len(users):
+            raise ValueError(f"no user has an item and an earlier one in the {name} period")
+        fixed = {"by_time_first": 0.0, "by_time_last": 1.0}.get(split)
+        share = draw.random(len(users)) if fixed is None else np.full(len(users), fixed)
+        number = (high - low)[users]
+        chosen = low[users] + np.minimum((share * number).astype(np.int64), number - 1)
+        bounds[name] = starts[users], chosen + 1
+    return bounds
 
 
 def _count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int) -> np.ndarray:

@@ -183,6 +183,10 @@ _FIRST: dict[str, Setting] = {
     "amazon-beauty-w64": replace(_MANY, dataset="amazon-beauty"),
     "globo-w64": replace(_MANY, dataset="globo", users=40_000),
 }
+_BY_TIME = {
+    f"{name}-by_time": replace(_FIRST[name], split="by_time", seeds=3)
+    for name in ("ml-100k-w64", "globo-w64")
+}
 _AUTHORS = {
     f"{name}-authors": replace(setting, initial_weights="authors")
     for name, setting in _FIRST.items()
@@ -198,11 +202,12 @@ _MADE_UP = {
     )
     for share, width in [*((share, 64) for share in _EXPONENTS), (35, 16), (35, 32), (35, 128)]
 }
-TUNED = _FIRST | _AUTHORS | _MADE_UP
+TUNED = _FIRST | _AUTHORS | _BY_TIME | _MADE_UP
 """Settings by name, in which trials are added until the best rate lies inside the grid.
 
-Each setting of a real log exists with our initial weights and with those of the authors. A setting
-`tail-5-w64` has a made-up log of which 5 % lies outside the head, and the width 64.
+Each setting of a real log exists with our initial weights and with those of the authors, and some
+with a split by time. The log of a setting such as `tail-5-w64` is made up; 5 % of it lie outside
+the head.
 """
 
 

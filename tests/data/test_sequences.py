@@ -277,6 +277,76 @@ def test_too_few_users_to_split_by_user_are_refused():
         SequenceData.from_interactions(distinct_items([4] * 9), split="by_user")
 
 
+# --- by time -------------------------------------------------------------------------------------
+
+TIMES = st.lists(st.lists(st.integers(0, 60), min_size=2, max_size=9), min_size=3, max_size=12)
+
+
+@given(TIMES, st.integers(1, 6), st.sampled_from(["by_time", "by_time_first", "by_time_last"]))
+def test_by_time_is_its_restatement(users, max_len, split):
+    rows = [(user, time) for user, times in enumerate(users) for time in sorted(times)]
+    table = pd.DataFrame(rows, columns=["user", "timestamp"]).assign(item=range(len(rows)))
+    in_order = sorted(table["timestamp"])
+    first, second = (in_order[len(rows) * share // 100] for share in (81, 90))
+    histories = [
+        [*zip(own["timestamp"], own["item"], strict=True)] for _, own in table.groupby("user")
+    ]
+    only_order = all(
+        [time - own[0][0] for time, _ in own] == [*range(len(own))] for own in histories
+    )
+    periods = {"valid": (first, second), "test": (second, 61)}
+    choices = {  # the places of the items that may be each user's target
+        part: [
+            [p for p, (time, _) in enumerate(own) if p and low <= time < high] for own in histories
+        ]
+        for part, (low, high) in periods.items()
+    }
+    if only_order or not all(any(places) for places in choices.values()):
+        with pytest.raises(ValueError, match=r"no times|no user has an item"):
+            SequenceData.from_interactions(table, max_len, split)
+        return
+    data = SequenceData.from_interactions(table, max_len, split)
+    trained = {item for own in histories for time, item in own if time < first}
+    counts = dict(zip(data.catalogue.items.tolist(), data.catalogue.counts.tolist(), strict=True))
+    assert {item for item, count in counts.items() if count} == trained
+    for part, found in (("valid", data.valid), ("test", data.test)):
+        pairs = [
+            (own, places) for own, places in zip(histories, choices[part], strict=True) if places
+        ]
+        assert len(pairs) == len(found.targets)
+        targets = originals(data, found.targets)
+        for (own, places), target, context in zip(pairs, targets, found.contexts, strict=True):
+            place = [item for _, item in own].index(target)
+            allowed = {"by_time_first": places[:1], "by_time_last": places[-1:]}
+            assert place in allowed.get(split, places)
+            assert originals(data, context) == [item for _, item in own[:place]][-max_len:]
+
+
+def test_by_time_the_seed_draws_the_targets():
+    times = np.random.default_rng(0).integers(0, 10**6, 2000)
+    table = frame(*np.arange(2000).reshape(20, 100).tolist()).assign(timestamp=times)
+    drawn = [
+        SequenceData.from_interactions(table, split="by_time", seed=seed).test.targets.tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_by_time_takes_dates():
+    times = np.random.default_rng(0).integers(0, 10**6, 200)
+    table = frame(*np.arange(200).reshape(20, 10).tolist()).assign(timestamp=times)
+    dated = table.assign(timestamp=pd.to_datetime(times, unit="s"))
+    one, other = (SequenceData.from_interactions(each, split="by_time") for each in (table, dated))
+    assert torch.equal(one.train, other.train) and torch.equal(one.test.targets, other.test.targets)
+
+
+def test_by_time_needs_more_than_an_order():
+    table = frame([1, 2, 3], [2, 3, 1])
+    table["timestamp"] = [0, 1, 2, 0, 1, 2]
+    with pytest.raises(ValueError, match="an order but no times: every user's timestamps count 0"):
+        SequenceData.from_interactions(table, split="by_time")
+
+
 # --- users too short to split --------------------------------------------------------------------
 
 

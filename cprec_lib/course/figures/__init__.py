@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "search_by_blocks token_bounds",
             "popularity": "cut_curves id_grid lorenz_curves rank_frequency share_bars tails",
             "style": "show",
-            "verdicts": "forest",
+            "verdicts": "forest seeds",
         }.items()
     },
 )

@@ -1,6 +1,6 @@
 """Forest plots: what the recorded differences say about a claim."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -65,3 +65,15 @@ def _draw_row(axes: Axes, row: int, finding: Finding) -> None:
 def _name(finding: Finding) -> str:
     one = finding.comparison
     return f"{setting(one.recorded)}: {label(one.key)}"
+
+
+def seeds(scores: Mapping[str, Sequence[float]], metric: str, title: str) -> Figure:
+    """One row per model: a dot for each seed, and a line at their mean."""
+    figure, [axes] = style.canvas(height=1.2 + 0.45 * len(scores))
+    for row, (_, values, look) in enumerate(style.styled(scores)):
+        axes.plot(values, [row] * len(values), look.marker, color=look.colour, alpha=0.7, ms=8)
+        axes.vlines(sum(values) / len(values), row - 0.3, row + 0.3, color=look.colour, linewidth=2)
+    style.name_ticks(axes.yaxis, scores)
+    axes.set_ylim(len(scores) - 0.5, -0.5)
+    style.label(axes, title, metric)
+    return figure

@@ -1,0 +1,168 @@
+"""Exercises of notebook 08: how much seeds differ, many comparisons, which logs decide a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cprec_lib.course.exercises.problem import Problem
+
+# The variance between seeds
+
+
+def pooled_variance(scores: Mapping[str, Sequence[float]]) -> float:
+    """Variance between the seeds of a model, pooled over the models that have several."""
+    repeated = [np.array(own) for own in scores.values() if len(own) > 1]
+    squares = sum(((own - own.mean()) ** 2).sum() for own in repeated)
+    return float(squares / sum(len(own) - 1 for own in repeated))
+
+
+spread_of_seeds = Problem(
+    title="How much a seed changes",
+    task="Pool the variance between seeds over all models of a setting.",
+    minutes=10,
+    difficulty="medium",
+    purpose="For an interval that says what another seed would change, though each model has few.",
+    answer=pooled_variance,
+    cases=(
+        ({"A": [1.0, 3.0], "B": [2.0, 2.0, 5.0]},),
+        ({"A": [10.0, 12.0], "B": [1.0, 1.0]},),
+        ({"A": [0.25, 0.5, 0.75], "B": [0.5]},),
+        ({"A": [4.0, 4.0, 4.0], "B": [1.0, 7.0], "C": [2.0, 3.0, 4.0, 5.0]},),
+    ),
+    wrong="""
+    len(own) - 1 for => len(own) for
+        You divided by the number of runs. Each model's mean is computed from its own seeds, so
+        one seed of each model tells nothing new: count the seeds minus one.
+    lambda scores: float(np.mean([np.var(own, ddof=1) for own in scores.values() if len(own) > 1]))
+        Every model counts the same here. A model with many seeds says more about their variance
+        than one with two: weight each variance by its number of seeds minus one.
+    lambda scores: float(np.var([s for own in scores.values() for s in own], ddof=1))
+        This is the variance of all runs together, so the differences between the models count as
+        differences between seeds. Subtract each model's own mean.
+    return float( => return np.sqrt(
+        This is the standard deviation. The exercise asks for its square, the variance.
+    own - own.mean() => own - np.concatenate(repeated).mean()
+        The mean of all runs is subtracted here. A difference between two models is no difference
+        between seeds: subtract the mean of the model's own runs.
+    """,
+    hints=(
+        "Take one model with the scores 1 and 3. How far is each from the model's mean, and what "
+        "do the squares add up to?",
+        "Add these sums of squares over all models with two or more seeds.",
+        "Divide by the sum of (number of seeds - 1) over the same models.",
+    ),
+    why="Two seeds of one model say little about how much seeds differ. Ten models with two seeds "
+    "each say as much as one model with eleven seeds, if seeds change every model alike.",
+)
+
+# Many comparisons
+
+
+def rejected(p_values: Sequence[float], level: float) -> list[bool]:
+    """Which hypotheses Holm's method rejects, in the order of the p-values."""
+    found, n = [False] * len(p_values), len(p_values)
+    for rank, place in enumerate(sorted(range(n), key=lambda i: p_values[i])):
+        if p_values[place] * (n - rank) > level:
+            break
+        found[place] = True
+    return found
+
+
+many_comparisons = Problem(
+    title="Ten looks, one chance",
+    task="Say which of several hypotheses Holm's method rejects.",
+    minutes=12,
+    difficulty="medium",
+    purpose="For looking at many models without being fooled by the luckiest.",
+    answer=rejected,
+    cases=(
+        ([0.01, 0.04, 0.03], 0.05),
+        ([0.01, 0.02, 0.03], 0.05),
+        ([0.04], 0.05),
+        ([0.2, 0.012, 0.6, 0.001], 0.05),
+        ([0.02, 0.001, 0.03, 0.03], 0.05),
+        ([0.03, 0.026, 0.9], 0.05),
+    ),
+    wrong="""
+    * (n - rank) => * 1
+        No correction here: each p-value is compared with the level itself. With 20 true
+        hypotheses one is rejected by chance, on average.
+    * (n - rank) => * n
+        Every p-value is multiplied by n: that is Bonferroni's method. It is right but stricter than
+        necessary. After one rejection, only n - 1 hypotheses remain.
+    break => continue
+        The method stops at the first hypothesis that it keeps. Larger p-values are kept as well,
+        even if they are small enough for their own rank.
+    , key=lambda i: p_values[i] =>
+        The p-values are taken in the order in which they came. Begin with the smallest.
+    key=lambda i: p_values[i] => key=lambda i: -p_values[i]
+        Begin with the smallest p-value, not the largest.
+    * (n - rank) => * (rank + 1)
+        The smallest p-value has to meet the strictest bound: multiply it by n, the next by
+        n - 1.
+    found[place] => found[rank]
+        The answers stand in the order of the sorted p-values. Put each back where its p-value was.
+    """,
+    hints=(
+        "Sort the p-values. The smallest of n is compared with level / n.",
+        "If it is rejected, n - 1 hypotheses remain: compare the next with level / (n - 1), and so "
+        "on.",
+        "Stop at the first that is not rejected. Everything from there on is kept. Remember where "
+        "each p-value stood in the list.",
+    ),
+    why="If all hypotheses are true, the chance that any is rejected is at most the level, even if "
+    "the p-values depend on each other.",
+)
+
+# Which logs decide
+
+
+def deciding_logs(judged: Sequence[tuple[str, str]]) -> dict[str, bool]:
+    """The logs that decide a claim, and how: True if the variant is as good there."""
+    answers: dict[str, set[str]] = {}
+    for log, answer in judged:
+        answers.setdefault(log, set()).add(answer)
+    decided = {log: found - {"undecided"} for log, found in answers.items()}
+    return {log: found == {"as good"} for log, found in decided.items() if len(found) == 1}
+
+
+logs_that_decide = Problem(
+    title="Two logs, not two settings",
+    task="Find the logs that decide a claim, from the answers of single settings.",
+    minutes=8,
+    difficulty="easy",
+    purpose="For not counting the same users twice.",
+    answer=deciding_logs,
+    cases=(
+        ([("films", "as good"), ("films", "as good"), ("news", "undecided")],),
+        ([("films", "as good"), ("films", "worse")],),
+        ([("films", "undecided"), ("films", "worse"), ("news", "as good")],),
+        ([("news", "worse"), ("news", "worse"), ("news", "as good")],),
+        ([("news", "as good"), ("news", "worse"), ("news", "as good")],),
+        ([],),
+    ),
+    wrong="""
+    lambda judged: {log: answer == "as good" for log, answer in judged}
+        The last answer of each log wins here. A log may have several settings: collect their
+        answers first. And "undecided" is no answer.
+    found - {"undecided"} => found
+        One undecided setting keeps the whole log from deciding here. It says nothing either way:
+        leave it out.
+    lambda judged: {log: sum((a == "as good") - (a == "worse") for l, a in judged if l == log) > 0
+    for log, answer in judged if answer != "undecided"}
+        The majority of a log's settings wins here. A log whose settings contradict each other
+        decides nothing, however many there are on either side.
+    lambda judged: {log: all(a == "as good" for l, a in judged if l == log and a != "undecided")
+    for log, answer in judged if answer != "undecided"}
+        A log whose settings contradict each other counts as refuting here. It decides nothing.
+    """,
+    hints=(
+        "Collect the answers of each log in a set.",
+        'Remove "undecided" from each set. How many different answers may be left?',
+        "A log decides if exactly one answer is left. It is True for as good, False for worse.",
+    ),
+    why="Settings of one log share its users. If the log happens to suit a model, it suits it in "
+    "every setting. So only logs count, and the claim needs two of them.",
+)

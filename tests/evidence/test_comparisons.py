@@ -1,0 +1,116 @@
+"""Comparisons: what counts, what does not and why, and what would decide."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded, find, together
+from cprec_lib.evidence.records import write_result
+from cprec_lib.evidence.statistics import AS_GOOD, BETTER, Difference
+from tests.evidence.samples import record
+
+SPREAD = np.arange(1, 41)
+
+
+def made(scores: dict[tuple[float, float], float], folder: str = "a", **more: Any) -> Recorded:
+    """One variant, NextItNet, with a trial for each (rate, dropout) and its validation score."""
+    runs = [
+        record(
+            "nextitnet",
+            SPREAD,
+            train_config={"learning_rate": rate, "epochs": 9},
+            model_config={"width": 64, "dropout": dropout},
+            valid={"ndcg@10": score},
+            **{"epochs": 5, **more},
+        )
+        for (rate, dropout), score in scores.items()
+    ]
+    best = max(runs, key=lambda run: run["valid"]["ndcg@10"])
+    return Recorded(folder, {"nextitnet": runs}, {"nextitnet": [best]})
+
+
+INSIDE = {(0.01, 0.3): 3.0, (0.001, 0.3): 1.0, (0.1, 0.3): 1.0, (0.01, 0.1): 2.0, (0.01, 0.5): 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, None),
+        ({(0.1, 0.3): 4.0}, "the best rate, 0.1, is at the edge of 3 tried"),
+        ({(0.01, 0.5): 4.0}, "the best dropout, 0.5, is at the edge of 3 tried"),
+        ({(0.01, 0.0): 4.0}, None),  # no dropout is smaller than none
+    ],
+)
+def test_a_best_trial_lies_inside(changed: dict[Any, float], reason: str | None) -> None:
+    assert made(INSIDE | changed).untuned("nextitnet") == reason
+
+
+def test_training_that_had_to_end_is_a_flaw() -> None:
+    assert "largest number of epochs" in str(made(INSIDE, epochs=9).untuned("nextitnet"))
+
+
+def test_a_tuned_setting_needs_all_its_trials() -> None:
+    assert made(INSIDE, "ml-100k-w64").untuned("nextitnet") == "trials are missing"
+
+
+def test_a_folder_is_read_with_its_trials_and_its_seeds(tmp_path: Path) -> None:
+    for number, seed in enumerate((0, 1)):
+        run = record("cprec", SPREAD, seed=seed, train_config={"learning_rate": 0.1, "seed": seed})
+        write_result(tmp_path / f"{number}.json", run)
+    recorded = Recorded.read(tmp_path)
+    assert [len(recorded.runs["cprec"]), len(recorded.trials["cprec"])] == [2, 1]
+    assert recorded.tables["cprec"].shape == (2, 40)
+    assert recorded.folder == tmp_path.name
+
+
+def test_runs_of_another_setting_join_under_a_new_key() -> None:
+    wide, narrow = made(INSIDE, "wide"), made(INSIDE, "narrow")
+    joined = wide.joined(narrow, {"nextitnet": "nextitnet-w64"})
+    assert joined.has("nextitnet", "nextitnet-w64") and joined.folder == "wide"
+    assert not wide.has("nextitnet-w64")
+
+
+def test_a_made_up_log_is_known_by_its_setting() -> None:
+    log = made(INSIDE, "tail-70-w64").synthetic
+    assert log is not None and log.zipf == 0.49
+    assert made(INSIDE, "ml-100k-w64").synthetic is None
+
+
+def finding(estimate: float, error: float, of_users: float, *flaws: str) -> Comparison:
+    runs = made(INSIDE)
+    gap = Difference(estimate, 1.0, of_users * error**2, (1 - of_users) * error**2, math.inf)
+    return Comparison(runs, "nextitnet", "nextitnet", gap, flaws)
+
+
+def test_what_does_not_count_is_not_judged_and_costs_the_others_nothing() -> None:
+    slight, flawed = finding(-0.021, 0.01, 0.5), finding(-0.5, 0.01, 0.5, "one seed")
+    found = find([slight, *[flawed] * 9])
+    assert [each.answer for each in found] == ["worse", *["not counted"] * 9]
+    assert [each.supports for each in found] == [False, *[None] * 9]
+
+
+def test_an_answer_may_support_a_claim_either_way() -> None:
+    (worse,) = find([finding(-0.1, 0.01, 0.5)], AS_GOOD, supporting="worse")
+    (better,) = find([finding(0.1, 0.01, 0.5)], BETTER)
+    (undecided,) = find([finding(-0.01, 0.02, 0.5)])
+    assert [each.supports for each in (worse, better, undecided)] == [True, True, None]
+
+
+@pytest.mark.parametrize(
+    ("of_users", "advice"),
+    [(0.1, "about 3 seeds of each variant"), (0.9, "about 2.3 times as many users")],
+)
+def test_what_would_decide(of_users: float, advice: str) -> None:
+    one = Finding(finding(-0.03, 0.022, of_users), AS_GOOD, "undecided", None)
+    assert one.decided_by() == advice
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [([True, True], True), ([True, None], None), ([None, False], False), ([True, False], False)],
+)
+def test_a_claim_needs_all_its_parts(parts: list[bool | None], whole: bool | None) -> None:
+    assert together(parts) is whole
