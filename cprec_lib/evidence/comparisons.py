@@ -9,7 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cprec_lib.evidence.records import Record, read_all, tables, trial_of, tuned
+from cprec_lib.evidence.records import (
+    Record,
+    read_all,
+    scores_by_trial,
+    tables,
+    trial_of,
+    tuned,
+)
 from cprec_lib.evidence.settings import TUNED
 from cprec_lib.evidence.statistics import (
     AS_GOOD,
@@ -28,8 +35,8 @@ from cprec_lib.logs.synthetic import PREFIX, Synthetic
 class Recorded:
     """The recorded runs of one setting, by the variants' keys.
 
-    `folder` is the name of the folder. `trials` are the runs with seed 0 that tuned a variant;
-    `runs` are those of its best trial, one per seed.
+    `folder` is the name of the folder. `trials` are all runs of a variant, `runs` those of its best
+    trial, one per seed.
     """
 
     folder: str
@@ -45,8 +52,7 @@ class Recorded:
                 f"{folder} holds runs of {', '.join(unknown)}, which this version of the library "
                 "does not know; move them to another folder"
             )
-        trials = {key: [run for run in runs if run["seed"] == 0] for key, runs in every.items()}
-        return cls(folder.name, trials, {key: tuned(runs) for key, runs in every.items()})
+        return cls(folder.name, every, {key: tuned(runs) for key, runs in every.items()})
 
     @cached_property
     def tables(self) -> dict[str, np.ndarray]:
@@ -95,14 +101,13 @@ class Recorded:
 
     def untuned(self, key: str) -> str | None:
         """Why a variant's runs do not follow the rule of tuning; None if they do."""
-        tried = {trial_of(run): run["valid"]["ndcg@10"] for run in self.trials[key]}
-        scores = {trial: score for trial, score in tried.items() if trial}
-        if not scores:
+        best = trial_of(self.runs[key][0])
+        if best is None:
             return None  # not trained
-        if self.folder in TUNED and TUNED[self.folder].next_trial(scores):
-            return "trials are missing"
-        rate, dropout = max(scores, key=scores.__getitem__)
-        rates, dropouts = ({*values} for values in zip(*scores, strict=True))
+        tried = scores_by_trial(self.trials[key])
+        if self.folder in TUNED and TUNED[self.folder].next_run(tried):
+            return "the tuning is not complete"
+        (rate, dropout), (rates, dropouts) = best, ({*own} for own in zip(*tried, strict=True))
         if not min(rates) < rate < max(rates):
             return f"the best rate, {rate:g}, is at the edge of {len(rates)} tried"
         if not min(dropouts) < dropout < max(dropouts) and dropout > 0:

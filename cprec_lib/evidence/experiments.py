@@ -30,8 +30,10 @@ from cprec_lib.evidence.records import (
     read_all,
     read_record,
     record_name,
+    scores_by_trial,
     sha256_of,
     trial_of,
+    tuned,
     write_result,
 )
 from cprec_lib.evidence.search_rules import compare_rules
@@ -99,8 +101,8 @@ def plan(
 ) -> Iterator[Experiment]:
     """The runs of some variants, most informative first.
 
-    First come the trials of every variant with seed 0, then the further seeds of each variant whose
-    trials are all recorded in `results`. A variant's next trial may depend on earlier ones, so the
+    First come the runs that tune each variant, then the further seeds of each variant whose tuning
+    is complete in `results`. A variant's next run may depend on earlier ones, so the
     plan grows as results are recorded. Raises ValueError if the setting allows none of the
     variants.
     """
@@ -122,28 +124,25 @@ def plan(
             yield Experiment(key, dataset, None, None, *data)
     trained = [key for key in keys if key in configs]
     recorded = read_all(results) if any(results.glob("*.json")) else {}
-    scores = {key: _scores(recorded.get(key, [])) for key in trained}
-    following = {key: setting.next_trial(scores[key]) for key in trained}
+    scores = {key: scores_by_trial(recorded.get(key, [])) for key in trained}
+    following = {key: setting.next_run(scores[key]) for key in trained}
     for key in trained:
-        for trial in scores[key]:
-            yield trained_by(key, trial, 0)
-    for trial in setting.trials.items():
+        for trial, by_seed in scores[key].items():
+            for seed in by_seed:
+                yield trained_by(key, trial, seed)
+    of_grid = [(trial, 0) for trial in setting.trials.items()]
+    for trial, seed in of_grid:
         for key in trained:
             if trial not in scores[key]:
-                yield trained_by(key, trial, 0)
-    for key, following_trial in following.items():
-        if following_trial and following_trial not in setting.trials.items():
-            yield trained_by(key, following_trial, 0)
+                yield trained_by(key, trial, seed)
+    for key, run_of_tuning in following.items():
+        if run_of_tuning and run_of_tuning not in of_grid:
+            yield trained_by(key, *run_of_tuning)
     for seed in range(1, setting.seeds):
         for key in trained:
-            if following[key] is None:
-                yield trained_by(key, max(scores[key], key=scores[key].__getitem__), seed)
-
-
-def _scores(runs: Sequence[Record]) -> dict[Trial, float]:
-    """Validation NDCG@10 of the recorded trials, which have seed 0."""
-    scores = {trial_of(run): run["valid"]["ndcg@10"] for run in runs if run["seed"] == 0}
-    return {trial: score for trial, score in scores.items() if trial}
+            best = trial_of(tuned(recorded[key])[0]) if following[key] is None else None
+            if best:
+                yield trained_by(key, best, seed)
 
 
 def reproduce(
@@ -178,7 +177,7 @@ def reproduce(
 def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results: Path) -> None:
     """Warn about recorded variants that lack no learning rate now but will after these runs.
 
-    If `next_trial` chooses the rates for each variant, variants may differ, and nothing is lacking.
+    If `next_run` chooses the rates for each variant, variants may differ, and nothing is lacking.
     """
     if setting.further_rates or setting.more_dropouts or not any(results.glob("*.json")):
         return

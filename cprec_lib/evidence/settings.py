@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 from cprec_lib.data.sequences import Split
@@ -13,21 +14,25 @@ from cprec_lib.train.config import TrainConfig
 
 Trial = tuple[float, float]
 """Learning rate and dropout."""
+FINALISTS = 3
+"""Trials that are repeated with further seeds before the best is chosen."""
 
 
 @dataclass(frozen=True)
 class Setting:
     """What all models of one data set have in common.
 
-    Each model is tuned with seed 0, in the same way; see `next_trial`. The further seeds use the
-    learning rate and dropout of the trial with the best validation NDCG@10.
+    All models are tuned in the same way; see `next_run`. Further seeds repeat the trial with the
+    best validation NDCG@10.
 
     `dropouts` has one dropout for each learning rate; if it is empty, all rates use `dropout`.
     `further_rates` are tried if the best rate lies at an edge of the grid, and `more_dropouts`, at
-    the best rate, next to the best dropout so far. `input_dropout` is the same in each trial.
-    `split_seed` draws the users that a split by user holds out. `users` is a number of users, drawn
-    with a fixed seed; None keeps all users. Only settings with a name have a `dataset`. Raises
-    ValueError if a rate is given twice, or if there are `dropouts` but not one for each rate.
+    the best rate, next to the best dropout so far. If `tuning_seeds` is above 1, the best
+    `FINALISTS` trials are repeated with further seeds before one is chosen. `input_dropout` is the
+    same in each trial. `split_seed` draws the users that a split by user holds out. `users` is a
+    number of users, drawn with a fixed seed; None keeps all users. Only settings with a name have a
+    `dataset`. Raises ValueError if a rate is given twice, or if there are `dropouts` but not one
+    for each rate.
     """
 
     width: Annotated[int, "Width d: components of an item's vector."] = 64
@@ -50,6 +55,7 @@ class Setting:
     more_dropouts: Annotated[tuple[float, ...], "Dropouts to try at the best rate."] = ()
     initial_weights: Annotated[str, "Initial weights: scaled or authors."] = "scaled"
     split_seed: Annotated[int, "Seed of the split by user."] = 0
+    tuning_seeds: Annotated[int, "Seeds with which the best trials are compared."] = 1
     dataset: str = ""
 
     def __post_init__(self) -> None:
@@ -66,6 +72,25 @@ class Setting:
         """The dropout that goes with each learning rate."""
         dropouts = self.dropouts or (self.dropout,) * len(self.learning_rates)
         return dict(zip(self.learning_rates, dropouts, strict=True))
+
+    def next_run(self, scores: Mapping[Trial, Mapping[int, float]]) -> tuple[Trial, int] | None:
+        """The next run of a model's tuning, as trial and seed, given the scores by trial and seed.
+
+        When `next_trial` has no more to try, each of the best `FINALISTS` trials gets all tuning
+        seeds; one seed would let chance choose. Scores are means over the tuning seeds recorded so
+        far, so a new mean may call for further trials. None when the tuning is complete.
+        """
+        tuning = range(self.tuning_seeds)
+        means = {
+            trial: fmean([score for seed, score in own.items() if seed in tuning])
+            for trial, own in scores.items()
+            if 0 in own
+        }
+        if trial := self.next_trial(means):
+            return trial, 0
+        best = sorted(means, key=means.__getitem__, reverse=True)[:FINALISTS]
+        lacking = ((trial, seed) for trial in best for seed in tuning if seed not in scores[trial])
+        return next(lacking, None)
 
     def next_trial(self, scores: Mapping[Trial, float]) -> Trial | None:
         """The learning rate and dropout to try next, given the validation scores so far.
@@ -172,7 +197,7 @@ _LADDER: dict[str, Any] = {
     "epochs": 500,
     "patience": 5,
 }
-_SMALL = Setting(**_LADDER, seeds=10)
+_SMALL = Setting(**_LADDER, seeds=10, tuning_seeds=3)
 _WIDE = replace(_SMALL, width=512, precision="bfloat16", seeds=5)
 _MANY = replace(_SMALL, batch_size=128, max_len=20, seeds=3)
 _FIRST: dict[str, Setting] = {
@@ -197,6 +222,7 @@ _EXPONENTS = {5: 1.44, 20: 1.11, 35: 0.92, 50: 0.75, 70: 0.49}
 _MADE_UP = {
     f"tail-{share}-w{width}": replace(
         _MANY,
+        tuning_seeds=1,  # the logs are large enough that seeds differ little
         width=width,
         dataset=f"{PREFIX}items=2000,users=3000,groups=100,zipf={_EXPONENTS[share]}",
     )

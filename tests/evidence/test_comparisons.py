@@ -53,7 +53,7 @@ def test_training_that_had_to_end_is_a_flaw() -> None:
 
 
 def test_a_tuned_setting_needs_all_its_trials() -> None:
-    assert made(INSIDE, "ml-100k-w64").untuned("nextitnet") == "trials are missing"
+    assert made(INSIDE, "ml-100k-w64").untuned("nextitnet") == "the tuning is not complete"
 
 
 def test_a_folder_is_read_with_its_trials_and_its_seeds(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_folder_is_read_with_its_trials_and_its_seeds(tmp_path: Path) -> None:
         run = record("cprec", SPREAD, seed=seed, train_config={"learning_rate": 0.1, "seed": seed})
         write_result(tmp_path / f"{number}.json", run)
     recorded = Recorded.read(tmp_path)
-    assert [len(recorded.runs["cprec"]), len(recorded.trials["cprec"])] == [2, 1]
+    assert [len(recorded.runs["cprec"]), len(recorded.trials["cprec"])] == [2, 2]
     assert recorded.tables["cprec"].shape == (2, 40)
     assert recorded.folder == tmp_path.name
 

@@ -67,6 +67,36 @@ def test_a_best_dropout_at_an_edge_goes_on_too() -> None:
     assert setting.next_trial(inside) is None
 
 
+def test_the_best_trials_meet_again_with_further_seeds() -> None:
+    setting = Setting(learning_rates=(0.001, 0.003, 0.01, 0.03), tuning_seeds=3)
+    lucky = {0.001: 0, 0.003: 5, 0.01: 4, 0.03: 3}  # with seed 0
+    scores: dict[tuple[float, float], dict[int, float]] = {}
+    while following := setting.next_run(scores):
+        trial, seed = following
+        scores.setdefault(trial, {})[seed] = lucky[trial[0]] if seed == 0 else 3.5
+    assert {trial[0]: len(own) for trial, own in scores.items()} == {
+        0.001: 1,
+        0.003: 3,
+        0.01: 3,
+        0.03: 3,
+    }
+
+
+def test_a_mean_that_falls_calls_for_further_trials() -> None:
+    setting = Setting(
+        learning_rates=(0.003, 0.01), further_rates=(0.001, 0.03), dropout=0.3, tuning_seeds=2
+    )
+    worth = {(0.01, 0): 5, (0.003, 0): 4, (0.03, 0): 3, (0.01, 1): 0, (0.003, 1): 4}
+    scores: dict[tuple[float, float], dict[int, float]] = {}
+    tried = []
+    while following := setting.next_run(scores):
+        tried.append((following[0][0], following[1]))
+        scores.setdefault(following[0], {})[following[1]] = worth.get(tried[-1], 1)
+    # 0.01 seemed best; with a second seed 0.003 is, whose lower neighbour was not tried yet.
+    assert tried[:4] == [(0.003, 0), (0.01, 0), (0.03, 0), (0.01, 1)]
+    assert (0.001, 0) in tried
+
+
 def test_a_tuned_setting_is_found_by_name() -> None:
     assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
     assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
