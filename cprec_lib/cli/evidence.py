@@ -15,6 +15,7 @@ from cprec_lib.files import named_path
 if TYPE_CHECKING:
     from cprec_lib.evidence.claims import Claim
     from cprec_lib.evidence.experiments import Experiment
+    from cprec_lib.evidence.settings import Setting
 
 Results = Annotated[
     Path, typer.Option(help="Folder of the recorded results.", parser=named_path, metavar="PATH")
@@ -79,24 +80,9 @@ def reproduce(
     if again:
         _repeat(again, work, dataset, seconds, device)
         return
-    from dataclasses import replace
-
     from cprec_lib.evidence import experiments, settings, variants
 
-    chosen = given(options)
-    if learning_rate:
-        chosen["learning_rates"] = tuple(learning_rate)
-    if "dropout" in chosen:
-        chosen.setdefault("dropouts", ())
-    tuned = settings.tuned_setting(named) if named else None
-    dataset = dataset or (tuned.dataset if tuned else "ml-100k")
-    setting = tuned or settings.setting_of(dataset, chosen.get("width"))
-    if setting.dropouts and learning_rate and "dropouts" not in chosen:
-        raise ValueError(
-            f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
-            "other rates give --dropout as well"
-        )
-    setting = replace(setting, **chosen)
+    dataset, setting = _setting(named, dataset, learning_rate, given(options))
     label = settings.folder_name(dataset, setting)
     groups = groups or []
     keys = variants.choose([group for group in groups if group != "time"], model or ())
@@ -109,7 +95,8 @@ def reproduce(
             return
     folder = results / "records" / named if named else results / "runs" / label
     if show:
-        _list_runs(keys, experiments.missing(keys, dataset, setting, folder, download=False))
+        lacking = experiments.missing(keys, dataset, setting, folder, download=False)
+        _list_runs(keys, lacking, folder)
         return
     recorded = 0
     for experiment, result in experiments.reproduce(
@@ -126,6 +113,29 @@ def reproduce(
     say(f"{recorded} new results in {folder}")
 
 
+def _setting(
+    named: str | None, dataset: str | None, rates: list[float] | None, chosen: dict[str, Any]
+) -> tuple[str, Setting]:
+    """The data set and the setting: the named or the recorded one, changed by the options."""
+    from dataclasses import replace
+
+    from cprec_lib.evidence import settings
+
+    if rates:
+        chosen["learning_rates"] = tuple(rates)
+    if "dropout" in chosen:
+        chosen.setdefault("dropouts", ())
+    tuned = settings.tuned_setting(named) if named else None
+    dataset = dataset or (tuned.dataset if tuned else "ml-100k")
+    setting = tuned or settings.setting_of(dataset, chosen.get("width"))
+    if setting.dropouts and rates and "dropouts" not in chosen:
+        raise ValueError(
+            f"the rates {setting.learning_rates} go with the dropouts {setting.dropouts}; with "
+            "other rates give --dropout as well"
+        )
+    return dataset, replace(setting, **chosen)
+
+
 def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device: Device) -> None:
     from cprec_lib.evidence.experiments import run_again
 
@@ -137,7 +147,11 @@ def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device:
         say(f"{name:8}{before:.6f} recorded, {now['test'][name]:.6f} now")
 
 
-def _list_runs(keys: list[str], missing: list[Experiment]) -> None:
+def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None:
+    """List the groups and the missing runs; the recorded ones tell how long these may take."""
+    from statistics import fmean
+
+    from cprec_lib.evidence.records import read_all
     from cprec_lib.evidence.variants import GROUPS
 
     for group, members in GROUPS.items():
@@ -146,6 +160,17 @@ def _list_runs(keys: list[str], missing: list[Experiment]) -> None:
     say(f"\n{len(missing)} runs are missing:")
     for experiment in missing:
         say(f"  {experiment.stem}")
+    runs = (
+        [run for own in read_all(folder).values() for run in own]
+        if any(folder.glob("*.json"))
+        else []
+    )
+    if seconds := [run["seconds"] for run in runs if "seconds" in run]:
+        minutes = len(missing) * fmean(seconds) / 60
+        say(
+            f"They take about {minutes:.0f} minutes if each takes as long as the {len(seconds)} "
+            "recorded ones did on average. Their results decide which runs follow."
+        )
 
 
 def claims(

@@ -1,5 +1,7 @@
 """The claims: verdicts follow from results, and the page follows from the verdicts."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +321,46 @@ def test_the_readme_shows_todays_verdicts() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for each in judge_claims(ROOT / "results"):
         assert f"| {each.claim} | {each.says} | {each.verdict} |" in readme
+
+
+SAYS = re.compile(r"\bC([1-9])\b[^.\n|]{0,60}?\b(does not hold|fails|holds|open)\b")
+
+
+def contradictions(text: str, verdicts: dict[str, str]) -> list[str]:
+    """Sentences that name a claim and another verdict than it has."""
+    allowed = {
+        "does not hold": "does not|fails",
+        "fails": ".*fails",
+        "holds": "holds",
+        "open": "open",
+    }
+    return [
+        found[0]
+        for found in SAYS.finditer(text.replace("*", ""))
+        if not re.match(allowed[found[2]], verdicts[f"C{found[1]}"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("So claim C4 does not hold here.", True),
+        ("**C4 holds on a**, as the table says.", False),
+        ("C2 is open.", False),
+        ("C4 says that it is as good. It does not hold water.", False),
+    ],
+)
+def test_a_contradiction_is_found(text: str, wrong: bool) -> None:
+    assert bool(contradictions(text, {"C4": "holds on a", "C2": "open"})) == wrong
+
+
+def test_no_prose_contradicts_a_verdict() -> None:
+    verdicts = {claim.claim: claim.verdict for claim in judge_claims(ROOT / "results")}
+    texts = {path.name: path.read_text("utf-8") for path in ROOT.glob("*.md")}
+    texts |= {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        prose = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        texts[path.name] = "\\n".join(prose)
+    found = {name: contradictions(text, verdicts) for name, text in texts.items()}
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
