@@ -165,7 +165,8 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
         if any(folder.glob("*.json"))
         else []
     )
-    if seconds := [run["seconds"] for run in runs if "seconds" in run]:
+    seconds = [run["seconds"] for run in runs if "seconds" in run]
+    if missing and seconds:
         minutes = len(missing) * fmean(seconds) / 60
         say(
             f"They take about {minutes:.0f} minutes if each takes as long as the {len(seconds)} "
@@ -195,9 +196,15 @@ def claims(
 
 
 def _draw(claim: Claim, path: Path) -> None:
-    """Write the forest plot of a claim."""
+    """Write the forest plot of a claim, in 32 colours, because it is committed often."""
+    import io
+
+    from PIL import Image
+
     from cprec_lib.course import figures
     from cprec_lib.files import make_folder
 
     make_folder(path.parent)
-    figures.forest(claim.parts).savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figures.forest(claim.parts).savefig(picture, dpi=100)
+    Image.open(picture).convert("RGB").quantize(32).save(path, optimize=True)

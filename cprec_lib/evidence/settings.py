@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
+from cprec_lib.checks import whole_number
 from cprec_lib.data.sequences import Split
 from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.train.config import TrainConfig
@@ -31,8 +32,8 @@ class Setting:
     `FINALISTS` trials are repeated with further seeds before one is chosen. `input_dropout` is the
     same in each trial. `split_seed` draws the users that a split by user holds out. `users` is a
     number of users, drawn with a fixed seed; None keeps all users. Only settings with a name have a
-    `dataset`. Raises ValueError if a rate is given twice, or if there are `dropouts` but not one
-    for each rate.
+    `dataset`. Raises ValueError for fewer than one seed, if a rate is given twice, or if there are
+    `dropouts` but not one for each rate.
     """
 
     width: Annotated[int, "Width d: components of an item's vector."] = 64
@@ -59,6 +60,8 @@ class Setting:
     dataset: str = ""
 
     def __post_init__(self) -> None:
+        whole_number("seeds", self.seeds, least=1)
+        whole_number("tuning_seeds", self.tuning_seeds, least=1)
         if len({*self.learning_rates}) < len(self.learning_rates):
             raise ValueError(f"learning rates {self.learning_rates}: give each one once")
         if self.dropouts and len(self.dropouts) != len(self.learning_rates):

@@ -97,6 +97,12 @@ def test_a_mean_that_falls_calls_for_further_trials() -> None:
     assert (0.001, 0) in tried
 
 
+@pytest.mark.parametrize("name", ["seeds", "tuning_seeds"])
+def test_a_setting_has_a_seed(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} 0 is below 1"):
+        replace(TINY, **{name: 0})
+
+
 def test_a_tuned_setting_is_found_by_name() -> None:
     assert tuned_setting("ml-100k-w512-authors").initial_weights == "authors"
     assert tuned_setting("ml-100k-w512").initial_weights == "scaled"
