@@ -28,8 +28,10 @@ HEAD = """# Which of the paper's claims hold
 
 def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
     """The claims as a page; the figure of claim C4 is `figures`/claims-c4.png."""
-    lines = [HEAD.format(margin=MARGIN), "", *_table(("claim", "the paper says", "verdict"))]
-    lines += [_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**") for e in claims]
+    lines = [HEAD.format(margin=MARGIN), "", *_table(("claim", "what it says", "verdict", "why"))]
+    for e in claims:
+        why = e.because.partition(". ")[0].rstrip(".") + "."
+        lines.append(_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**", why))
     for claim in claims:
         lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
         lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
@@ -60,9 +62,12 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
         for each in counted
         if each.answer == UNDECIDED
     ]
-    if len({each.comparison.log for each in counted}) < 2:
-        advice.append("- A second log: the same command with another `--setting`.")
-    if advice and "hold" not in claim.verdict.split(" on ")[0]:
+    if not counted:
+        advice.append(f"- Runs that count: `{claim.command} --list` says which are missing.")
+    elif len({each.comparison.log for each in counted}) < 2:
+        second = claim.command.replace("ml-100k", "ml-1m")
+        advice.append(f"- A second log: `{second}` records it.")
+    if advice and claim.verdict not in ("holds", "does not hold"):
         yield from ("", "What would decide:", "", *advice)
 
 
