@@ -189,7 +189,8 @@ def _training_time(timed: Sequence[Times]) -> Claim:
         "C5",
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
-        f"{_range([ratio for ratio, _ in found])} The time of a training step of NextItNet divided by that of CpRec, on batches as in "
+        _range([ratio for ratio, _ in found])
+        + "The time of a training step of NextItNet divided by that of CpRec, on batches as in "
         "training, with the models in turn. CpRec saves time in the softmax. A GPU computes the "
         "softmax quickly, so there CpRec's larger number of small operations matters more, unless "
         "the catalogue is large.",
@@ -209,7 +210,8 @@ def _inference_time(timed: Sequence[Times]) -> Claim:
         "C6",
         "CpRec infers faster, and faster still with the early-stopping top-N.",
         _faster([ratio for ratio, _ in found]),
-        f"{_range([ratio for ratio, _ in found])} Time to find the ten best items for 1 and for 64 users: NextItNet's divided by CpRec's, "
+        _range([ratio for ratio, _ in found])
+        + "Time to find the ten best items for 1 and for 64 users: NextItNet's divided by CpRec's, "
         "with the models in turn. The early-stopping rule is not exact.",
         "cprec reproduce time",
         tuple(evidence for _, evidence in found),
@@ -444,7 +446,7 @@ def _range(ratios: Sequence[float]) -> str:
     """A sentence on the ratios; empty without any."""
     if not ratios:
         return ""
-    return f"CpRec is {min(ratios):.1f} to {max(ratios):.1f} times as fast as NextItNet."
+    return f"CpRec is {min(ratios):.1f} to {max(ratios):.1f} times as fast as NextItNet. "
 
 
 def _faster(ratios: Sequence[float]) -> str:
