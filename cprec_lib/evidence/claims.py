@@ -174,10 +174,10 @@ def _size() -> Claim:
         "C3",
         "CpRec is 4 to 8 times smaller than NextItNet.",
         "holds in part",
-        f"A model of MovieLens-20M's size is {times[0]:.1f} to {times[1]:.1f} times smaller with the "
-        f"cutoffs in the authors' code, and {times[2]:.1f} to {times[-1]:.1f} times with a smaller "
-        "head. It takes a small head and, where the middle layers are a large part of the model, "
-        "sharing.",
+        f"A model of MovieLens-20M's size is {times[0]:.1f} to {times[1]:.1f} times smaller with "
+        f"the cutoffs in the authors' code, and {times[2]:.1f} to {times[-1]:.1f} times with a "
+        "smaller head. It takes a small head and, where the middle layers are a large part of the "
+        "model, sharing.",
         "cprec claims",
         tuple(evidence),
     )
