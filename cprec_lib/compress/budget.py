@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -75,22 +77,15 @@ class Racer:
 
     def widest(self, full: ModelConfig, counts: np.ndarray, most: int) -> Plan | None:
         """The widest version with at most `most` bytes; None if there is none."""
-        plans = (self._plan(full, counts, width) for width in range(full.width, 0, -1))
-        return next((plan for plan in plans if plan and plan.bytes <= most), None)
+        return next((plan for plan in self.plans(full, counts) if plan.bytes <= most), None)
 
-    def smallest(self, full: ModelConfig, counts: np.ndarray) -> Plan:
-        """The version of width 1."""
-        plan = self._plan(full, counts, 1)
-        assert plan, "every option fits a width of 1"
-        return plan
-
-    def _plan(self, full: ModelConfig, counts: np.ndarray, width: int) -> Plan | None:
-        try:
-            config = self.build(full, counts, width)
-            small = compressed_config(config, self.rounding) if self.rounding else config
-        except ValueError:  # heads or a group that do not divide this width
-            return None
-        return Plan(self, width, config, count_parameters(small).bytes)
+    def plans(self, full: ModelConfig, counts: np.ndarray) -> Iterator[Plan]:
+        """All versions, the widest first."""
+        for width in range(full.width, 0, -1):
+            with suppress(ValueError):  # heads or a group that do not divide this width
+                config = self.build(full, counts, width)
+                small = compressed_config(config, self.rounding) if self.rounding else config
+                yield Plan(self, width, config, count_parameters(small).bytes)
 
 
 @dataclass(frozen=True)
@@ -263,7 +258,8 @@ def _plans(full: ModelConfig, counts: np.ndarray, most: int) -> list[Plan]:
     widest = (racer.widest(full, counts, most) for racer in RACERS)
     plans = [plan for plan in widest if plan]
     if not plans:
-        smallest = min((racer.smallest(full, counts) for racer in RACERS), key=lambda p: p.bytes)
+        every = chain.from_iterable(racer.plans(full, counts) for racer in RACERS)
+        smallest = min(every, key=lambda plan: plan.bytes)
         raise ValueError(
             f"no model keeps the budget of {most:,} bytes; the smallest possible has "
             f"{smallest.bytes:,} ({smallest.label})"

@@ -38,7 +38,7 @@ def train_uncompressed(
     """The run of NextItNet in a folder, trained or, if it was begun there, trained further.
 
     At the `deadline` the training ends with the epochs done. `options` are those of
-    `run_folder.train`. Raises OutOfTime without a finished epoch, and errors as `train` does.
+    `run_folder.train`. Raises TimeoutError without a finished epoch, and errors as `train` does.
     """
     options |= {"dataset": dataset, "preset": "nextitnet", "resume": True}
     training = training or TrainConfig()
@@ -46,7 +46,9 @@ def train_uncompressed(
         run_folder.train(folder, training=training, deadline=deadline, **options)
     except OutOfTime:
         if not (folder / CHECKPOINT).exists():
-            raise
+            raise TimeoutError(
+                "the time ends before the first epoch of the uncompressed model; give more minutes"
+            ) from None
         done = len(Checkpoint.read(folder / CHECKPOINT).history.epochs)
         run_folder.train(folder, training=replace(training, epochs=done), **options)
     return Run.load(folder)

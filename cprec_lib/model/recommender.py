@@ -156,9 +156,7 @@ class SequentialRecommender(nn.Module):
                 f"{folder} belongs to another model: its weights are {found:,} numbers, the "
                 f"model's are {expected:,}; load it with its own config.json"
             )
-        with torch.device("meta"):  # draws no weights
-            model = cls(config)
-        model.to_empty(device="cpu")
+        model = cls(config)
         copy_tensors(tensors, model, folder)
         return model
 

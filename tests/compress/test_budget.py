@@ -1,13 +1,13 @@
 """Budgets, the racers that keep them, and the race between them."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from cprec_lib import (
     ModelConfig,
@@ -53,9 +53,7 @@ def test_budgets(text: str | int, most: int) -> None:
     assert parse_budget(text, 10_000_000) == most
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "MB", "-2MB", "0", "0x", "2TB", "2MB 3", "nan", "1e6", 0]
-)
+@pytest.mark.parametrize("text", ["", "x", "MB", "-2MB", "0", "0x", "2TB", "2 3MB", "nan", 0])
 def test_a_budget_that_is_no_size_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match=r"budget .* is not a size; give one such as 500kB, 2MB"):
         parse_budget(text, 10_000_000)
@@ -80,24 +78,20 @@ def test_a_budget_larger_than_the_model_is_refused(text: str | int) -> None:
     ],
     ids=lambda config: config.middle,
 )
-@pytest.mark.parametrize("share", [2, 8])
-def test_a_racer_is_as_wide_as_the_budget_allows(racer, full, share) -> None:
-    most = count_parameters(full).bytes // share
-    fitting = [width for width in range(1, 33) if 0 < _bytes_of(racer, full, width) <= most]
+def test_a_racer_is_as_wide_as_the_budget_allows(racer, full) -> None:
+    most = count_parameters(full).bytes // 2
     plan = racer.widest(full, COUNTS, most)
-    assert (plan and plan.width) == (fitting[-1] if fitting else None)
-    assert plan is None or plan.bytes == _bytes_of(racer, full, plan.width)
+    assert plan is not None
+    model = SequentialRecommender(_config(racer, full, plan.width))
+    assert sum(p.nbytes for p in model.parameters()) == plan.bytes <= most
+    for width in range(plan.width + 1, full.width + 1):
+        with suppress(ValueError):  # heads or a group that do not divide this width
+            assert count_parameters(_config(racer, full, width)).bytes > most
 
 
-def _bytes_of(racer: Racer, full: ModelConfig, width: int) -> int:
-    """Bytes of the model as it is built; 0 if there is none of this width."""
-    try:
-        config = racer.build(full, COUNTS, width)
-        config = compressed_config(config, *filter(None, [racer.rounding]))
-    except ValueError:
-        return 0
-    with torch.device("meta"):
-        return sum(p.nbytes for p in SequentialRecommender(config).parameters())
+def _config(racer: Racer, full: ModelConfig, width: int) -> ModelConfig:
+    config = racer.build(full, COUNTS, width)
+    return compressed_config(config, racer.rounding) if racer.rounding else config
 
 
 @pytest.fixture(scope="module")
