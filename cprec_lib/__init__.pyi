@@ -1,5 +1,10 @@
 """Every public name and the module that has it; `__init__.py` reads this list."""
 
+from .compress.compressor import CompressedConfig as CompressedConfig
+from .compress.compressor import compress_with as compress_with
+from .compress.compressor import compressed_config as compressed_config
+from .compress.quantisation import Rounding as Rounding
+from .compress.tying import Tying as Tying
 from .data.sequences import Catalogue as Catalogue
 from .data.sequences import SequenceData as SequenceData
 from .evidence.bootstrap import Interval as Interval

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from cprec_lib.cli.compression import compress, compress_options
 from cprec_lib.cli.console import complain, replace_unknown_characters, sentence, show_warning
 from cprec_lib.cli.course import data, doctor, workbook
 from cprec_lib.cli.evidence import claims, reproduce, reproduce_options
@@ -60,9 +61,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-OPTIONS = {train: train_options, reproduce: reproduce_options}
+OPTIONS = {train: train_options, compress: compress_options, reproduce: reproduce_options}
 """Verbs whose options come from the configs of the library, and what makes them."""
 
-for verb in (doctor, data, train, evaluate, recommend, reproduce, claims, workbook):
+VERBS = (doctor, data, train, evaluate, recommend, compress, reproduce, claims, workbook)
+
+for verb in VERBS:
     cls = with_options(verb, OPTIONS[verb]) if verb in OPTIONS else None
     app.command(cls=cls)(without_options(verb))

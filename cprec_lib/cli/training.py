@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,17 +31,17 @@ Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
 
 def train_options() -> dict[str, Parameter]:
     """The options of `train` that the library's configs define."""
-    return {name: option for group in _groups().values() for name, option in group.items()}
+    return {name: option for group in option_groups().values() for name, option in group.items()}
 
 
-def _groups() -> dict[str, dict[str, Parameter]]:
-    """The same by the argument of `run_folder.train` that takes them."""
+def option_groups(leave_out: Collection[str] = ()) -> dict[str, dict[str, Parameter]]:
+    """The same by the argument of `run_folder.train` that takes them, perhaps without some."""
     from cprec_lib.data.sequences import SequenceData
     from cprec_lib.model.config import ModelConfig
     from cprec_lib.train.config import TrainConfig
 
     return {
-        "architecture": options_of(ModelConfig, leave_out=["middle"]),
+        "architecture": options_of(ModelConfig, leave_out=["middle", *leave_out]),
         "sequences": options_of(SequenceData.from_interactions, rename={"seed": "split_seed"}),
         "training": options_of(TrainConfig),
     }
@@ -75,7 +75,7 @@ def train(
     An option that you omit has the default of nextitnet(), cprec(), gru4rec() or sasrec(), of
     SequenceData.from_interactions or of TrainConfig.
     """
-    chosen = {group: given(options, names) for group, names in _groups().items()}
+    chosen = {group: given(options, names) for group, names in option_groups().items()}
     _refuse_blocks(model, chosen["architecture"])
     from cprec_lib.train import run_folder
     from cprec_lib.train.config import TrainConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class TailBounds:
         self._copy = copy.deepcopy(softmax).requires_grad_(False)
         for tail in range(len(softmax.tail_tables)):
             self._copy.check_tail(tail)
-        tables = [table.get_parameter("weight") for table in self._copy.tail_tables]
+        tables = [cast(Tensor, table.weight) for table in self._copy.tail_tables]
         self._cells = [_Cells(table, cell_size) for table in tables]
 
     @property

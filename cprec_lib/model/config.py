@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 from cprec_lib.checks import check_choice, check_fields, check_share
@@ -16,6 +17,9 @@ INITIAL_WEIGHTS = ("scaled", "authors")
 
 OPTIONS = tuple(dict.fromkeys(name for kind in MIDDLES.values() for name in kind.options()))
 """Fields of `ModelConfig` that only some kinds of middle layers have."""
+
+COMPRESSED = "cprec_lib.compress.compressor:CompressedConfig"
+"""The class of configurations with compressors, by its name because it is on a higher floor."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,11 @@ class ModelConfig:
                 f"{', '.join(kind.options())}; leave it out"
             )
         return kind(self.width, self.dropout, **given)
+
+    @property
+    def compressors(self) -> tuple[Any, ...]:
+        """What makes the built model smaller, in turn; only a `CompressedConfig` has some."""
+        return ()
 
     @property
     def decomposed(self) -> bool:
@@ -174,11 +183,13 @@ def config_from_json(values: Mapping[str, Any]) -> ModelConfig:
     layers; those of other kinds than the model's are ignored. Raises ValueError for anything else.
     """
     try:
-        if unknown := set(values) - {field.name for field in fields(ModelConfig)}:
+        kind = resolve_name(COMPRESSED) if "compressors" in values else ModelConfig
+        if unknown := set(values) - {field.name for field in fields(kind)}:
             raise ValueError(f"unknown fields {sorted(unknown)}")
         if all(values.get(name) is not None for name in OPTIONS):
             own = MIDDLES[values["middle"]].options()
             values = {k: v for k, v in values.items() if k in own or k not in OPTIONS}
-        return ModelConfig(**values)
+        config: ModelConfig = kind(**values)
+        return config
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"this does not describe a model: {error}") from error

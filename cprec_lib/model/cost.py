@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.middle import Matrices
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,16 @@ class Component:
     The multiply-adds are those of scoring the whole catalogue after one more item. The results of
     earlier items (a GRU's state, an attention's keys and values) are kept, not recomputed. For
     attention the item is the last of `max_positions`, the most expensive. The head is block 1.
+    `matrices` are the number, rows and columns of its equal matrices that compressors may store in
+    another way, and `saved` the bytes by which that is less than float32.
     """
 
     part: str
     component: str
     parameters: int
     multiply_adds: int
+    matrices: Matrices = (0, 0, 0)
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Ledger:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the parameters in float32."""
-        return 4 * self.total
+        """Bytes in memory, and in model.safetensors without its header."""
+        return sum(4 * entry.parameters - entry.saved for entry in self.entries)
 
     def by_part(self) -> dict[str, int]:
         """Parameters of the embedding, the middle and the softmax."""
@@ -60,30 +65,31 @@ class Ledger:
         """One row per component, with its share of the parameters."""
         frame = pd.DataFrame(self.entries).set_index(["part", "component"])
         frame["share"] = frame["parameters"] / self.total
-        return frame
+        return frame.drop(columns=["matrices", "saved"])
 
 
 def count_parameters(config: ModelConfig) -> Ledger:
     """Ledger of the model that `config` describes, without building it."""
     middle = (Component("middle", *cost) for cost in config.middle_layers.cost())
-    return Ledger((*_embedding(config), *middle, *_softmax(config)))
+    entries = (*_embedding(config), *middle, *_softmax(config))
+    for compressor in config.compressors:
+        entries = compressor.count(entries)
+    return Ledger(entries)
 
 
 def _embedding(config: ModelConfig) -> list[Component]:
-    if not config.block_input:
-        return [Component("embedding", "table", config.n_items * config.width, 0)]
-    return _blocks("embedding", config)
+    if config.block_input:
+        return _blocks("embedding", config)
+    return [_matrix("embedding", "table", config.n_items, config.width, used=False)]
 
 
 def _softmax(config: ModelConfig) -> list[Component]:
-    n_items, width = config.n_items, config.width
     if not config.block_softmax:
-        weights = Component("softmax", "weights", n_items * width, n_items * width)
-        return [weights, Component("softmax", "bias", n_items, 0)]
+        weights = _matrix("softmax", "weights", config.n_items, config.width)
+        return [weights, Component("softmax", "bias", config.n_items, 0)]
     entries = _blocks("softmax", config)
     if config.tree:
-        tokens = len(config.cutoffs) * width
-        entries.insert(1, Component("softmax", "block tokens", tokens, tokens))
+        entries.insert(1, _matrix("softmax", "block tokens", len(config.cutoffs), config.width))
     return entries
 
 
@@ -91,11 +97,17 @@ def _blocks(part: str, config: ModelConfig) -> list[Component]:
     """The head's table, then each tail block's narrow table and its projection."""
     head, *tails = zip(config.partition.sizes, config.partition.widths, strict=True)
     scored = part == "softmax"
-    entries = [Component(part, "head", head[0] * config.width, scored * head[0] * config.width)]
+    entries = [_matrix(part, "head", *head, used=scored)]
     for number, (size, width) in enumerate(tails, start=2):
-        table, projection = size * width, width * config.width
+        shape = (width, config.width) if scored else (config.width, width)
         entries += [
-            Component(part, f"block {number} table", table, scored * table),
-            Component(part, f"block {number} projection", projection, projection),
+            _matrix(part, f"block {number} table", size, width, used=scored),
+            _matrix(part, f"block {number} projection", *shape),
         ]
     return entries
+
+
+def _matrix(part: str, component: str, rows: int, columns: int, used: bool = True) -> Component:
+    """A matrix; each number of it takes part in a multiply-add if it is `used` as a whole."""
+    size = rows * columns
+    return Component(part, component, size, used * size, (1, rows, columns))

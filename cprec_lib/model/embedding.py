@@ -23,7 +23,7 @@ def check_ids(ids: Tensor, n_items: int) -> None:
         )
 
 
-def _rows(ids: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
+def table_rows(ids: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
     """Table rows of the ids start + 1 .. start + size, and a mask [..., 1] that marks these ids."""
     rows = ids - (start + 1)
     inside = (rows >= 0) & (rows < size)
@@ -55,7 +55,7 @@ class FullEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
         check_ids(ids, self.n_items)
-        rows, real = _rows(ids, 0, self.n_items)
+        rows, real = table_rows(ids, 0, self.n_items)
         return F.embedding(rows, self.weight) * real
 
 
@@ -85,6 +85,6 @@ class BlockEmbedding(nn.Module):
         blocks = zip(self.partition.bounds, self.tables, self.projections, strict=True)
         vectors = []
         for (start, end), table, project in blocks:
-            rows, inside = _rows(ids, start, end - start)
+            rows, inside = table_rows(ids, start, end - start)
             vectors.append(project(table(rows)) * inside)
         return torch.stack(vectors).sum(0)

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from cprec_lib.checks import check_fields, check_share
 from cprec_lib.model.sharing import distinct_convolutions, sharing_table
 
-Cost = tuple[str, int, int]
-"""A component, its parameters, and its multiply-adds for one position."""
+Matrices = tuple[int, int, int]
+"""How many equal matrices, and their rows and columns."""
+Cost = tuple[str, int, int] | tuple[str, int, int, Matrices]
+"""A component, its parameters, its multiply-adds for one position, its linear layers if any."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ class Convolutions(Middle):
         """A shared convolution counts once as parameters, and at each use as multiply-adds."""
         blocks, weights = len(self.dilations), self.kernel_size * self.width**2
         distinct = distinct_convolutions(self.sharing, blocks)
-        yield "convolutions", distinct * (weights + self.width), 2 * blocks * weights
+        matrices = distinct, self.width, self.kernel_size * self.width
+        yield "convolutions", distinct * (weights + self.width), 2 * blocks * weights, matrices
         yield "layer norms", 2 * blocks * 2 * self.width, 2 * blocks * self.width
 
 
@@ -355,12 +358,12 @@ class Attention(Middle):
 
     def cost(self) -> Iterator[Cost]:
         """At the last of n positions: one query times n keys, n weights times n values."""
-        width, layers, n = self.width, self.layers, self.max_positions
-        matrix, norms = width * width, 2 * layers + 1
-        yield "positions", n * width, width
-        yield "attention", layers * 3 * matrix, layers * (3 * matrix + 2 * n * width)
-        yield "feed-forward", layers * 2 * (matrix + width), layers * 2 * matrix
-        yield "layer norms", norms * 2 * width, norms * width
+        d, layers, n = self.width, self.layers, self.max_positions
+        matrix, norms, feeds = d * d, 2 * layers + 1, 2 * layers
+        yield "positions", n * d, d
+        yield "attention", layers * 3 * matrix, layers * d * (3 * d + 2 * n), (layers, 3 * d, d)
+        yield "feed-forward", feeds * (matrix + d), feeds * matrix, (feeds, d, d)
+        yield "layer norms", norms * 2 * d, norms * d
 
 
 MIDDLES: dict[str, type[Middle]] = {

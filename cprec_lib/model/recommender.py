@@ -37,6 +37,8 @@ class SequentialRecommender(nn.Module):
             self.softmax = _softmax(config)
             if config.initial_weights == "authors":
                 draw_as_the_authors(self)
+            for compressor in config.compressors:
+                compressor.apply(self)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Hidden vectors [B, L, d] of ids [B, L]; position t depends on the ids up to t.
@@ -148,7 +150,8 @@ class SequentialRecommender(nn.Module):
         config = read_config(folder / "config.json")
         tensors = read_tensors(folder / "model.safetensors")
         found = sum(tensor.numel() for tensor in tensors.values())
-        if (expected := count_parameters(config).total) > found:  # too large to build, perhaps
+        # Too large to build, perhaps. A compressor may put two parameters into a number.
+        if (expected := count_parameters(config).total) > found * (1 + bool(config.compressors)):
             raise ValueError(
                 f"{folder} belongs to another model: its weights are {found:,} numbers, the "
                 f"model's are {expected:,}; load it with its own config.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -200,12 +201,12 @@ class BlockSoftmax(Softmax):
         for tail, start in enumerate(self.ends[:-1]):
             rows = rows_where(block == tail + 1, sizes[tail + 1] if sizes else None)
             narrow = self.tail_projections[tail](hidden[rows])
-            table = self.tail_tables[tail].get_parameter("weight")
+            table = cast(Tensor, self.tail_tables[tail].weight)
             yield rows, narrow, table, targets[rows] - start - 1
 
     def check_tail(self, tail: int) -> None:
-        for layer in (self.tail_projections[tail], self.tail_tables[tail]):
-            weight = layer.get_parameter("weight")
+        layers = nn.ModuleList([self.tail_projections[tail], self.tail_tables[tail]])
+        for weight in layers.parameters():
             # A sum is finite only if all weights are, and takes a tenth of the time.
             if not weight.sum().isfinite() and not weight.isfinite().all():
                 raise ValueError(f"the weights of tail block {tail + 1} hold NaN or infinity")

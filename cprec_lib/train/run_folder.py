@@ -77,6 +77,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     tensorboard: bool = False,
+    deadline: float | None = None,
 ) -> RunRecord:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
@@ -91,11 +92,11 @@ def train(
     metrics.json (`RunRecord`) and finally manifest.json with the SHA-256 of the others.
     `tensorboard` also writes curves of loss, seconds and validation metrics into a subfolder
     tensorboard. Several processes (see `Processes`) train together: the main one writes, all
-    return the record.
+    return the record. `deadline` is as for `fit`.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched, the folder cannot be written or TensorBoard is missing, and
-    FloatingPointError and MemoryError as `fit` does.
+    FloatingPointError, MemoryError and OutOfTime as `fit` does.
     """
     folder, dataset, training = named_path(folder), str(dataset), training or TrainConfig()
     processes = Processes()
@@ -115,7 +116,7 @@ def train(
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
         model = SequentialRecommender(config, training.seed).to(chosen)
-        history = fit(model, data, training, folder, resume, progress, log=log)
+        history = fit(model, data, training, folder, resume, progress, deadline, log)
         record: RunRecord = {
             "dataset": dataset,
             "reading": dict(reading or {}),
@@ -131,16 +132,17 @@ def train(
             "model_config": asdict(config),
             "train_config": asdict(training),
         }
-        return processes.on_main(lambda: _write(folder, model, items, history, record))
+        return processes.on_main(lambda: write_run(folder, model, items, history, record))
 
 
-def _write(
+def write_run(
     folder: Path,
     model: SequentialRecommender,
     items: pd.DataFrame,
     history: History,
     record: RunRecord,
 ) -> RunRecord:
+    """Write the files of a run and their manifest. Raises OSError if they cannot be written."""
     if not (folder / MANIFEST).exists():
         # Otherwise a mixture of an older run without manifest and this one would pass as valid.
         (folder / METRICS).unlink(missing_ok=True)

@@ -1,0 +1,177 @@
+"""The verb compress."""
+
+from __future__ import annotations
+
+import sys
+import time
+from inspect import Parameter
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cprec_lib.cli.console import say
+from cprec_lib.cli.options import (
+    LARGEST,
+    Device,
+    ItemColumn,
+    Separator,
+    TimeColumn,
+    UserColumn,
+    given,
+    name_or_path,
+    reading,
+)
+from cprec_lib.cli.training import option_groups
+from cprec_lib.files import named_path
+
+if TYPE_CHECKING:
+    from cprec_lib.compress.budget import Race, Result
+    from cprec_lib.train.evaluation import Ranks
+
+
+BLOCKS = ("block_input", "block_softmax", "cutoffs", "factor", "tree", "widths")
+"""Options of blocks, which the uncompressed model does not have."""
+
+
+def share(text: str) -> float:
+    """A share such as 1% or 0.01."""
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text[:40]!r} is no share; give one such as 1%") from error
+    return number / 100 if text.endswith("%") else number
+
+
+def compress_options() -> dict[str, Parameter]:
+    """The options of `train` that an uncompressed model has."""
+    return {name: option for group in _groups().values() for name, option in group.items()}
+
+
+def _groups() -> dict[str, dict[str, Parameter]]:
+    return option_groups(leave_out=BLOCKS)
+
+
+def compress(
+    budget: Annotated[
+        str, typer.Option(help="Largest size, such as 500kB, 2MB, or 8x: an eighth.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder that receives the run.", parser=named_path, metavar="PATH")
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or path of the data, if not that of the run.",
+            parser=name_or_path,
+            metavar="NAME_OR_PATH",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run of the uncompressed model, instead of training one.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    loss: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop at the first model that loses no more NDCG@10, such as 1%.",
+            parser=share,
+            metavar="SHARE",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Minutes after which no training starts.")
+    ] = None,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    separator: Separator = None,
+    device: Device = "auto",
+    **options: Any,
+) -> None:
+    """Find the most accurate model that a number of bytes allows.
+
+    Trains an uncompressed NextItNet, or takes the run of --model. Then it tries ways to make the
+    model small: first rounding, which needs no training, then others, each as wide as the budget
+    allows. It writes the best one as a run. The other options are those of `train`, for the
+    uncompressed model.
+    """
+    deadline = None if minutes is None else time.time() + 60 * minutes
+    chosen = {group: given(options, names) for group, names in _groups().items()}
+    if model is None and dataset is None:
+        raise typer.BadParameter("name the data by --dataset, or a run by --model")
+    if model is not None and (extra := [*chain.from_iterable(chosen.values())]):
+        raise typer.BadParameter(
+            "it is an option of the training, but the run of --model is trained already",
+            param_hint="--" + extra[0].replace("_", "-"),
+        )
+    from cprec_lib.compress.budget import compress, parse_budget
+    from cprec_lib.compress.runs import UNCOMPRESSED, check_free, train_uncompressed, write_best
+    from cprec_lib.machine import choose_device
+    from cprec_lib.train.config import TrainConfig
+    from cprec_lib.train.evaluation import evaluate
+    from cprec_lib.train.run_folder import Run, build_config
+
+    # Faults of the options come up before the data and the training, which take time.
+    parse_budget(budget, sys.maxsize)
+    check_free(out)
+    columns = reading(user_column, item_column, time_column, separator)
+    if model is not None:
+        run = Run.load(model)
+        data = run.data(dataset, columns)
+    else:
+        build_config("nextitnet", LARGEST, chosen["architecture"])
+        run = train_uncompressed(
+            out / UNCOMPRESSED,
+            str(dataset),
+            TrainConfig(**chosen["training"]),
+            deadline,
+            architecture=chosen["architecture"],
+            reading=columns,
+            split_seed=chosen["sequences"].pop("split_seed", 0),
+            sequences=chosen["sequences"],
+            device=device,
+        )
+        data = run.data()
+    training = TrainConfig.from_json(run.record["train_config"])
+    run.model.to(choose_device(device))
+    race = compress(run.model, data, budget, training, loss, deadline, _show)
+    _show_front(race)
+    test = write_best(out, run, data, race)
+    _show_best(race, test, evaluate(run.model, data, "test"))
+    say(f"Written to {out}")
+
+
+def _show(result: Result) -> None:
+    spent = f", {result.seconds:.0f} s of training" if result.seconds else ""
+    say(f"{result.label}: {result.bytes:,} bytes, valid NDCG@10 {result.ndcg:.4f}{spent}")
+
+
+def _show_front(race: Race) -> None:
+    """The models that no other one beats both in bytes and in accuracy, with 95 % intervals."""
+    from cprec_lib.evidence.bootstrap import compare, interval
+
+    say("\nNo other model is both smaller and better on validation than these:")
+    longest = max(len(result.label) for result in race.front)
+    say(f"{'model':{longest}}{'bytes':>14} smaller  {'NDCG@10':26}against the uncompressed model")
+    for result in race.front:
+        ndcg = str(interval(result.valid.values("ndcg@10")))
+        difference = "" if result is race.full else compare(result.valid, race.full.valid)
+        times = race.full.bytes / result.bytes
+        say(f"{result.label:{longest}}{result.bytes:>14,}{times:>6.1f} x  {ndcg:26}{difference}")
+    if race.untried:
+        say(f"Not tried for lack of time: {'; '.join(race.untried)}")
+
+
+def _show_best(race: Race, test: Ranks, full: Ranks) -> None:
+    from cprec_lib.evidence.bootstrap import compare, interval
+
+    best = race.best
+    say(f"\nThe best that keeps the budget of {race.budget:,} bytes: {best.label}")
+    say(f"test NDCG@10 {interval(test.values('ndcg@10'))}")
+    say(f"uncompressed {interval(full.values('ndcg@10'))}, difference {compare(test, full)}")

@@ -1,0 +1,1 @@
+"""Ways to make a model small, raced at equal bytes."""

@@ -1,0 +1,268 @@
+"""Rounding of the weights after training: 8 or 4 bits a weight, a scale a row or a group.
+
+A weight w of a group with the largest absolute value m is stored as the whole number
+
+    code = round(w / scale),   scale = m / 127 in 8 bits, m / 7 in 4 bits,
+
+so that w is about scale * code. The scales are bfloat16, which has the range of float32. One large
+weight makes the scale of its whole group large: an outlier costs the accuracy of its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cprec_lib.checks import whole_number
+from cprec_lib.compress.compressor import Compressor, Table, replace_modules
+from cprec_lib.model.cost import Component
+from cprec_lib.model.embedding import FullEmbedding, check_ids, table_rows
+from cprec_lib.model.middle import CausalConvolution
+from cprec_lib.model.recommender import SequentialRecommender
+
+CELLS = 2**19
+"""Codes that a search converts to floats at once: few enough for a CPU's cache."""
+SCALE_BYTES = 2
+
+
+class Eight:
+    """A code a byte, from -127 to 127."""
+
+    largest, parts, offset = 127, 1, 0
+
+    @staticmethod
+    def pack(codes: Tensor) -> Tensor:
+        """int8 [..., c] of whole numbers [..., c]."""
+        return codes.to(torch.int8)
+
+    @staticmethod
+    def split(packed: Tensor) -> tuple[Tensor, ...]:
+        """The codes of the bytes."""
+        return (packed,)
+
+
+class Four:
+    """Two codes a byte, from -7 to 7, each with 8 added.
+
+    Of a row of c columns, byte j holds column j in its lower four bits and column ceil(c / 2) + j
+    in its upper four.
+    """
+
+    largest, parts, offset = 7, 2, 8
+
+    @staticmethod
+    def pack(codes: Tensor) -> Tensor:
+        """uint8 [..., ceil(c / 2)] of whole numbers [..., c]."""
+        padded = F.pad(codes, (0, codes.shape[-1] % 2)) + Four.offset
+        low, high = padded.to(torch.uint8).chunk(2, -1)
+        return low | (high << 4)
+
+    @staticmethod
+    def split(packed: Tensor) -> tuple[Tensor, ...]:
+        """The codes in the lower and in the upper halves of the bytes, with 8 added."""
+        return packed & 15, packed >> 4
+
+
+FORMATS: dict[int, type[Eight | Four]] = {8: Eight, 4: Four}
+"""How codes are packed, by their bits."""
+
+
+@dataclass(frozen=True)
+class Rounding(Compressor):
+    """Store each matrix of a trained model in `bits` bits a weight.
+
+    Tables, linear layers and convolutions are rounded. Biases, norms, positions of an attention and
+    the gates of a GRU stay float32. Each row has one scale, or with a `group` one for each group of
+    so many neighbouring columns; a row that is not longer than the group has one.
+
+    Raises ValueError for other bits than 8 and 4, and for a group that does not divide the rows.
+    """
+
+    bits: int = 8
+    group: int | None = None
+    kind: str = field(default="rounding", init=False)
+
+    def __post_init__(self) -> None:
+        if self.bits not in FORMATS or isinstance(self.bits, bool):
+            raise ValueError(f"bits {self.bits!r} are not supported; choose 8 or 4")
+        if self.group is not None:
+            whole_number("group", self.group, least=1)
+
+    @property
+    def format(self) -> type[Eight | Four]:
+        """How codes are packed."""
+        return FORMATS[self.bits]
+
+    def n_groups(self, columns: int) -> int:
+        """Number of scales of a row. Raises ValueError if the group does not divide it."""
+        if self.group is None or self.group >= columns:
+            return 1
+        if columns % self.group:
+            raise ValueError(
+                f"the group {self.group} does not divide rows of {columns} weights; choose a group "
+                "that does, or a scale a row"
+            )
+        return columns // self.group
+
+    def row_bytes(self, columns: int) -> int:
+        """Bytes of a row: its codes, padded to whole bytes, and its scales."""
+        return -(-columns * self.bits // 8) + SCALE_BYTES * self.n_groups(columns)
+
+    def count(self, entries: tuple[Component, ...]) -> tuple[Component, ...]:
+        return tuple(replace(entry, saved=entry.saved + self._saved(entry)) for entry in entries)
+
+    def _saved(self, entry: Component) -> int:
+        number, rows, columns = entry.matrices
+        return number * rows * (4 * columns - self.row_bytes(columns)) if number else 0
+
+    def apply(self, model: SequentialRecommender) -> None:
+        replace_modules(
+            model,
+            {
+                module: ROUNDED[type(module)](module, self)
+                for module in model.modules()
+                if type(module) in ROUNDED
+            },
+        )
+
+    def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Packed codes [rows, bytes] and scales [rows, groups] of a weight [rows, columns].
+
+        Raises ValueError for weights that are not finite.
+        """
+        if not weight.isfinite().all():
+            raise ValueError("the weights hold NaN or infinity, which cannot be rounded")
+        groups = weight.unflatten(1, (self.n_groups(weight.shape[1]), -1))
+        largest = self.format.largest
+        scales = (groups.abs().amax(2) / largest).bfloat16()
+        steps = scales.to(weight.dtype).unsqueeze(2)
+        codes = (groups / steps.where(steps > 0, 1)).round()
+        # A scale that was rounded down could make a code one too large.
+        return self.format.pack(codes.clamp(-largest, largest).flatten(1)), scales
+
+
+class RoundedTable(Table):
+    """A rounded matrix [rows, columns]."""
+
+    def __init__(self, weight: Tensor, rounding: Rounding) -> None:
+        super().__init__()
+        self.format, self.columns = rounding.format, weight.shape[1]
+        codes, scales = rounding.encode(weight.detach())
+        # Parameters, though not trained, so that they are saved and moved as all weights are.
+        self.codes = nn.Parameter(codes, requires_grad=False)
+        self.scales = nn.Parameter(scales, requires_grad=False)
+
+    def rows(self, index: Tensor) -> Tensor:
+        return self._values(self.codes[index], self.scales[index])
+
+    @property
+    def weight(self) -> Tensor:
+        return self._values(self.codes, self.scales)
+
+    def _values(self, codes: Tensor, scales: Tensor) -> Tensor:
+        """float32 [..., columns] of packed codes and scales; float64 if the scales are."""
+        scales = scales.to(torch.promote_types(scales.dtype, torch.float32))
+        codes = torch.cat(self.format.split(codes), -1)[..., : self.columns].to(scales.dtype)
+        groups = (codes - self.format.offset).unflatten(-1, (scales.shape[-1], -1))
+        values: Tensor = (groups * scales.unsqueeze(-1)).flatten(-2)
+        return values
+
+    def scores(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
+        if hidden.requires_grad:  # below, each chunk overwrites what the last one would keep
+            return F.linear(hidden, self.weight, bias)
+        flat = hidden.reshape(-1, self.columns)
+        found = flat.new_empty(len(flat), len(self.codes))
+        step = max(1, CELLS // self.codes.shape[1])
+        room = flat.new_empty(min(step, len(self.codes)), self.codes.shape[1])
+        for start in range(0, len(self.codes), step):
+            self._score(flat, slice(start, start + step), room, found)
+        if bias is not None:
+            found += bias
+        return found.view(*hidden.shape[:-1], -1)
+
+    def _score(self, hidden: Tensor, some: slice, room: Tensor, found: Tensor) -> None:
+        """Fill `found` [T, rows] at some rows, without the matrix of their values:
+
+        sum_g scale_g (sum over the columns c of group g of code_c h_c  -  offset sum_c h_c)
+
+        The scales multiply the sums, which are fewer than the codes.
+        """
+        scales, out = self.scales[some].T.to(found.dtype).contiguous(), found[:, some]
+        sums = hidden.unflatten(1, (len(scales), -1)).sum(2)
+        torch.mm(sums * -self.format.offset, scales, out=out)
+        for part, codes in enumerate(self.format.split(self.codes[some])):
+            values = room[: len(codes)].copy_(codes)
+            first = part * codes.shape[1]
+            for start, end, group in self._pieces(first, first + codes.shape[1]):
+                products = hidden[:, start:end] @ values[:, start - first : end - first].T
+                out.addcmul_(products, scales[group])
+
+    def _pieces(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """Start, end and group of the neighbouring columns from `first` to `last` of one group."""
+        last, size = min(last, self.columns), self.columns // self.scales.shape[1]
+        inside = range(first // size * size + size, last, size)
+        for start, end in pairwise((first, *inside, last) if first < last else ()):
+            yield start, end, start // size
+
+
+class RoundedLookup(RoundedTable):
+    """A rounded `nn.Embedding`."""
+
+    def __init__(self, layer: nn.Module, rounding: Rounding) -> None:
+        super().__init__(layer.get_parameter("weight"), rounding)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Rows [..., columns] of an index [...]."""
+        return self.rows(index)
+
+
+class RoundedEmbedding(RoundedLookup):
+    """A rounded `FullEmbedding`."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
+        check_ids(ids, len(self.codes))
+        index, real = table_rows(ids, 0, len(self.codes))
+        return self.rows(index) * real
+
+
+class RoundedLinear(RoundedTable):
+    """A rounded `nn.Linear`."""
+
+    def __init__(self, layer: nn.Linear, rounding: Rounding) -> None:
+        super().__init__(layer.weight, rounding)
+        self.bias = layer.bias
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Outputs [..., rows] of hidden [..., columns]."""
+        return self.scores(hidden, self.bias)
+
+
+class RoundedConvolution(CausalConvolution):
+    """A rounded `CausalConvolution`; a row holds the weights of one output, tap after tap."""
+
+    def __init__(self, layer: CausalConvolution, rounding: Rounding) -> None:
+        nn.Module.__init__(self)
+        self.taps = layer.weight.shape[-1]
+        self.table = RoundedTable(layer.weight.transpose(1, 2).flatten(1), rounding)
+        self.bias = layer.bias
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The weights [d, d, k], unpacked."""
+        weight: Tensor = self.table.weight.unflatten(1, (self.taps, -1)).transpose(1, 2)
+        return weight
+
+
+ROUNDED: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    FullEmbedding: RoundedEmbedding,
+    nn.Embedding: RoundedLookup,
+    nn.Linear: RoundedLinear,
+    CausalConvolution: RoundedConvolution,
+}
+"""What takes the place of each kind of module."""

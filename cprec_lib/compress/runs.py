@@ -1,0 +1,97 @@
+"""Runs of compressed models, which `evaluate` and `recommend` take like those of `train`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+from cprec_lib.compress.budget import Race
+from cprec_lib.data.sequences import SequenceData
+from cprec_lib.machine import describe_machine
+from cprec_lib.model.cost import count_parameters
+from cprec_lib.train import run_folder
+from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History
+from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.evaluation import Ranks, evaluate
+from cprec_lib.train.run_folder import FILES, HISTORY, Run, RunRecord
+from cprec_lib.train.training import OutOfTime
+
+UNCOMPRESSED = "uncompressed"
+"""Subfolder with the run of the uncompressed model, if it was not given."""
+
+
+def check_free(folder: Path) -> None:
+    """Raise ValueError if the folder holds a run."""
+    if any((folder / name).exists() for name in FILES):
+        raise ValueError(f"{folder} already holds a run; choose another folder")
+
+
+def train_uncompressed(
+    folder: Path,
+    dataset: str,
+    training: TrainConfig | None = None,
+    deadline: float | None = None,
+    **options: Any,
+) -> Run:
+    """The run of NextItNet in a folder, trained or, if it was begun there, trained further.
+
+    At the `deadline` the training ends with the epochs done. `options` are those of
+    `run_folder.train`. Raises TimeoutError without a finished epoch, and errors as `train` does.
+    """
+    options |= {"dataset": dataset, "preset": "nextitnet", "resume": True}
+    training = training or TrainConfig()
+    try:
+        run_folder.train(folder, training=training, deadline=deadline, **options)
+    except OutOfTime:
+        if not (folder / CHECKPOINT).exists():
+            raise TimeoutError(
+                "the time ends before the first epoch of the uncompressed model; give more minutes"
+            ) from None
+        done = len(Checkpoint.read(folder / CHECKPOINT).history.epochs)
+        run_folder.train(folder, training=replace(training, epochs=done), **options)
+    return Run.load(folder)
+
+
+def write_best(folder: Path, run: Run, data: SequenceData, race: Race) -> Ranks:
+    """Write the best model of a race as a run; returns the ranks of its test.
+
+    `run` is that of the uncompressed model, from whose record the data and the training are copied.
+    metrics.json also says how many bytes the model has, how many the budget allows, and how many
+    the uncompressed model has. Raises OSError if the folder cannot be written.
+    """
+    best = race.best
+    history = best.history or _read_history(run.folder / HISTORY)
+    test = evaluate(best.model, data, "test")
+    record = {
+        **run.record,
+        **history.describe(),
+        **describe_machine(next(best.model.parameters()).device),
+        "model": best.label,
+        "parameters": count_parameters(best.model.config).total,
+        "valid": best.valid.metrics(),
+        "test": test.metrics(),
+        "model_config": asdict(best.model.config),
+        "bytes": best.bytes,
+        "budget": race.budget,
+        "uncompressed_bytes": race.full.bytes,
+    }
+    run_folder.write_run(folder, best.model, run.items, history, cast(RunRecord, record))
+    return test
+
+
+def _read_history(path: Path) -> History:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return History([Epoch(**json.loads(line)) for line in lines])
+
+
+def stored_bytes(path: Path) -> int:
+    """Bytes of the tensors of a safetensors file: all of it but its header.
+
+    The header, eight bytes with its length and JSON with names and shapes, does not grow with the
+    catalogue. Raises OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return path.stat().st_size - 8 - header

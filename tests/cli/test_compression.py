@@ -1,0 +1,119 @@
+"""The verb compress: on a small table, from the training to a run that other verbs take."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cprec_lib.compress.runs import stored_bytes
+from cprec_lib.train.run_folder import Run
+from tests.cli.shell import fail, read_metrics, succeed
+
+SMALL = ["--width", "8", "--dilations", "1", "--epochs", "2", "--learning-rate", "0.02"]
+
+
+@pytest.fixture(scope="module")
+def compressed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder that the verb wrote, and what it printed."""
+    folder = tmp_path_factory.mktemp("compressed")
+    command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", folder, *SMALL]
+    return folder, succeed(*command)
+
+
+def test_it_writes_a_run_within_the_budget(compressed: tuple[Path, str]) -> None:
+    folder, _ = compressed
+    metrics, full = read_metrics(folder), read_metrics(folder / "uncompressed")
+    assert metrics["budget"] == metrics["uncompressed_bytes"] // 3
+    assert metrics["uncompressed_bytes"] == 4 * full["parameters"]
+    assert stored_bytes(folder / "model.safetensors") == metrics["bytes"] <= metrics["budget"]
+
+
+def test_other_verbs_take_the_run(compressed: tuple[Path, str]) -> None:
+    folder, printed = compressed
+    evaluated = succeed("evaluate", "--model", folder)
+    ndcg = re.search(r"ndcg@10 ?(0\.\d{4} \[.*\])", evaluated)
+    assert ndcg and f"test NDCG@10 {ndcg[1]}" in printed
+    assert len(succeed("recommend", "--model", folder, "103", "104").splitlines()) == 10
+
+
+def test_it_prints_the_front_with_intervals_and_what_the_test_says(
+    compressed: tuple[Path, str],
+) -> None:
+    folder, printed = compressed
+    metrics = read_metrics(folder)
+    lines = printed.splitlines()
+    start = lines.index("No other model is both smaller and better on validation than these:")
+    rows = [line for line in lines[start + 2 :] if re.search(r" x  0\.\d{4} \[", line)]
+    sizes = [int(re.search(r"([\d,]+) +[\d.]+ x", row)[1].replace(",", "")) for row in rows]
+    assert sizes == sorted(sizes) and metrics["bytes"] in sizes
+    chosen = f"The best that keeps the budget of {metrics['budget']:,} bytes: {metrics['model']}"
+    assert chosen in lines
+    assert f"test NDCG@10 {metrics['test']['ndcg@10']:.4f} [" in printed
+    assert "Not tried" not in printed
+
+
+def test_a_trained_run_is_compressed_in_no_time(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    succeed("train", "--dataset", tiny, "--model", "nextitnet", "--out", base, *SMALL)
+    out = tmp_path / "small"
+    command = ["compress", "--model", base, "--budget", "2x", "--minutes", "0", "--out", out]
+    printed = succeed(*command)
+    assert "Not tried for lack of time: " in printed and "tied, int8" in printed
+    assert Run.load(out).model.config.compressors
+    assert not (out / "uncompressed").exists()
+    # A rounded run is not rounded again.
+    assert "the model is compressed already; give the uncompressed one" in fail(
+        "compress", "--model", out, "--budget", "2x", "--out", tmp_path / "again"
+    )
+
+
+def test_a_loss_that_is_allowed_ends_the_search(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", tmp_path, *SMALL]
+    printed = succeed(*command, "--loss", "99%")
+    assert len(re.findall(r"^.*: [\d,]+ bytes, valid", printed, flags=re.MULTILINE)) == 1
+
+
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--budget 2TB", "budget '2TB' is not a size; give one such as 500kB, 2MB or 8x"),
+        ("--budget 2x --width 0", "width 0 is below 1"),
+        ("--budget 2x --epochs 0", "epochs 0 is below 1"),
+        ("--budget 2x --sharing everything", "choose one of none, cross-layer"),
+    ],
+)
+def test_faults_come_up_before_the_data(options: str, message: str, tmp_path: Path) -> None:
+    start = ["compress", "--dataset", "ml-100k", "--out", tmp_path / "run"]
+    assert message in fail(*start, *options.split())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--budget 2x", "name the data by --dataset, or a run by --model"),
+        ("--budget 2x --model runs/a --width 8", "it is an option of the training, but the run"),
+        ("--budget 2x --dataset a --loss much", "'much' is no share; give one such as 1%"),
+        ("--budget 2x --dataset a --minutes -1", "'--minutes': Input should be greater"),
+        ("--budget 2x --dataset a --cutoffs 0.1", "No such option: --cutoffs"),
+        ("--dataset a", "Missing option '--budget'"),
+    ],
+)
+def test_wrong_options_are_refused(options: str, message: str, tmp_path: Path) -> None:
+    assert message in fail("compress", "--out", tmp_path / "run", *options.split(), status=2)
+
+
+def test_budgets_out_of_reach_are_refused(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    succeed("train", "--dataset", tiny, "--model", "nextitnet", "--out", base, *SMALL)
+    command = ["compress", "--model", base, "--out", tmp_path / "run", "--budget"]
+    assert "no model keeps the budget of 3 bytes; the smallest possible has" in fail(*command, "3")
+    assert "so it keeps the budget of 9,000,000 already" in fail(*command, "9MB")
+    assert "already holds a run" in fail(*command[:3], "--budget", "2x", "--out", base)
+
+
+def test_no_time_for_one_epoch_is_said(tiny: Path, tmp_path: Path) -> None:
+    command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", tmp_path, *SMALL]
+    message = fail(*command, "--minutes", "0")
+    assert "the time ends before the first epoch of the uncompressed model; give more" in message

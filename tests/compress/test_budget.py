@@ -1,0 +1,218 @@
+"""Budgets, the racers that keep them, and the race between them."""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cprec_lib import (
+    ModelConfig,
+    Ranks,
+    SequenceData,
+    SequentialRecommender,
+    TrainConfig,
+    count_parameters,
+    evaluate,
+    fit,
+    gru4rec,
+    nextitnet,
+    sasrec,
+)
+from cprec_lib.compress.budget import RACERS, Race, Racer, Result, compress, parse_budget
+from cprec_lib.compress.compressor import compress_with, compressed_config
+from cprec_lib.compress.quantisation import Rounding
+from cprec_lib.compress.runs import stored_bytes
+from cprec_lib.train.checkpoints import Epoch
+from cprec_lib.train.training import Training
+
+COUNTS = np.arange(400, 0, -1)
+TRAINING = TrainConfig(epochs=1, batch_size=32, learning_rate=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("2MB", 2_000_000),
+        ("2 mb", 2_000_000),
+        ("1.5MB", 1_500_000),
+        ("500kB", 500_000),
+        ("3KiB", 3072),
+        ("1MiB", 2**20),
+        ("2048", 2048),
+        (2048, 2048),
+        ("7B", 7),
+        ("8x", 1_250_000),
+        ("2.5X", 4_000_000),
+    ],
+)
+def test_budgets(text: str | int, most: int) -> None:
+    assert parse_budget(text, 10_000_000) == most
+
+
+@pytest.mark.parametrize("text", ["", "x", "MB", "-2MB", "0", "0x", "2TB", "2 3MB", "nan", 0])
+def test_a_budget_that_is_no_size_is_refused(text: str | int) -> None:
+    with pytest.raises(ValueError, match=r"budget .* is not a size; give one such as 500kB, 2MB"):
+        parse_budget(text, 10_000_000)
+
+
+@pytest.mark.parametrize("text", ["10MB", "1x", "0.5x", "1GB", 10_000_000])
+def test_a_budget_larger_than_the_model_is_refused(text: str | int) -> None:
+    message = (
+        "the uncompressed model has 10,000,000 bytes, so it keeps the budget of [0-9,]+ already"
+    )
+    with pytest.raises(ValueError, match=message):
+        parse_budget(text, 10_000_000)
+
+
+@pytest.mark.parametrize("racer", RACERS, ids=lambda racer: racer.label)
+@pytest.mark.parametrize(
+    "full",
+    [
+        nextitnet(400, 32, dilations=(1, 2)),
+        sasrec(400, 32, heads=2, max_positions=8),
+        gru4rec(400, 32),
+    ],
+    ids=lambda config: config.middle,
+)
+def test_a_racer_is_as_wide_as_the_budget_allows(racer, full) -> None:
+    most = count_parameters(full).bytes // 2
+    plan = racer.widest(full, COUNTS, most)
+    assert plan is not None
+    model = SequentialRecommender(_config(racer, full, plan.width))
+    assert sum(p.nbytes for p in model.parameters()) == plan.bytes <= most
+    for width in range(plan.width + 1, full.width + 1):
+        with suppress(ValueError):  # heads or a group that do not divide this width
+            assert count_parameters(_config(racer, full, width)).bytes > most
+
+
+def _config(racer: Racer, full: ModelConfig, width: int) -> ModelConfig:
+    config = racer.build(full, COUNTS, width)
+    return compressed_config(config, racer.rounding) if racer.rounding else config
+
+
+@pytest.fixture(scope="module")
+def model(data: SequenceData) -> SequentialRecommender:
+    trained = SequentialRecommender(nextitnet(data.n_items, 16, dilations=(1,)))
+    fit(trained, data, replace(TRAINING, epochs=4), progress=False)
+    return trained
+
+
+@pytest.fixture(scope="module")
+def race(model: SequentialRecommender, data: SequenceData) -> Race:
+    return compress(model, data, "3x", TRAINING)
+
+
+def test_every_model_of_a_race_keeps_the_budget_to_the_byte(race: Race, tmp_path: Path) -> None:
+    assert race.budget == race.full.bytes // 3
+    assert len(race.tried) > 15 and not race.untried
+    for result in race.tried:
+        result.model.save(tmp_path / result.label)
+        assert stored_bytes(tmp_path / result.label / "model.safetensors") == result.bytes
+        assert result.bytes <= race.budget
+
+
+def test_a_race_says_how_accurate_each_model_is(race: Race, data: SequenceData) -> None:
+    for result in (race.full, *race.tried):
+        assert np.array_equal(result.valid.ranks, evaluate(result.model, data, "valid").ranks)
+        assert result.ndcg == result.valid.metrics()["ndcg@10"]
+
+
+def test_models_that_need_no_training_come_first(race: Race) -> None:
+    trained = [result.history is not None for result in race.tried]
+    assert trained == sorted(trained) and not trained[0] and trained[-1]
+    costs = [
+        count_parameters(r.model.config).multiply_adds for r in race.tried if r.history is not None
+    ]
+    assert costs == sorted(costs)
+
+
+def test_models_that_differ_in_rounding_alone_are_trained_once(race: Race) -> None:
+    by_training: dict[int, set[int]] = {}
+    for result in race.tried:
+        by_training.setdefault(id(result.history), set()).add(result.model.config.width)
+    assert any(len([r for r in race.tried if id(r.history) == key]) > 1 for key in by_training)
+    assert all(len(widths) == 1 for widths in by_training.values())
+
+
+def ranked(label: str, size: int, rank: int, model: SequentialRecommender) -> Result:
+    return Result(label, model, size, Ranks(np.array([rank, rank])))
+
+
+def test_the_best_and_the_front(model: SequentialRecommender) -> None:
+    full = ranked("full", 100, 2, model)
+    a, b, c, d = (
+        ranked(label, size, rank, model)
+        for label, size, rank in (("a", 10, 9), ("b", 20, 5), ("c", 15, 5), ("d", 30, 6))
+    )
+    race = Race(full, 50, (a, b, c, d), ())
+    assert race.best is c  # as accurate as b, and smaller
+    assert race.front == [a, c, full]
+    better = ranked("better", 40, 1, model)
+    assert Race(full, 50, (a, c, better), ()).front == [a, c, better]
+
+
+def test_a_race_ends_at_the_first_model_that_loses_little(model, data) -> None:
+    race = compress(model, data, "3x", TRAINING, loss=0.99)
+    assert len(race.tried) == 1 and race.tried[0].history is None
+    found: list[Result] = []
+    whole = compress(model, data, "3x", TRAINING, 0.0, time.time() - 1, found.append)
+    assert found == list(whole.tried) and len(found) > 1
+
+
+def test_an_exhausted_time_leaves_what_needs_no_training(model, data) -> None:
+    race = compress(model, data, "3x", TRAINING, deadline=time.time() - 1)
+    assert race.tried and all(result.history is None for result in race.tried)
+    assert len(race.untried) > 10 and "tied, int8, width 16" in race.untried
+    with pytest.raises(ValueError, match="the time ended before a model that keeps the budget of"):
+        compress(model, data, "20x", TRAINING, deadline=time.time() - 1)
+
+
+def test_a_training_ends_at_the_deadline_with_its_best_epoch(model, data, monkeypatch) -> None:
+    """The clock jumps over the deadline after two epochs of the first training."""
+    epochs: list[object] = []
+    close, now = Training.close, time.time
+
+    def watched(self: Training, epoch: Epoch) -> None:
+        epochs.append(epoch)
+        close(self, epoch)
+
+    monkeypatch.setattr(Training, "close", watched)
+    monkeypatch.setattr(time, "time", lambda: now() + 2000 * (len(epochs) > 1))
+    long = replace(TRAINING, epochs=50, patience=50)
+    race = compress(model, data, "3x", long, deadline=now() + 1000)
+    trained = [result for result in race.tried if result.history]
+    assert trained and all(result.history.epochs == epochs for result in trained)
+    assert len(epochs) == 2 and race.untried
+
+
+def test_a_budget_that_nothing_keeps_names_the_smallest(model, data) -> None:
+    with pytest.raises(ValueError, match="no model keeps the budget of 10 bytes; the smalle") as no:
+        compress(model, data, 10, TRAINING)
+    smallest = int(str(no.value).split(" has ")[1].split(" ")[0].replace(",", ""))
+    with pytest.raises(ValueError, match=f"the smallest possible has {smallest:,}"):
+        compress(model, data, smallest - 1, TRAINING)
+    race = compress(model, data, smallest, TRAINING)
+    assert [result.bytes for result in race.tried] == [smallest] * len(race.tried)
+
+
+def test_a_compressed_model_is_refused(model, data) -> None:
+    rounded = compress_with(model, Rounding(8))
+    with pytest.raises(ValueError, match="the model is compressed already; give the uncompressed"):
+        compress(rounded, data, "2x")
+
+
+def test_another_catalogue_and_a_loss_that_is_no_share_are_refused(model, data) -> None:
+    with pytest.raises(ValueError, match="the model scores 30 items, the data has 25"):
+        compress(SequentialRecommender(nextitnet(30, 16)), data, "2x")
+    for loss in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="is not a share of at least 0 and below 1"):
+            compress(model, data, "2x", loss=loss)
+
+
+def test_fronts_rise(race: Race) -> None:
+    for smaller, larger in pairwise(race.front):
+        assert smaller.bytes < larger.bytes and smaller.ndcg < larger.ndcg

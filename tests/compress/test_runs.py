@@ -1,0 +1,66 @@
+"""Runs of compressed models: written, read back, begun and continued."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from cprec_lib import TrainConfig, count_parameters, evaluate
+from cprec_lib.compress.budget import compress
+from cprec_lib.compress.runs import check_free, stored_bytes, train_uncompressed, write_best
+from cprec_lib.train.run_folder import METRICS, WEIGHTS, Run
+
+TRAINING = TrainConfig(epochs=2, learning_rate=0.02)
+SMALL = {"architecture": {"width": 8, "dilations": (1,)}, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("base")
+    return train_uncompressed(folder, str(tiny), TRAINING, **SMALL)
+
+
+def test_the_best_model_is_written_as_a_run(base: Run, tmp_path: Path) -> None:
+    data = base.data()
+    race = compress(base.model, data, "2x", TRAINING, deadline=time.time() - 1)
+    test = write_best(tmp_path, base, data, race)
+    run = Run.load(tmp_path)
+    assert run.model.config == race.best.model.config
+    assert np.array_equal(evaluate(run.model, run.data(), "test").ranks, test.ranks)
+    metrics = json.loads((tmp_path / METRICS).read_text())
+    assert metrics["test"] == test.metrics() and metrics["valid"] == race.best.valid.metrics()
+    assert metrics["model"] == race.best.label
+    assert metrics["bytes"] == race.best.bytes == stored_bytes(tmp_path / WEIGHTS)
+    assert (metrics["budget"], metrics["uncompressed_bytes"]) == (race.budget, race.full.bytes)
+    assert metrics["parameters"] == count_parameters(race.best.model.config).total
+    # Rounding needs no training, so the history is that of the uncompressed model.
+    assert metrics["epochs"] == 2 and metrics["data_sha256"] == base.record["data_sha256"]
+
+
+def test_a_training_that_was_begun_goes_on(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match=r"before the first epoch .*; give more minutes"):
+        train_uncompressed(tmp_path / "a", str(tiny), TRAINING, time.time() - 1, **SMALL)
+    short = TrainConfig(epochs=1, learning_rate=0.02)
+    train_uncompressed(tmp_path / "a", str(tiny), short, **SMALL)
+    # No time for the second epoch: the run has what was done before.
+    run = train_uncompressed(tmp_path / "a", str(tiny), TRAINING, time.time() - 1, **SMALL)
+    assert run.record["epochs"] == 1
+    run = train_uncompressed(tmp_path / "a", str(tiny), TRAINING, **SMALL)
+    whole = train_uncompressed(tmp_path / "b", str(tiny), TRAINING, **SMALL)
+    assert run.record["epochs"] == 2 and run.record["valid"] == whole.record["valid"]
+
+
+def test_a_folder_with_a_run_is_refused(base: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="already holds a run; choose another folder"):
+        check_free(base.folder)
+    check_free(tmp_path)
+    check_free(tmp_path / "new")
+
+
+def test_stored_bytes_are_those_of_the_tensors(base: Run) -> None:
+    with safe_open(base.folder / WEIGHTS, "pt") as file:
+        expected = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118
+    assert stored_bytes(base.folder / WEIGHTS) == expected
