@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from importlib.util import find_spec
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +26,9 @@ from cprec_lib.cli.options import (
     reading,
 )
 from cprec_lib.files import named_path
+
+if TYPE_CHECKING:
+    from cprec_lib.train.checkpoints import Epoch
 
 Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
 
@@ -97,7 +101,7 @@ def train(
             training=training,
             device=device,
             resume=resume,
-            tensorboard=tensorboard,
+            log=_curves(out / "tensorboard") if tensorboard else None,
         )
     except KeyboardInterrupt as error:
         complain("\nInterrupted. Repeat the command with --resume to continue.")
@@ -105,6 +109,27 @@ def train(
     if speaks():
         _summarise(metrics, out)
     Processes.leave()
+
+
+def _curves(folder: Path) -> Callable[[Epoch], None]:
+    """A function that writes the loss, seconds and metrics of an epoch for TensorBoard."""
+    if find_spec("tensorboard") is None:
+        raise OSError("TensorBoard is not installed; run `pip install tensorboard`")
+    writer: Any = None
+
+    def write(epoch: Epoch) -> None:
+        nonlocal writer
+        if writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer = SummaryWriter(folder)
+        scalars = {"train/loss": epoch.loss, "train/seconds": epoch.seconds}
+        scalars |= {f"valid/{name}": value for name, value in epoch.valid.items()}
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, epoch.epoch)
+        writer.flush()
+
+    return write
 
 
 def evaluate(

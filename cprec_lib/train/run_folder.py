@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +74,7 @@ def train(
     device: Device = "auto",
     resume: bool = False,
     progress: bool = True,
-    tensorboard: bool = False,
+    log: Callable[[Epoch], None] | None = None,
     deadline: float | None = None,
 ) -> RunRecord:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
@@ -89,25 +87,19 @@ def train(
 
     The folder receives config.json and model.safetensors (the best epoch), items.csv (item,
     original id, training count, and title if known), history.jsonl (one epoch per line),
-    metrics.json (`RunRecord`) and finally manifest.json with the SHA-256 of the others.
-    `tensorboard` also writes curves of loss, seconds and validation metrics into a subfolder
-    tensorboard. Several processes (see `Processes`) train together: the main one writes, all
-    return the record. `deadline` is as for `fit`.
+    metrics.json (`RunRecord`) and finally manifest.json with the SHA-256 of the others. Several
+    processes (see `Processes`) train together: the main one writes, all return the record. `log`
+    and `deadline` are as for `fit`.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
-    data cannot be fetched, the folder cannot be written or TensorBoard is missing, and
-    FloatingPointError, MemoryError and OutOfTime as `fit` does.
+    data cannot be fetched or the folder cannot be written, and FloatingPointError, MemoryError and
+    OutOfTime as `fit` does.
     """
     folder, dataset, training = named_path(folder), str(dataset), training or TrainConfig()
     processes = Processes()
     chosen = processes.device(choose_device(device))
     check_choice("preset", preset, PRESETS)
-    if tensorboard and find_spec("tensorboard") is None:
-        raise OSError("TensorBoard is not installed; run `pip install tensorboard`")
-    with (
-        processes.holding(folder),
-        _curves(folder / "tensorboard", tensorboard and processes.main) as log,
-    ):
+    with processes.holding(folder):
         processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
         with processes.main_first():
             table = load_interactions(dataset, **(reading or {}))
@@ -279,26 +271,6 @@ def _find_data(dataset: str, folder: Path) -> str:
         f"the data of the training, {dataset}, is neither here nor in a folder above {folder}; "
         "name it by --dataset (dataset=...)"
     )
-
-
-@contextmanager
-def _curves(folder: Path, wanted: bool) -> Iterator[Callable[[Epoch], None] | None]:
-    """A function for `fit` to call with each epoch, which it writes for TensorBoard."""
-    if not wanted:
-        yield None
-        return
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(folder) as writer:
-
-        def write(epoch: Epoch) -> None:
-            scalars = {"train/loss": epoch.loss, "train/seconds": epoch.seconds}
-            scalars |= {f"valid/{name}": value for name, value in epoch.valid.items()}
-            for name, value in scalars.items():
-                writer.add_scalar(name, value, epoch.epoch)
-            writer.flush()
-
-        yield write
 
 
 def _refuse_to_overwrite(folder: Path, resume: bool) -> None:

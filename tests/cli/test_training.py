@@ -27,6 +27,7 @@ from cprec_lib import (
     gru4rec,
     sasrec,
 )
+from cprec_lib.cli import training as verbs
 from cprec_lib.cli.app import app
 from cprec_lib.train import evaluation, run_folder
 from tests.cli.shell import (
@@ -312,7 +313,7 @@ def test_train_writes_curves_for_tensorboard(tiny: Path, tmp_path: Path) -> None
 def test_train_says_how_to_get_tensorboard(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "find_spec", lambda name: None)
+    monkeypatch.setattr(verbs, "find_spec", lambda name: None)
     out = tmp_path / "run"
     command = ["train", "--dataset", tiny, "--model", "cprec", "--out", out, "--tensorboard"]
     assert "run `pip install tensorboard`" in fail(*command)
