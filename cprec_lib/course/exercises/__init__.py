@@ -17,6 +17,7 @@ NOTEBOOKS = (
     "05_sharing_schemes",
     "06_cprec",
     "07_full_training",
+    "10_serving",
 )
 """The notebooks with exercises; a module is named after its notebook, without the number."""
 
