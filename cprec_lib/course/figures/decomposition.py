@@ -19,7 +19,7 @@ def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Fig
     figure, [axes] = style.canvas(height=4)
     whole = [0, partition.n_items]
     axes.fill_between(whole, partition.width, color="lightgrey", label="saved by the cut")
-    palette = style.colours(partition.n_blocks)
+    palette = style.colours(partition.n_blocks + 1)[:-1]
     blocks = zip(partition.bounds, partition.widths, interactions, palette, strict=True)
     for number, ((start, end), width, share, colour) in enumerate(blocks, start=1):
         items, numbers = f"{end - start:,} items", f"{width} number{'s' * (width > 1)} each"
@@ -174,10 +174,14 @@ def by_block(
 
 
 def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -> Figure:
-    """Probability of each user's block tokens [U] by the k-th best so far [U], on log scales."""
+    """Probability of each user's block tokens [U] by the k-th best so far [U], on log scales.
+
+    The tail blocks have the colours that they have beside the head in other figures.
+    """
     figure, [axes] = style.canvas(width=7.5, height=4.4)
-    for name, values, look in style.styled(tokens):
-        dots = {"color": look.colour, "marker": look.marker, "alpha": 0.6}
+    palette = style.colours(len(tokens) + 2)[1:-1]
+    for (name, values, look), colour in zip(style.styled(tokens), palette, strict=True):
+        dots = {"color": colour, "marker": look.marker, "alpha": 0.6}
         axes.scatter(rivals, values, s=14, label=name, **dots)
     low, high = 0.8 * rivals.min(), 1.25 * rivals.max()
     floor = 0.8 * min(low, *(values.min() for values in tokens.values()))
