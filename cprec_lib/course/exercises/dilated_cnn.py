@@ -279,3 +279,86 @@ rezero_block = Problem(
     "of alpha itself is not zero, so the first step changes alpha. Bachlechner and others proposed "
     "this block as ReZero (UAI 2021).",
 )
+
+# Middle layers
+
+
+class OwnLayers(nn.Module):
+    """A stack of ReZero blocks that leaves padding at zero."""
+
+    def __init__(self, width: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ReZeroBlock(width, dilation) for dilation in dilations)
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        for block in self.blocks:
+            hidden = block(hidden) * real.unsqueeze(-1)
+        return hidden
+
+
+def _run_layers(layers_class: Any, hidden: Tensor, dilations: tuple[int, ...], real: Tensor) -> Any:
+    """Build the layers, give every block known weights, and run them on hidden [B, L, d]."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        layers = layers_class(hidden.shape[-1], dilations)
+        start = layers(hidden, real)
+        if start is None:
+            return None
+        alphas = torch.linspace(0.5, -1, len(dilations))
+        for block, alpha in zip(layers.blocks, alphas.tolist(), strict=True):
+            _set_weights(block, alpha, "random")
+        return {
+            "the output when new": start,
+            "the output with random weights": layers(hidden, real),
+            "the number of parameters": sum(p.numel() for p in layers.parameters()),
+        }
+
+
+_PADDED = torch.tensor([[False] * 3 + [True] * 4, [True] * 7])
+_VECTORS = torch.linspace(-2, 3, 56).reshape(2, 7, 4).sin() * _PADDED.unsqueeze(-1)
+
+own_layers = Problem(
+    title="Middle layers of your own",
+    task="Stack your blocks into middle layers that can take the place of NextItNet's.",
+    minutes=25,
+    difficulty="hard",
+    purpose="For putting a part that you have written into a model, and training it.",
+    answer=OwnLayers,
+    use=_run_layers,
+    cases=(
+        (_VECTORS[1:], (1,), _PADDED[1:]),
+        (_VECTORS, (1, 2), _PADDED),
+        (_VECTORS[:1], (1, 4, 1), _PADDED[:1]),
+    ),
+    wrong="""
+    nn.ModuleList(ReZeroBlock => [*(ReZeroBlock
+    in dilations) => in dilations)]
+        The blocks are in a plain list, so the module does not know their parameters and no
+        optimizer trains them. Which kind of list does a module look into?
+    ReZeroBlock(width, dilation) => one
+    self.blocks = nn => one = ReZeroBlock(width, dilations[0]); self.blocks = nn
+        One block is used several times here. Each place needs a block of its own.
+    ReZeroBlock(width, dilation) => ReZeroBlock(width, 1)
+        All blocks have the dilation 1. Each takes the next one of the tuple.
+    * real.unsqueeze(-1) =>
+        Padding does not stay zero: the biases of a block reach it. Whatever a block makes of padded
+        positions has to be removed, or the next block reads it.
+    block(hidden) * real.unsqueeze(-1) => block(hidden)
+    return hidden => return hidden * real.unsqueeze(-1)
+        Padding is removed only at the end. Until then every block reads what the block below wrote
+        at padded positions.
+    hidden = block => hidden = hidden + block
+        The block already adds its input. Here it is added twice.
+    in self.blocks => in reversed(self.blocks)
+        The blocks are applied in the reverse order. The first dilation belongs to the lowest block.
+    """,
+    hints=(
+        "Two lines in `__init__`: a call of `super().__init__()`, and a list of blocks. Use "
+        "`nn.ModuleList`, so that the module finds their parameters.",
+        "`forward` is a loop over the blocks. After each block, set padded positions to zero.",
+        "`real` has the shape [B, L] and the vectors have [B, L, d]. `real.unsqueeze(-1)` has the "
+        "shape [B, L, 1], and a product with it removes what is not real.",
+    ),
+    why="With every alpha at 0 the new layers are the identity, so training starts from a model "
+    "that looks at the last item only.",
+)

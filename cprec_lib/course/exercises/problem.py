@@ -118,6 +118,13 @@ class Problem:
         code = f"```python\n{self.answer_text()}\n```"
         return Text("\n\n".join(filter(None, (code, self.why))))
 
+    def yours(self, answer: Any) -> Any:
+        """The answer if it is correct; otherwise the solution, with a sentence that says so."""
+        if self.check(answer).status == "correct":
+            return answer
+        print(f"{self.title}: no correct answer of yours yet, so the course's own is used.")
+        return self.answer
+
     def answer_text(self) -> str:
         """The source of the solution, or its value."""
         return source(self.answer)

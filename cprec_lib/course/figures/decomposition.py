@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from cprec_lib.course.figures import style
@@ -191,6 +192,23 @@ def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -
     best = f"{k}th best probability in the head"
     style.label(axes, "Can the block matter?", best, "probability of the block's token")
     style.legend_outside(figure, beside=True)
+    return figure
+
+
+def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
+    """Rows of width 2 in cells [n_c, 2], each in its box with its mean, and a query vector."""
+    figure, [axes] = style.canvas(width=7, height=4.4)
+    for _, rows, look in style.styled(dict(enumerate(cells))):
+        low, high = rows.min(0), rows.max(0)
+        axes.add_patch(Rectangle(low, *(high - low), fc=(*look.colour, 0.15), ec=look.colour))
+        axes.plot(*rows.T, look.marker, color=look.colour, ms=5)
+        axes.plot(*rows.mean(0), "x", color="black", ms=9, mew=2)
+    arrow = {"arrowstyle": "->", "color": "black", "linewidth": 2}
+    axes.annotate("", query, (0, 0), arrowprops=arrow)
+    axes.annotate(" query", query)
+    axes.update_datalim([query, (0, 0)])
+    axes.autoscale_view()
+    style.label(axes, "Rows in cells: boxes and means (×)", "first column", "second column")
     return figure
 
 

@@ -297,6 +297,19 @@ def test_a_class_is_put_to_use():
     assert used.check(Identity).message.startswith("Nothing changes.\n\nWith\n\n    values = ")
 
 
+def test_a_correct_answer_is_used_and_a_missing_one_replaced(capsys: pytest.CaptureFixture[str]):
+    def mine(values: torch.Tensor, factor: float) -> torch.Tensor:
+        return factor * values
+
+    assert make().yours(mine) is mine
+    assert capsys.readouterr().out == ""
+    for missing in (..., lambda values, factor: values):
+        assert make().yours(missing) is scale
+        assert capsys.readouterr().out == (
+            "Scale: no correct answer of yours yet, so the course's own is used.\n"
+        )
+
+
 def test_hints_come_one_after_the_other():
     tried = make()
     assert [str(tried.hint())[:16] for _ in range(3)] == [

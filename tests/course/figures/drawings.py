@@ -243,6 +243,10 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
             np.geomspace(1e-9, 1, 900), {name: np.geomspace(1, 1e-9, 900) for name in names(2)}, 10
         ),
     ),
+    "boxes": (
+        lambda: figures.boxes([np.zeros((1, 2))], (1, 0)),
+        lambda: figures.boxes([np.eye(2) + 3 * n for n in range(9)], (-1, 30)),
+    ),
     "search_by_blocks": (
         lambda: figures.search_by_blocks([1], {"one": [0.0]}, {"one": [1.0]}),
         lambda: figures.search_by_blocks(
