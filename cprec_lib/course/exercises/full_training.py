@@ -179,7 +179,7 @@ def _count_sent(answer: Any, shards: list[Tensor]) -> Any:
 
 
 def _judge_shards(got: Any, right: Any) -> str:
-    (result, sent) = got if isinstance(got, tuple) and len(got) == 2 else (got, 0)
+    result, sent = got if isinstance(got, tuple) and len(got) == 2 else (got, 0)
     wrong = difference(result, right[0])
     if wrong or sent <= 1:
         return wrong

@@ -143,18 +143,15 @@ class Problem:
         return self._compare([*self._attempts(answer)])
 
     def _other_kind(self, answer: Any) -> str:
-        """What is wrong if a function or a class is asked for and this is another kind of value."""
-        if not inspect.isclass(self.answer):
-            kind, right = "function", callable(answer)
-        else:
-            kind, right = "class", inspect.isclass(answer)
-        if right:
+        """What is wrong if this is no function, or no class, and one is asked for; else ""."""
+        wants_class = inspect.isclass(self.answer)
+        if inspect.isclass(answer) if wants_class else callable(answer):
             return ""
-        if hasattr(type(answer), "forward"):  # its text would list its layers
+        found = describe(answer)
+        if hasattr(answer, "forward"):  # its text would list its layers
             found = f"an instance of `{type(answer).__name__}`: leave out the parentheses"
-        else:
-            found = describe(answer)
-        return f"The check needs the {kind} itself; this is {found}."
+        wanted = "class" if wants_class else "function"
+        return f"The check needs the {wanted} itself; this is {found}."
 
     def _results(self, answer: Any) -> Iterator[Any]:
         """The result of an answer for each case; the last one is a failure if it raises."""
@@ -180,7 +177,7 @@ class Problem:
         return answer(*case) if callable(answer) else answer
 
     def _changed(self, case: tuple[Any, ...], given: tuple[Any, ...]) -> str:
-
+        """The first argument that is not what it was, in a sentence; "" if there is none."""
         for name, before, after in zip(self._names(case), case, given, strict=True):
             if name not in self.changes and difference(after, before):
                 return (
