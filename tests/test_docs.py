@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cprec_lib.course.exercises import NOTEBOOKS, problems
+
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "cprec_lib"
 PAGES = [
@@ -72,6 +74,26 @@ def test_the_library_proper_is_as_short_as_the_architecture_says() -> None:
     files = [file for room in ("model", "data", "train") for file in (LIBRARY / room).glob("*.py")]
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
     assert lines <= int(found[1].replace(",", ""))
+
+
+def plan(heading: str) -> list[tuple[str, int, str]]:
+    """The rows of a workshop's plan: start, minutes and what is done."""
+    text = (ROOT / "docs" / "workshop.md").read_text(encoding="utf-8")
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d\d:\d\d) \| (\d+) \| (.+?) \|", section, flags=re.MULTILINE)
+    return [(start, int(minutes), what) for start, minutes, what in rows]
+
+
+@pytest.mark.parametrize("heading", ["Half a day", "A day", "Two half days"])
+def test_a_workshop_adds_up_and_gives_exercises_their_minutes(heading: str) -> None:
+    rows = plan(heading)
+    assert rows[-1][1] == 0
+    minutes = [60 * int(start[:2]) + int(start[3:]) for start, _, _ in rows]
+    for (start, length, what), begin, following in zip(rows, minutes, minutes[1:], strict=False):
+        assert begin + length == following, start
+        for name, number in re.findall(r"Exercise `(\w+)` of (\d\d)", what):
+            [notebook] = [stem for stem in NOTEBOOKS if stem.startswith(number)]
+            assert problems(notebook)[name].minutes <= length, name
 
 
 def test_every_module_has_its_test_file() -> None:

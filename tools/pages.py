@@ -35,6 +35,10 @@ class PageRenderer(IPythonRenderer):
         """A link; a link to a notebook leads to its page."""
         return super().link(text, page_link(url, self._folder, self._out), title)
 
+    def block_html(self, html: str) -> str:
+        """Tags as they are: the parser that embeds pictures would close a tag at once."""
+        return super().block_html(html) if "<img" in html else f"{html}\n"
+
     def inline_math(self, body: str) -> str:
         """A formula inside a line."""
         return _formula(body, "inline")

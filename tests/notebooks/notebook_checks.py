@@ -180,6 +180,11 @@ def too_large(path: Path) -> list[str]:
     ]
 
 
+def words(notebook: NotebookNode) -> int:
+    """Words of all text cells, those of folded answers and of tasks included."""
+    return sum(len(text.split()) for _, text in _markdown(notebook))
+
+
 def missing_from_map(names: list[str], text: str) -> list[str]:
     """Notebooks that a map of the course leaves out."""
     return [f"The map does not name {name}" for name in names if name not in text]

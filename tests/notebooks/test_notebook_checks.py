@@ -227,3 +227,7 @@ def test_too_large(tmp_path: Path) -> None:
 def test_missing_from_map() -> None:
     problems = checks.missing_from_map(["00_a.ipynb", "01_b.ipynb"], "[a](notebooks/00_a.ipynb)")
     assert problems == ["The map does not name 01_b.ipynb"]
+
+
+def test_words() -> None:
+    assert checks.words(notebook(text="three more words")) == checks.words(notebook()) + 3

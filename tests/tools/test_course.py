@@ -439,6 +439,15 @@ def test_an_unreadable_formula_still_shows_its_source(tmp_path: Path) -> None:
     assert html == f'<p>So <code class="{pages.UNREAD_FORMULA}">\\foo &lt; x</code>.</p>\n'
 
 
+def test_a_folded_answer_stays_folded(tmp_path: Path) -> None:
+    exporter = pages.PageExporter(tmp_path, tmp_path)
+    folded = "<details><summary>Answer</summary>\n\n$N$ is **one**.\n\n</details>\n\nNext."
+    soup = BeautifulSoup(exporter.render_markdown(folded), "html.parser")
+    assert soup.details is not None and soup.details.strong is not None
+    assert [math.mi.get_text() for math in soup.details.find_all("math")] == ["N"]
+    assert "Next." not in soup.details.get_text()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

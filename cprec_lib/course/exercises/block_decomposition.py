@@ -1,4 +1,4 @@
-"""Exercises of notebook 02: the block embedding, the two-level softmax, the exact search."""
+"""Exercises of notebook 02: the block embedding and the two-level softmax."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the
 (0, 1), the tail's table the rows (3) and (−1), and the projection is the column (1, 2). Item 4 is
 the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the answer is
 `tensor([-1., -2.])`.""",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="This shows which numbers an item owns and which it shares with its block.",
     answer=vector_of,
@@ -118,13 +118,15 @@ def log_prob_of(item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Te
     raise ValueError(f"there is no item {item}")
 
 
-def _use_log_prob(
-    answer: Any, item: int, exp_root_logits: list[float], exp_tail_logits: list[list[float]]
-) -> Any:
-    root = torch.tensor(exp_root_logits).log()
-    found = answer(item, root, [torch.tensor(tail).log() for tail in exp_tail_logits])
+def _use_log_prob(answer: Any, item: int, root_logits: Tensor, tail_logits: list[Tensor]) -> Any:
+    found = answer(item, root_logits, tail_logits)
     # A plain number is as good as a tensor that holds one.
     return found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
+
+
+def _logits(root: list[float], *tails: list[float]) -> tuple[Tensor, list[Tensor]]:
+    """Logits with these exponentials."""
+    return torch.tensor(root).log(), [torch.tensor(tail).log() for tail in tails]
 
 
 log_probability = Problem(
@@ -139,7 +141,7 @@ lengths of the tensors tell you the sizes of the blocks.
 By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block are
 1 and 3. So there are two head items and one token. Item 4 is the second of the tail block:
 $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1.897$.""",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="To score one item, you need the root and at most one block; this shows which.",
     answer=log_prob_of,
@@ -157,6 +159,9 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         must sum to the probability of its token.
     root[token] => root[head_size]
         A tail block uses the token of another block. The tokens are in the order of the blocks.
+    .log_softmax(0) =>
+        These are logits. A logit can be any number; `log_softmax` turns logits into
+        log-probabilities.
     root_logits.log_softmax(0) => root_logits
     return root[place] => return root[:head_size].log_softmax(0)[place]
     root[token] => root[head_size:].log_softmax(0)[token - head_size]
@@ -185,11 +190,11 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         "of a product is a sum.",
     ),
     cases=(
-        (3, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
-        (4, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
-        (2, [5.0, 3.0, 2.0], [[1.0, 3.0]]),
-        (2, [4.0, 3.0, 3.0], [[2.0, 6.0], [1.0, 1.0, 2.0]]),
-        (6, [4.0, 2.0, 4.0], [[2.0, 6.0], [1.0, 1.0, 2.0]]),
+        (3, *_logits([5.0, 3.0, 2.0], [1.0, 3.0])),
+        (4, *_logits([5.0, 3.0, 2.0], [1.0, 3.0])),
+        (2, *_logits([5.0, 3.0, 2.0], [1.0, 3.0])),
+        (2, *_logits([4.0, 3.0, 3.0], [2.0, 6.0], [1.0, 1.0, 2.0])),
+        (6, *_logits([4.0, 2.0, 4.0], [2.0, 6.0], [1.0, 1.0, 2.0])),
     ),
     use=_use_log_prob,
     why="A head item needs no tail block, and a tail item needs only one. That is why the loss of "
@@ -214,7 +219,7 @@ Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids 
 By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
 (items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
 `root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
-    minutes=5,
+    minutes=7,
     difficulty="easy",
     purpose="At the root, all items of a tail block share one target.",
     answer=root_targets,
@@ -314,7 +319,7 @@ must then give the probabilities `p`. More than one answer is right.
 By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logits $\\ln 5$,
 $\\ln 3$ and $\\ln 2$ gives the head items 0.5 and 0.3 and the token 0.2. A tail block with $\\ln 1$
 and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
-    minutes=10,
+    minutes=14,
     difficulty="hard",
     purpose="This separates the cost of the tree from the cost of the narrow blocks.",
     answer=tree_logits,
@@ -353,115 +358,4 @@ and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     judge=_judge_tree,
     why="So for one history the tree rules nothing out. It has two limits: one weight matrix must "
     "serve all histories, and the rows of a tail block are narrow.",
-)
-
-
-def blocks_to_open(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
-    """Numbers of the tail blocks that are computed, the most probable token first."""
-    head_size, opened = len(root) - len(inside), []
-    best = root[:head_size].topk(k).values
-    for tail in root[head_size:].argsort(descending=True).tolist():
-        token = root[head_size + tail]
-        if token <= best[-1]:
-            break
-        opened.append(tail + 2)
-        best = torch.cat([best, token * inside[tail]]).topk(k).values
-    return opened
-
-
-def _in_the_list(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
-    """The blocks that hold one of the k best items."""
-    head_size = len(root) - len(inside)
-    tails = [token * tail for token, tail in zip(root[head_size:], inside, strict=True)]
-    last = torch.cat([root[:head_size], *tails]).topk(k).values[-1]
-    order = root[head_size:].argsort(descending=True).tolist()
-    return [tail + 2 for tail in order if (tails[tail] >= last).any()]
-
-
-def _use_search(answer: Any, root: list[float], inside: list[list[float]], k: int) -> Any:
-    return answer(torch.tensor(root), [torch.tensor(tail) for tail in inside], k)
-
-
-search = Problem(
-    title="The blocks that must be opened",
-    task="""\
-`our_top_k` takes the tail blocks in order of their numbers. It may open (compute) a block
-needlessly, because a later block holds better items. Take the most probable token first instead.
-Write `blocks_to_open(root, inside, k)`. `root` is a tensor of the root's *probabilities*: first the
-head items, then the tokens. `inside` is a list with one tensor per tail block, the probabilities of
-its items inside the block; use it only once the block is open. The head has `k` items or more, and
-no two tokens are equal. Return the list of the numbers of the opened blocks, in the order in which
-they are opened. The tail blocks have the numbers 2 to $n$. A block whose token is only as probable
-as the `k`-th best item so far stays closed.
-
-By hand, with `k = 2`: the root is (0.30, 0.10, 0.25, 0.35), with two head items and the tokens of
-blocks 2 and 3. Inside block 2 the items have 0.5 and 0.5, inside block 3 they have 0.8 and 0.2. The
-two best so far are 0.30 and 0.10. Block 3 has the larger token, 0.35 > 0.10, so it is opened: its
-items have 0.28 and 0.07. Now the two best are 0.30 and 0.28. The token of block 2, 0.25, is below
-0.28. The answer is `[3]`; in the order of the numbers both blocks would be opened.""",
-    minutes=12,
-    difficulty="hard",
-    purpose="The order of the search costs nothing, but it decides how much of the tail is "
-    "computed.",
-    answer=blocks_to_open,
-    wrong="""
-    root[head_size:].argsort(descending=True).tolist() => range(len(inside))
-    break => continue
-        This takes the blocks in the order of their numbers. Which block is most likely to hold
-        items that rule out the others?
-    descending=True => descending=False
-    break => continue
-        This begins with the least probable token.
-    best = torch.cat([best, token * inside[tail]]).topk(k).values =>
-        All tokens are compared with the head alone. The items of an opened block also count among
-        the best so far.
-    best[-1] => best[0]
-        The tokens are compared with the best item so far. The list has k places: which item must a
-        new item beat to enter?
-    token * inside => inside
-        The probabilities inside a block are used directly. They hold only if the block is chosen.
-    lambda root, inside, k: [2 + place - len(root) + len(inside)
-    for place in root.topk(k).indices.tolist() if place >= len(root) - len(inside)]
-        This is the early-stopping rule, in which tokens take places from items. Compare a token
-        with items only.
-    _in_the_list
-        These are the blocks that have an item in the list of k. This is known only after they have
-        been opened, and the search may have to open other blocks as well.
-    token <= best => token < best
-        This opens a block whose token is as probable as the k-th best item. None of its items can
-        be more probable than that item.
-    return opened => return sorted(opened)
-        The blocks are right, but they are sorted by number. Return them in the order in which they
-        are opened.
-    tail + 2 => tail
-        The blocks are right, but their numbers are not: the first tail block has the number 2.
-    tail + 2 => tail + 1
-        The blocks are right, but their numbers are one too low: the head is block 1.
-    """,
-    hints=(
-        "Keep two things up to date: the k best probabilities so far, and the list of opened "
-        "blocks.",
-        "If a token is too small, what do you know about the tokens after it?",
-        "`argsort(descending=True)` on the tokens gives the order. After a block is opened, join "
-        "its items' probabilities (token times inside) to the best ones and keep the k largest.",
-    ),
-    cases=(
-        ([0.30, 0.10, 0.25, 0.35], [[0.5, 0.5], [0.8, 0.2]], 2),
-        (
-            [0.20, 0.125, 0.05, 0.05, 0.125, 0.27, 0.18],
-            [[0.9, 0.1], [0.4, 0.3, 0.3], [0.9, 0.1]],
-            2,
-        ),
-        (
-            [0.16, 0.05, 0.04, 0.17, 0.18, 0.19, 0.21],
-            [[0.5, 0.5], [0.25, 0.75], [0.3, 0.3, 0.4], [0.2, 0.2, 0.2, 0.4]],
-            3,
-        ),
-        ([0.6, 0.2, 0.1, 0.06, 0.04], [[1.0], [0.5, 0.5]], 3),
-        ([0.375, 0.125, 0.3, 0.125, 0.075], [[0.4, 0.4, 0.2], [0.5, 0.5], [0.5, 0.5]], 2),
-    ),
-    use=_use_search,
-    why="In this order a block is opened only if its token is at least as probable as the k-th "
-    "best item of the whole catalogue. A search by this bound that opened fewer blocks could not "
-    "know that it missed nothing.",
 )

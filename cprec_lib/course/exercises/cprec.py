@@ -196,11 +196,15 @@ rival = Problem(
         (3, 4, 200),
         (3, 4, 300),
         (3, 4, 900),
+        (3, 4, 159),
         (1682, 64, 96_024),
         (3416, 64, 140_328),
         (26_744, 512, 4_000_000),
     ),
     wrong="""
+    > budget => >= budget
+        A rival with exactly as many parameters as the budget is left out. It has no more than the
+        budget, so it counts.
     lambda n_items, width, budget: min(width, widest_rival(n_items, width, budget) + 1)
         This width is one too large: it is the first that no longer fits, so the rival would be
         larger than the compressed model.
@@ -302,8 +306,9 @@ claim_of_accuracy = Problem(
     wrong="""
     gap.low > -margin => gap.high >= 0
     "fails" if gap.high < -margin else "open" => "fails"
-        An interval that includes 0 is taken for a proof of equal accuracy. With few users every
-        interval includes 0, however much is lost. How large may the loss still be?
+        Here it decides whether the interval reaches 0, as if a loss were proved below it and ruled
+        out above. With few users every interval reaches 0, however much is lost. How large may the
+        loss still be?
     -margin => 0
         The interval is compared with 0, and the margin is not used. A loss can be certain and yet
         too small to matter.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cprec_lib.course.exercises.problem import Problem
+from cprec_lib.course.exercises.values import describe
 from cprec_lib.model.middle import CausalConvolution
 
 # Causal padding
@@ -21,12 +22,22 @@ def keep_the_past(x: Tensor, conv: nn.Conv1d) -> Tensor:
     return outputs[:, :, : x.shape[1]].transpose(1, 2)
 
 
-def _convolve(answer: Any, x: Tensor, taps: Tensor, dilation: int) -> Any:
-    width, _, kernel_size = taps.shape
-    padding = (kernel_size - 1) * dilation
-    with torch.random.fork_rng(devices=[]):
-        conv = nn.Conv1d(width, width, kernel_size, 1, padding, dilation, bias=False)
-    conv.load_state_dict({"weight": taps})
+class _PaddedConv(nn.Conv1d):
+    """A convolution [B, d, L] with these taps [d, d, k] that pads both sides and shows its taps."""
+
+    def __init__(self, taps: list[list[list[float]]], dilation: int) -> None:
+        width, kernel_size = len(taps), len(taps[0][0])
+        padding = (kernel_size - 1) * dilation
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(width, width, kernel_size, 1, padding, dilation, bias=False)
+        self.load_state_dict({"weight": torch.tensor(taps)})
+
+    def __repr__(self) -> str:
+        taps = describe(self.weight)
+        return f"Conv1d with the taps {taps}, dilation {self.dilation[0]}, no bias"
+
+
+def _convolve(answer: Any, x: Tensor, conv: nn.Conv1d) -> Any:
     with torch.no_grad():
         return answer(x, conv)
 
@@ -34,16 +45,22 @@ def _convolve(answer: Any, x: Tensor, taps: Tensor, dilation: int) -> Any:
 causal_padding = Problem(
     title="Keep only the past",
     task="Make the output of a convolution that pads both sides causal.",
-    minutes=6,
+    minutes=8,
     difficulty="easy",
     purpose="For making the convolution of any framework causal, and for knowing to which time "
     "step each output belongs.",
     answer=keep_the_past,
     use=_convolve,
     cases=(
-        (torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[[100.0, 10.0, 1.0]]]), 1),
-        (torch.arange(1.0, 11.0).reshape(1, 5, 2), torch.eye(2).reshape(2, 2, 1), 1),
-        (torch.arange(20.0).reshape(2, 5, 2).sin(), torch.arange(12.0).reshape(2, 2, 3).cos(), 2),
+        (torch.tensor([[[1.0], [2.0], [3.0]]]), _PaddedConv([[[100.0, 10.0, 1.0]]], 1)),
+        (
+            torch.arange(1.0, 11.0).reshape(1, 5, 2),
+            _PaddedConv([[[1.0], [0.0]], [[0.0], [1.0]]], 1),
+        ),
+        (
+            torch.arange(20.0).reshape(2, 5, 2).sin(),
+            _PaddedConv(torch.arange(12.0).reshape(2, 2, 3).cos().tolist(), 2),
+        ),
     ),
     wrong="""
     outputs[:, :, : x.shape[1]] => outputs
@@ -64,6 +81,9 @@ causal_padding = Problem(
     ]].transpose(1, 2) => ]].reshape(x.shape)
         `reshape` keeps the order of the numbers in memory, so time and width are mixed up. Which
         method exchanges two dimensions?
+    x.transpose(1, 2) => x.reshape(x.shape[0], x.shape[2], x.shape[1])
+        `reshape` before the convolution keeps the order of the numbers in memory, so it convolves
+        a mixture of time and width. Which method exchanges two dimensions?
     x.shape[1] => x.shape[1] + conv.padding[0] - conv.kernel_size[0] + 1
         The number of outputs to drop depends on the dilation too: each gap between two taps adds to
         it.
@@ -97,7 +117,7 @@ def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
 items_seen = Problem(
     title="Which items does it see?",
     task="List the items that reach a stack's newest output.",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="For choosing dilations that leave no hole in the history.",
     answer=steps_back,
@@ -157,7 +177,7 @@ class ReZeroBlock(nn.Module):
 
 
 def _run_block(
-    block_class: Any, x: Tensor, dilation: int, alpha: float | None, kernels: str
+    block_class: Any, x: Tensor, dilation: int, alpha: float | None, convolutions: str
 ) -> dict[str, Any] | None:
     """Build a block, give it known weights unless `alpha` is None, and run it on x [B, L, d]."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -166,7 +186,7 @@ def _run_block(
         if block(x) is None:
             return None
         if alpha is not None:
-            _set_weights(block, alpha, kernels)
+            _set_weights(block, alpha, convolutions)
         names = ("conv1", "norm1", "conv2", "norm2", "alpha")
         trained = {name.split(".")[0] for name, _ in block.named_parameters(remove_duplicate=False)}
         return {
@@ -176,15 +196,15 @@ def _run_block(
         }
 
 
-def _set_weights(block: Any, alpha: float, kernels: str) -> None:
+def _set_weights(block: Any, alpha: float, convolutions: str) -> None:
     for conv in (block.conv1, block.conv2):
         conv.weight.zero_()
-        tap = 0 if "oldest" in kernels else -1
+        tap = 0 if "oldest" in convolutions else -1
         conv.weight[:, :, tap] = torch.eye(conv.bias.numel())
-        if kernels == "random":
+        if convolutions == "random":
             conv.weight.normal_()
             conv.bias.normal_()
-    for norm in (block.norm1, block.norm2) if kernels == "random" else ():
+    for norm in (block.norm1, block.norm2) if convolutions == "random" else ():
         norm.weight.normal_()
         norm.bias.normal_()
     if isinstance(block.alpha, Tensor):
@@ -196,7 +216,7 @@ def _set_weights(block: Any, alpha: float, kernels: str) -> None:
 rezero_block = Problem(
     title="A block that starts as nothing",
     task="Write a residual block whose addition is scaled by a learned number that starts at 0.",
-    minutes=12,
+    minutes=17,
     difficulty="medium",
     purpose="For stacking many residual blocks: each starts as the identity and learns how much to "
     "add.",
@@ -233,6 +253,13 @@ rezero_block = Problem(
     self.dilation))) => self.dilation)
         The norm and the ReLU come before the convolution here. In the formula the convolution is
         innermost, so it comes first.
+    F.relu(self.norm1( => self.norm1(F.relu(
+    F.relu(self.norm2( => self.norm2(F.relu(
+        The ReLU comes before the norm here. In the formula the norm is inside the ReLU, so it
+        comes first.
+    x + self.alpha * inner => self.alpha * (x + inner)
+        `alpha` scales the whole sum here, the input included. At 0 the block would forget its
+        input. It scales only what is added.
     F.relu(self.norm2 => (self.norm2
     self.alpha * inner => F.relu(self.alpha * inner)
         `alpha` is inside the last ReLU here. When `alpha` is negative, the ReLU then lets other
@@ -251,4 +278,87 @@ rezero_block = Problem(
     why="With alpha at 0 the block is the identity, and so is a stack of any depth. The gradient "
     "of alpha itself is not zero, so the first step changes alpha. Bachlechner and others proposed "
     "this block as ReZero (UAI 2021).",
+)
+
+# Middle layers
+
+
+class OwnLayers(nn.Module):
+    """A stack of ReZero blocks that leaves padding at zero."""
+
+    def __init__(self, width: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ReZeroBlock(width, dilation) for dilation in dilations)
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        for block in self.blocks:
+            hidden = block(hidden) * real.unsqueeze(-1)
+        return hidden
+
+
+def _run_layers(layers_class: Any, hidden: Tensor, dilations: tuple[int, ...], real: Tensor) -> Any:
+    """Build the layers, give every block known weights, and run them on hidden [B, L, d]."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        layers = layers_class(hidden.shape[-1], dilations)
+        start = layers(hidden, real)
+        if start is None:
+            return None
+        alphas = torch.linspace(0.5, -1, len(dilations))
+        for block, alpha in zip(layers.blocks, alphas.tolist(), strict=True):
+            _set_weights(block, alpha, "random")
+        return {
+            "the output when new": start,
+            "the output with random weights": layers(hidden, real),
+            "the number of parameters": sum(p.numel() for p in layers.parameters()),
+        }
+
+
+_PADDED = torch.tensor([[False] * 3 + [True] * 4, [True] * 7])
+_VECTORS = torch.linspace(-2, 3, 56).reshape(2, 7, 4).sin() * _PADDED.unsqueeze(-1)
+
+own_layers = Problem(
+    title="Middle layers of your own",
+    task="Stack your blocks into middle layers that can take the place of NextItNet's.",
+    minutes=25,
+    difficulty="hard",
+    purpose="For putting a part that you have written into a model, and training it.",
+    answer=OwnLayers,
+    use=_run_layers,
+    cases=(
+        (_VECTORS[1:], (1,), _PADDED[1:]),
+        (_VECTORS, (1, 2), _PADDED),
+        (_VECTORS[:1], (1, 4, 1), _PADDED[:1]),
+    ),
+    wrong="""
+    nn.ModuleList(ReZeroBlock => [*(ReZeroBlock
+    in dilations) => in dilations)]
+        The blocks are in a plain list, so the module does not know their parameters and no
+        optimizer trains them. Which kind of list does a module look into?
+    ReZeroBlock(width, dilation) => one
+    self.blocks = nn => one = ReZeroBlock(width, dilations[0]); self.blocks = nn
+        One block is used several times here. Each place needs a block of its own.
+    ReZeroBlock(width, dilation) => ReZeroBlock(width, 1)
+        All blocks have the dilation 1. Each takes the next one of the tuple.
+    * real.unsqueeze(-1) =>
+        Padding does not stay zero: the biases of a block reach it. Whatever a block makes of padded
+        positions has to be removed, or the next block reads it.
+    block(hidden) * real.unsqueeze(-1) => block(hidden)
+    return hidden => return hidden * real.unsqueeze(-1)
+        Padding is removed only at the end. Until then every block reads what the block below wrote
+        at padded positions.
+    hidden = block => hidden = hidden + block
+        The block already adds its input. Here it is added twice.
+    in self.blocks => in reversed(self.blocks)
+        The blocks are applied in the reverse order. The first dilation belongs to the lowest block.
+    """,
+    hints=(
+        "Two lines in `__init__`: a call of `super().__init__()`, and a list of blocks. Use "
+        "`nn.ModuleList`, so that the module finds their parameters.",
+        "`forward` is a loop over the blocks. After each block, set padded positions to zero.",
+        "`real` has the shape [B, L] and the vectors have [B, L, d]. `real.unsqueeze(-1)` has the "
+        "shape [B, L, 1], and a product with it removes what is not real.",
+    ),
+    why="With every alpha at 0 the new layers are the identity, so training starts from a model "
+    "that looks at the last item only.",
 )

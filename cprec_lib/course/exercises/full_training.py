@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cprec_lib.course.exercises.problem import Problem
+from cprec_lib.course.exercises.values import difference
 
 
 def loss_factors(positions: Sequence[int]) -> list[float]:
@@ -19,7 +21,7 @@ processes = Problem(
     title="When gradients are averaged",
     task="Write `loss_factors(positions)`: the factor by which each process multiplies its own "
     "mean loss, if the gradients are averaged over the processes.",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="torch's DistributedDataParallel averages gradients over processes, however many "
     "positions each has.",
@@ -66,7 +68,7 @@ catalogue = Problem(
     title="Does it fit?",
     task="Write `largest_catalogue(memory, width, middle, positions)`: how many items a model with "
     "an uncompressed embedding and softmax may have if its training has to fit in `memory` bytes.",
-    minutes=8,
+    minutes=11,
     difficulty="easy",
     purpose="Before you rent a machine: does your catalogue fit on it?",
     answer=largest_catalogue,
@@ -120,6 +122,80 @@ def sharded_log_prob(shards: Sequence[Tensor]) -> list[Tensor]:
     return [logits - own.logsumexp(0) for logits in shards]
 
 
+class _Placed(Tensor):
+    """A tensor on one of several machines; operations note which tensors machines have to send.
+
+    An operation on tensors of several machines runs where the largest is, and the others are sent
+    there. Its result is known to all machines.
+    """
+
+    machine: int | None
+    sent: dict[int, dict[tuple[int, int], Tensor]]
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+        used = [*_placed_in([*args, *(kwargs or {}).values()])]
+        places = {tensor.machine for tensor in used} - {None}
+        if len(places) > 1:
+            here = max(used, key=lambda tensor: tensor.shape.numel()).machine
+            for tensor in used:
+                if tensor.machine not in (None, here):
+                    _note(tensor)
+        owner = places.pop() if len(places) == 1 else None
+        for tensor in _placed_in([result]):
+            tensor.machine, tensor.sent = owner, used[0].sent
+        return result
+
+
+def _placed_in(values: Sequence[Any]) -> Iterator[_Placed]:
+    for value in values:
+        if isinstance(value, _Placed):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _placed_in(value)
+
+
+def _note(tensor: _Placed) -> None:
+    """Note that its machine sends a tensor; the same numbers are sent to all at once."""
+    numbers = tensor.data_ptr(), tensor.shape.numel()
+    tensor.sent.setdefault(tensor.machine or 0, {})[numbers] = tensor
+
+
+def _count_sent(answer: Any, shards: list[Tensor]) -> Any:
+    """An answer's result, and the most numbers per position that one machine sends."""
+    sent: dict[int, dict[tuple[int, int], Tensor]] = {}
+    placed = [shard.as_subclass(_Placed) for shard in shards]
+    for machine, shard in enumerate(placed):
+        shard.machine, shard.sent = machine, sent
+    found = answer(placed)
+    if not isinstance(found, list | tuple):
+        return found
+    plain = [part.as_subclass(Tensor) if isinstance(part, Tensor) else part for part in found]
+    numbers = [sum(size for _, size in tensors) for tensors in sent.values()]
+    return plain, max(numbers, default=0) / len(shards[0])
+
+
+def _judge_shards(got: Any, right: Any) -> str:
+    result, sent = got if isinstance(got, tuple) and len(got) == 2 else (got, 0)
+    wrong = difference(result, right[0])
+    if wrong or sent <= 1:
+        return wrong
+    return (
+        f"the log-probabilities are right, but a machine sends {sent:g} numbers per position; "
+        "one is enough."
+    )
+
+
+def _two_numbers(shards: Sequence[Tensor]) -> list[Tensor]:
+    """Each machine sends the largest of its logits, then its sum of exponentials."""
+    top = torch.stack([logits.amax(1, keepdim=True) for logits in shards]).amax(0)
+    total = torch.stack([(logits - top).exp().sum(1, keepdim=True) for logits in shards]).sum(0)
+    return [logits - top - total.log() for logits in shards]
+
+
 _BY_HAND = [torch.tensor([[6.0, 3.0]]).log(), torch.tensor([[1.0]]).log()]
 _TWO_POSITIONS = [
     torch.tensor([[0.5, -1.0, 2.0], [3.0, 0.0, 1.0]]),
@@ -132,12 +208,14 @@ shards = Problem(
     title="A softmax on several machines",
     task="Write `sharded_log_prob(shards)`: from each machine's logits [T, n_j] to the "
     "log-probabilities of its items in the whole catalogue.",
-    minutes=12,
+    minutes=17,
     difficulty="hard",
     purpose="A catalogue that is too large for one machine needs a softmax that is combined from "
     "parts.",
     answer=sharded_log_prob,
     cases=((_BY_HAND,), (_TWO_POSITIONS,), (_LARGE,)),
+    use=_count_sent,
+    judge=_judge_shards,
     wrong="""
     logits - own.logsumexp(0) => logits.log_softmax(1)
         Each machine computes its own softmax, so the probabilities of every machine sum to 1. What
@@ -156,6 +234,12 @@ shards = Problem(
     own.logsumexp(0) => own.amax(0)
         Only the largest of the machines' numbers is subtracted. That is nearly right where one
         machine has nearly all of the probability, and wrong otherwise.
+    lambda shards: [*torch.cat([*shards], 1).log_softmax(1).split([s.shape[1] for s in shards], 1)]
+        All logits are brought to one machine, which computes the whole softmax. They are what the
+        machines should keep. What is the one number that a machine has to send?
+    _two_numbers
+        Each machine sends two numbers per position: the largest logit, for all to subtract, and a
+        sum. Which function makes one number of a machine's logits, safely?
     """,
     hints=(
         "A log-probability is a logit minus one number, and that number is the same for all items "

@@ -25,7 +25,7 @@ def expected_hit_rate(scores: Tensor, targets: Tensor, k: int) -> float:
 ties_at_random = Problem(
     title="A coin for every tie",
     task="Compute the expected HR@k when tied items are put in a random order.",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="For scoring a model that gives ties, without flattering or punishing it.",
     answer=expected_hit_rate,
@@ -47,6 +47,9 @@ ties_at_random = Problem(
     ((k - better) / equal).clamp(0, 1) => (better + (equal + 1) / 2 <= k).float()
         The average rank is right, but a hit at the average rank is not the average hit: some tied
         places may lie inside the top k and others outside.
+    ((k - better) / equal).clamp(0, 1) => (((better + 1 <= k).float() + (better + equal <= k)) / 2)
+        This is the mean of the lenient and the strict rule. It gives every tie across place k one
+        half, however many of the tied places lie inside the top k.
     / equal => / (equal - 1)
         Count the tied places once more. The target stands on one of them too.
     .clamp(0, 1) =>
@@ -83,7 +86,7 @@ def best_ndcg(probabilities: Tensor, k: int) -> float:
 best_reachable = Problem(
     title="As good as it gets",
     task="Compute the highest NDCG@k that any model can expect, from the true probabilities.",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="For telling how much of the gap between a score and 1 is the model's fault, and how "
     "much is chance.",
@@ -168,23 +171,22 @@ def split_at(table: pd.DataFrame, moment: float) -> tuple[dict[Any, int], dict[A
     return past["item"].value_counts().to_dict(), targets
 
 
-def _split_rows(answer: Any, rows: list[tuple[str, str, int]], moment: int) -> Any:
-    return answer(pd.DataFrame(rows, columns=["user", "item", "timestamp"]), moment)
+def _rows(text: str) -> pd.DataFrame:
+    return pd.DataFrame(rows_of(text), columns=["user", "item", "timestamp"])
 
 
 split_in_time = Problem(
     title="A split at one moment",
     task="Count the items before a moment, and take each user's first item from then on as target.",
-    minutes=12,
+    minutes=17,
     difficulty="hard",
     purpose="For a test without leaks from later events, of the same user or of any other.",
     answer=split_at,
-    use=_split_rows,
     cases=(
-        (rows_of("ann X 3, ann Z 12, ann Y 11, bob X 20, cat Y 5"), 10),
-        (rows_of("ann X 9, ann Z 10, ann Y 11, ann V 14, ann W 13"), 10),
-        (rows_of("bob Y 8, ann X 7, bob Y 2, bob X 1"), 10),
-        (rows_of("bob Y 18, ann X 17"), 10),
+        (_rows("ann X 3, ann Z 12, ann Y 11, bob X 20, cat Y 5"), 10),
+        (_rows("ann X 9, ann Z 10, ann Y 11, ann V 14, ann W 13"), 10),
+        (_rows("bob Y 8, ann X 7, bob Y 2, bob X 1"), 10),
+        (_rows("bob Y 18, ann X 17"), 10),
     ),
     wrong="""
     return past["item"] => return table["item"]

@@ -43,7 +43,7 @@ By hand, with these seven events:
 
 Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so the answer is
 `{"A": 0, "B": 2, "C": 1}`.""",
-    minutes=6,
+    minutes=8,
     difficulty="easy",
     purpose="All ids in the course depend on this count, and a count that includes the test is a "
     "leak.",
@@ -108,7 +108,7 @@ nothing to predict in it.
 
 By hand: `cut_windows([5, 3, 8, 1], 2)` is `[[3, 8, 1], [0, 5, 3]]`. Each of the
 steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
-    minutes=10,
+    minutes=14,
     difficulty="medium",
     purpose="A step that is in no window is never learnt, and a step that is in two windows counts "
     "twice.",
@@ -181,7 +181,7 @@ is between 0 and 1.
 
 By hand: `head_of({7: 1, 3: 5, 9: 1, 5: 1}, 0.75)`. The order is 3, 5, 7, 9, with counts 5, 1, 1
 and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answer is `[3, 5]`.""",
-    minutes=8,
+    minutes=11,
     difficulty="medium",
     purpose="A cut can be chosen by the interactions that the head should serve instead of by its "
     "size.",
@@ -239,7 +239,7 @@ more than half of all parameters.
 By hand: with width 4 an item costs 9 parameters. If the middle layers have 90 and there
 are 10 items, embedding and softmax have 90 as well, exactly half. So `items_for_half(4, 90)` is
 `11`.""",
-    minutes=4,
+    minutes=6,
     difficulty="easy",
     purpose="With fewer items, no cut of embedding and softmax can halve the model.",
     answer=items_for_half,
@@ -333,7 +333,7 @@ sixteenth of 4 is less than 1. With cutoffs (2, 3) the
 table has $2 \\cdot 4 + (1 + 4) + (2 + 4) = 19$ parameters. The head has 12 of the 16
 interactions, so the mean width is $(12 \\cdot 4 + 4 \\cdot 1) / 16 = 3.25$. A head of three items
 needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right.""",
-    minutes=12,
+    minutes=17,
     difficulty="hard",
     purpose="A memory limit is a common reason to compress, and then the question is where to cut.",
     answer=best_cutoffs,
@@ -347,6 +347,10 @@ needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right."""
     table["width"] * => [1, 0, 0] *
         This makes the head as large as possible. A larger second block may gain more than the last
         items of the head.
+    0.0 => (0, 0)
+    (table["width"] * table["share_of_interactions"]).sum() => cutoffs
+        This takes the largest head that fits, and then the largest second block. A smaller head can
+        pay for a second block that gains more. Compare the mean widths.
     0.0 => -float("inf")
     table["width"] * table["share_of_interactions"] => -table["items"] * table["width"]
         This is the smallest table. You may use the whole budget.
@@ -366,6 +370,7 @@ needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right."""
         ([8, 4, 2, 1, 1], 4, 19),
         ([40, 22, 15, 10, 8, 6, 5, 4, 3, 3, 2, 2, 1], 16, 165),
         ([9] * 6 + [1] * 6, 16, 150),
+        ([3] * 10, 12, 83),
     ),
     use=_use_cutoffs,
     judge=_judge_cutoffs,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from cprec_lib.course.exercises.guard import Died, TookTooLong, limited
 from cprec_lib.course.exercises.slips import Slip, slips_in
 from cprec_lib.course.exercises.source import source
+from cprec_lib.course.exercises.stubs import is_stub
 from cprec_lib.course.exercises.values import cut, describe, difference
 
 Status = Literal["not attempted", "correct", "incorrect", "cannot tell"]
@@ -75,6 +76,7 @@ class Problem:
     use: Callable[..., Any] | None = None
     judge: Callable[[Any, Any], str] = difference
     why: str = ""
+    changes: tuple[str, ...] = ()
     _hints_shown: int = field(default=0, repr=False)
 
     def __post_init__(self, wrong: str) -> None:
@@ -116,6 +118,13 @@ class Problem:
         code = f"```python\n{self.answer_text()}\n```"
         return Text("\n\n".join(filter(None, (code, self.why))))
 
+    def yours(self, answer: Any) -> Any:
+        """The answer if it is correct; otherwise the solution, with a sentence that says so."""
+        if self.check(answer).status == "correct":
+            return answer
+        print(f"{self.title}: no correct answer of yours yet, so the course's own is used.")
+        return self.answer
+
     def answer_text(self) -> str:
         """The source of the solution, or its value."""
         return source(self.answer)
@@ -127,33 +136,61 @@ class Problem:
             return _failed(error)
 
     def _judge(self, answer: Any) -> Outcome:
-        if answer is None or answer is ...:
+        if answer is None or answer is ... or is_stub(answer):
             return _UNTOUCHED
-        if callable(self.answer) and not callable(answer):
-            kind = "class" if inspect.isclass(self.answer) else "function"
-            return Outcome(
-                "incorrect", f"The check needs the {kind} itself; this is {describe(answer)}."
-            )
-        return self._compare([*self._results(answer)])
+        if callable(self.answer) and (other := self._other_kind(answer)):
+            return Outcome("incorrect", other)
+        return self._compare([*self._attempts(answer)])
+
+    def _other_kind(self, answer: Any) -> str:
+        """What is wrong if this is no function, or no class, and one is asked for; else ""."""
+        wants_class = inspect.isclass(self.answer)
+        if inspect.isclass(answer) if wants_class else callable(answer):
+            return ""
+        found = describe(answer)
+        if hasattr(answer, "forward"):  # its text would list its layers
+            found = f"an instance of `{type(answer).__name__}`: leave out the parentheses"
+        wanted = "class" if wants_class else "function"
+        return f"The check needs the {wanted} itself; this is {found}."
 
     def _results(self, answer: Any) -> Iterator[Any]:
-        """The result of an answer for each case; it gets copies, so it cannot change the cases."""
+        """The result of an answer for each case; the last one is a failure if it raises."""
+        return (result for result, _ in self._attempts(answer))
+
+    def _attempts(self, answer: Any) -> Iterator[tuple[Any, str]]:
+        """For each case the result of an answer, and what it changed in its arguments, in words.
+
+        It gets copies, so it cannot change the cases.
+        """
         for case in self.cases:
+            given = deepcopy(case)
             try:
-                yield self._run(answer, *deepcopy(case))
+                result = self._run(answer, *given)
             except (Exception, SystemExit) as error:
-                yield _Failure(error)
+                yield _Failure(error), ""
                 return
+            yield result, self._changed(case, given)
 
     def _run(self, answer: Any, *case: Any) -> Any:
         if self.use is not None:
             return self.use(answer, *case)
         return answer(*case) if callable(answer) else answer
 
-    def _compare(self, results: Sequence[Any]) -> Outcome:
-        if all(result is None or result is ... or _unwritten(result) for result in results):
+    def _changed(self, case: tuple[Any, ...], given: tuple[Any, ...]) -> str:
+        """The first argument that is not what it was, in a sentence; "" if there is none."""
+        for name, before, after in zip(self._names(case), case, given, strict=True):
+            if name not in self.changes and difference(after, before):
+                return (
+                    f"The result is right, but the answer changes its argument: `{name}` is "
+                    f"`{describe(after)}` afterwards. Work on a copy, or make a new value."
+                )
+        return ""
+
+    def _compare(self, attempts: Sequence[tuple[Any, str]]) -> Outcome:
+        results = [result for result, _ in attempts]
+        if all(map(_unwritten, results)):
             return _UNTOUCHED
-        for case, result in zip(self.cases, results, strict=False):
+        for case, (result, changed) in zip(self.cases, attempts, strict=False):
             if isinstance(result, _Failure):
                 return Outcome("incorrect", f"{self._call(case)}{result}")
             right = self._run(self.answer, *deepcopy(case))
@@ -164,6 +201,8 @@ class Problem:
             if wrong:
                 example = f"{self._call(case)}{wrong[0].upper()}{wrong[1:]}"
                 return Outcome("incorrect", f"{self._slip(results)}{example}")
+            if changed:
+                return Outcome("incorrect", f"{self._call(case)}{changed}")
         return Outcome("correct", self.why)
 
     def _slip(self, results: Sequence[Any]) -> str:
@@ -177,18 +216,24 @@ class Problem:
         """The case in words, as in "With sizes = (1, 2):"."""
         if not case:
             return ""
-        target = self.use or self.answer
-        names = list(inspect.signature(target).parameters)[1 if self.use else 0 :]
+        given = (
+            f"{name} = {describe(value)}"
+            for name, value in zip(self._names(case), case, strict=True)
+        )
+        return "With\n\n" + indent("\n".join(given), "    ") + "\n\n"
+
+    def _names(self, case: tuple[Any, ...]) -> list[str]:
+        """The names of a case's values: those of the parameters that get them."""
+        if not case:
+            return []
+        names = list(inspect.signature(self.use or self.answer).parameters)[bool(self.use) :]
         if len(names) < len(case):
             names = [f"argument {place}" for place in range(1, len(case) + 1)]
-        given = (f"{name} = {describe(value)}" for name, value in zip(names, case, strict=False))
-        return "With\n\n" + indent("\n".join(given), "    ") + "\n\n"
+        return names[: len(case)]
 
 
 _UNTOUCHED = Outcome(
-    "not attempted",
-    "Write your answer in place of the three dots, then run the cell again. "
-    "Without a `return` an answer looks untouched.",
+    "not attempted", "Write your answer in place of the three dots, then run the cell again."
 )
 
 

@@ -16,7 +16,7 @@ def rank_of(scores: Sequence[float], item: int) -> int:
 rank = Problem(
     title="The rank of an item",
     task="Write `rank_of(scores, item)`: the item's rank, 1 for the best, ties against it.",
-    minutes=5,
+    minutes=7,
     difficulty="easy",
     purpose="HR, NDCG and most other metrics in this course are computed from ranks.",
     answer=rank_of,
@@ -72,7 +72,7 @@ _IDS = {50: 1, 100: 2, 181: 3, 172: 4, 204: 5, 11: 6}
 context = Problem(
     title="A history as the model reads it",
     task="Write `as_context(history, ids, length)`: the model's ids, padded on the left.",
-    minutes=5,
+    minutes=7,
     difficulty="easy",
     purpose="The end at which a history is padded or cut decides what the model sees.",
     answer=as_context,

@@ -19,8 +19,9 @@ def difference(got: Any, right: Any) -> str:
     """What is wrong with `got`, in a sentence that starts in lower case; "" if nothing is.
 
     Type, shape, dtype and device are compared first, then the values: whole numbers have to be
-    equal, other numbers to four digits. If the right value is a plain number or bool, a tensor or
-    array that holds one value is accepted. A value that cannot be compared is wrong.
+    equal, other numbers to four digits; modules are compared by their weights. If the right value
+    is a plain number or bool, a tensor or array that holds one value is accepted. A value that
+    cannot be compared is wrong.
     """
     try:
         return _difference(got, right)
@@ -42,6 +43,8 @@ def _difference(got: Any, right: Any) -> str:
         return _sentence(got, right) if wrong else ""
     if isinstance(right, Number):
         return _numbers(got, right)
+    if isinstance(right, torch.nn.Module) and isinstance(got, torch.nn.Module):
+        return _mappings(got.state_dict(), right.state_dict())
     if isinstance(right, Mapping):
         return _mappings(got, right)
     if isinstance(right, Sequence):

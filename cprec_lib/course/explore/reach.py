@@ -70,7 +70,13 @@ def reach(window: int = 50) -> Explorable:
         lambda *choice: table[choice],
         lambda states: reach_in_window(states, window),
         say,
-        ((first, 1, KERNELS[0]), ("1 and 4 in turn", 4, 3), (last, 2, 3), (last, 4, KERNELS[-1])),
+        (
+            (first, 1, KERNELS[0]),
+            ("1 and 4 in turn", 4, 3),
+            ("1 and 4 in turn", 2, 5),
+            (last, 2, 3),
+            (last, 4, KERNELS[-1]),
+        ),
         "Size of the gradient that reaches each past item (log scale), measured in untrained "
         f"stacks of width 16. Grey: a window of {window} items. Where no line stands, the "
         "gradient is exactly zero.",

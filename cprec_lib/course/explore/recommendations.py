@@ -1,6 +1,7 @@
 """The recommendations after chosen films, and what one more film changes."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import pandas as pd
 
@@ -46,7 +47,7 @@ class Titles:
 
 def say(state: Sequence[Listing]) -> str:
     """The state in words."""
-    titles = [listing.title.removesuffix(" (◆)") for listing in state]
+    titles = [listing.title.removesuffix(" (◆)").replace("\n", " ") for listing in state]
     return " ".join(f"{t}. {'; '.join(s.items)}." for t, s in zip(titles, state, strict=True))
 
 
@@ -90,7 +91,8 @@ def recommendations(
             without, items = found.tolist()
             new = [item not in without for item in items]
             shown = [catalogue.by_id[item] for item in items]
-            states.append(Listing(f"{name}: {sum(new)} of {k} new (◆)", shown, items, new))
+            read = fill(f"{name}, after " + "; ".join(catalogue.by_id[item] for item in after), 66)
+            states.append(Listing(f"{read}\n{sum(new)} of {k} new (◆)", shown, items, new))
         return states
 
     opens = (*films, one_more)

@@ -14,7 +14,7 @@ from cprec_lib.train.checkpoints import History
 
 
 def learning_curves(histories: Mapping[str, History]) -> Figure:
-    """Training loss and validation NDCG@10 by epoch, one line per model; a ring marks the best."""
+    """Training loss and validation NDCG@10 by epoch, one line per model; the best has a ring."""
     figure, [left, right] = style.canvas(width=9, columns=2)
     for name, history, look in style.styled(histories):
         frame = history.to_frame()
@@ -22,7 +22,8 @@ def learning_curves(histories: Mapping[str, History]) -> Figure:
             line = look.marker + look.line
             axes.plot(frame.index, frame[column], line, color=look.colour, ms=5, label=name)
         best = history.best
-        right.plot(best.epoch, best.valid["ndcg@10"], "o", ms=13, mfc="none", mec=look.colour)
+        ring = {"ms": 10, "mfc": look.colour, "mec": "black", "mew": 1.5}
+        right.plot(best.epoch, best.valid["ndcg@10"], look.marker, **ring)
     style.label(left, "Training loss", "epoch", "loss (nats)")
     style.label(right, "Validation NDCG@10", "epoch", "NDCG@10")
     for axes in (left, right):

@@ -50,6 +50,23 @@ def _arrow(axes: Axes, x: float, bottom: float, top: float) -> None:
     axes.annotate("", (x, top), (x, bottom), arrowprops={"arrowstyle": "->", "color": "black"})
 
 
+def network(inputs: str, layers: Mapping[str, str]) -> Figure:
+    """A model's layers, {name: shape of what comes out}, from bottom to top; `inputs` go in."""
+    figure, [axes] = style.canvas(width=7, height=1.2 + 0.75 * len(layers))
+    axes.set(xlim=(0, 10), ylim=(-0.7, len(layers)))
+    style.label(axes, "The shapes on the way through the model")
+    axes.axis("off")
+    axes.text(3.5, -0.5, style.plain(inputs), **style.CENTRED)
+    palette = style.colours(len(layers) + 1)[1:]
+    for level, ((name, shape), colour) in enumerate(zip(layers.items(), palette, strict=True)):
+        _arrow(axes, 3.5, level - 0.33, level + 0.05)
+        box = FancyBboxPatch((0.3, level + 0.1), 6.4, 0.5, "round,pad=0.05", facecolor=colour, lw=0)
+        axes.add_patch(box)
+        axes.text(3.5, level + 0.35, style.plain(name), color=style.ink(colour), **style.CENTRED)
+        axes.text(7.1, level + 0.35, style.plain(shape), va="center", family="monospace")
+    return figure
+
+
 def parameter_bars(ledgers: Mapping[str, Ledger]) -> Figure:
     """One stacked bar per model: parameters of the embedding, middle layers and softmax."""
     figure, [axes] = style.canvas(height=0.9 + 0.55 * len(ledgers), grid="x")

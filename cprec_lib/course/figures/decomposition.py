@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from cprec_lib.course.figures import style
@@ -19,7 +20,7 @@ def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Fig
     figure, [axes] = style.canvas(height=4)
     whole = [0, partition.n_items]
     axes.fill_between(whole, partition.width, color="lightgrey", label="saved by the cut")
-    palette = style.colours(partition.n_blocks)
+    palette = style.colours(partition.n_blocks + 1)[:-1]
     blocks = zip(partition.bounds, partition.widths, interactions, palette, strict=True)
     for number, ((start, end), width, share, colour) in enumerate(blocks, start=1):
         items, numbers = f"{end - start:,} items", f"{width} number{'s' * (width > 1)} each"
@@ -174,10 +175,14 @@ def by_block(
 
 
 def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -> Figure:
-    """Probability of each user's block tokens [U] by the k-th best so far [U], on log scales."""
+    """Probability of each user's block tokens [U] by the k-th best so far [U], on log scales.
+
+    The tail blocks have the colours that they have beside the head in other figures.
+    """
     figure, [axes] = style.canvas(width=7.5, height=4.4)
-    for name, values, look in style.styled(tokens):
-        dots = {"color": look.colour, "marker": look.marker, "alpha": 0.6}
+    palette = style.colours(len(tokens) + 2)[1:-1]
+    for (name, values, look), colour in zip(style.styled(tokens), palette, strict=True):
+        dots = {"color": colour, "marker": look.marker, "alpha": 0.6}
         axes.scatter(rivals, values, s=14, label=name, **dots)
     low, high = 0.8 * rivals.min(), 1.25 * rivals.max()
     floor = 0.8 * min(low, *(values.min() for values in tokens.values()))
@@ -187,6 +192,23 @@ def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -
     best = f"{k}th best probability in the head"
     style.label(axes, "Can the block matter?", best, "probability of the block's token")
     style.legend_outside(figure, beside=True)
+    return figure
+
+
+def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
+    """Rows of width 2 in cells [n_c, 2], each in its box with its mean, and a query vector."""
+    figure, [axes] = style.canvas(width=7, height=4.4)
+    for _, rows, look in style.styled(dict(enumerate(cells))):
+        low, high = rows.min(0), rows.max(0)
+        axes.add_patch(Rectangle(low, *(high - low), fc=(*look.colour, 0.15), ec=look.colour))
+        axes.plot(*rows.T, look.marker, color=look.colour, ms=5)
+        axes.plot(*rows.mean(0), "x", color="black", ms=9, mew=2)
+    arrow = {"arrowstyle": "->", "color": "black", "linewidth": 2}
+    axes.annotate("", query, (0, 0), arrowprops=arrow)
+    axes.annotate(" query", query)
+    axes.update_datalim([query, (0, 0)])
+    axes.autoscale_view()
+    style.label(axes, "Rows in cells: boxes and means (×)", "first column", "second column")
     return figure
 
 

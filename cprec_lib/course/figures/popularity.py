@@ -14,7 +14,13 @@ from cprec_lib.course.popularity import ZipfFit
 HALVES = {"0": 0.0, "50 %": 0.5, "100 %": 1.0}
 
 
-def id_grid(ids: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+def id_grid(
+    ids: np.ndarray,
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    ylabel: str = "window",
+) -> Figure:
     """Item ids as numbers in a grid; padding (0) is an empty grey cell."""
     size = 1.6 + 0.8 * len(columns), 1.1 + 0.45 * len(rows)
     figure, [axes] = style.canvas(*size, grid="")
@@ -25,7 +31,28 @@ def id_grid(ids: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[
         style.name_ticks(axis, names)
         axis.set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="black", linewidth=1)
-    style.label(axes, title, "position", "window")
+    style.label(axes, title, "position", ylabel)
+    return figure
+
+
+def window_and_prefixes(inputs: Sequence[int]) -> Figure:
+    """One window's inputs [L] as one row, and as one padded row per prefix; coloured: losses."""
+    length = len(inputs)
+    prefixes = [[0] * (length - end) + [*inputs[:end]] for end in range(length, 0, -1)]
+    size = 1.6 + 1.1 * length, 1.4 + 0.36 * length
+    figure, axes = style.canvas(*size, columns=2, grid="")
+    titles = f"whole window: 1 row, {length} losses", f"prefixes: {length} rows, {length} losses"
+    for axis, rows, title, used in zip(
+        axes, (prefixes[:1], prefixes), titles, (0, length - 1), strict=True
+    ):
+        axis.set(xlim=(-0.5, length - 0.5), ylim=(length - 0.5, -0.5), aspect="equal")
+        for (row, column), item in np.ndenumerate(np.array(rows)):
+            colour = style.colours(4)[2] if column >= used else (0.9, 0.9, 0.9)
+            axis.bar(column, 1, 1, row - 0.5, color=colour, edgecolor="white")
+            axis.text(column, row, str(item or ""), color=style.ink(colour), **style.CENTRED)
+        style.name_ticks(axis.xaxis, range(1, length + 1))
+        axis.set_yticks([])
+        style.label(axis, title, "position", "samples")
     return figure
 
 
@@ -133,6 +160,8 @@ class Cut(NamedTuple):
 def cut_sides(states: Sequence[Cut], curve: tuple[np.ndarray, np.ndarray]) -> Figure:
     """Left, counts by share of the catalogue, head and tail; right, what lies on each side.
 
+    On the left an area is a number of interactions.
+
     `curve` holds shares of the catalogue, the most popular items first, and their interactions.
     """
     figure, axes = style.panels(2 * len(states), 2, (4.1, 2.6), (1.1, 0.3, 0.4, 0.55), "xy")
@@ -157,13 +186,12 @@ def _counts_by_side(
     """The counts as an area, with the head drawn over the tail."""
     items, counts = curve
     head = items <= cut.head
-    axes.fill_between(items, 0.5, counts, color=palette[1], label="tail")
-    axes.fill_between(items[head], 0.5, counts[head], color=palette[0], label="head")
+    axes.fill_between(items, counts, color=palette[1], label="tail")
+    axes.fill_between(items[head], counts[head], color=palette[0], label="head")
     axes.axvline(cut.head, color="black", linewidth=2)
-    axes.set_xlim(0, 1)
-    style.powers(axes, 0.5, 1.2 * counts.max())
+    axes.set(xlim=(0, 1), ylim=(0, 1.1 * counts.max()))
     style.label_small(axes, cut.title, "items, the most popular first", "interactions an item")
-    axes.legend(fontsize=style.SMALL, loc="lower left")
+    axes.legend(fontsize=style.SMALL, loc="upper right")
 
 
 class Listing(NamedTuple):
@@ -179,8 +207,11 @@ def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_item
     """One row of panels per state, one panel per list: each item's place in the catalogue."""
     lists = [listing for state in states for listing in state]
     longest = max(len(listing.items) for listing in lists)
-    size = 4.7, 0.9 + 0.21 * longest
-    figure, axes = style.panels(len(lists), len(states[0]), size, (2.5, 0.15, 0.4, 0.5), "x")
+    lines = max(listing.title.count("\n") for listing in lists)
+    left, right = 3.1, 0.15
+    size = 5.4, 0.9 + 0.16 * lines + 0.21 * longest
+    margins = left, right, 0.4 + 0.16 * lines, 0.5
+    figure, axes = style.panels(len(lists), len(states[0]), size, margins, "x")
     kinds = zip((False, True), style.colours(3)[:2], "oD", strict=True)
     looks = {new: {"color": colour, "marker": marker} for new, colour, marker in kinds}
     for axis, listing in zip(axes, lists, strict=True):
@@ -194,7 +225,8 @@ def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_item
         style.powers(axis, 0.8, 1.2 * n_items, "x")
         _name_rows(axis, listing.items)
         style.label_small(axis, listing.title, "popularity rank, the tail on the right")
-        axis.set_ylabel("the list, the best on top", labelpad=160)
+        axis.title.set(ha="left", x=(0.1 - left) / (size[0] - left - right))
+        axis.set_ylabel("the list, the best on top", labelpad=205)
     return figure
 
 
@@ -203,5 +235,5 @@ def _name_rows(axes: Axes, items: Sequence[str]) -> None:
     axes.set_yticks([])
     place: dict[str, Any] = {"ha": "right", "va": "center", "size": style.SMALL - 1}
     for row, item in enumerate(items):
-        text = style.plain(shorten(item, 32, placeholder=" …"))
+        text = style.plain(shorten(item, 44, placeholder=" …"))
         axes.text(-0.02, row, text, transform=axes.get_yaxis_transform(), **place)

@@ -1,12 +1,14 @@
 """Every exercise of the course: its solution, its stub and the wrong answers that it knows."""
 
 import ast
+import inspect
 import os
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 from cprec_lib.course.exercises import NOTEBOOKS, Problem, problems
 from cprec_lib.course.exercises.problem import same
@@ -77,6 +79,59 @@ def test_the_cases_tell_the_slips_apart(problem: Problem):
     for place, one in enumerate(results):
         for other in results[place + 1 :]:
             assert not same(one, other)
+
+
+@each
+def test_messages_name_the_arguments(problem: Problem):
+    if inspect.isfunction(problem.answer):
+        asked = inspect.signature(problem.answer).parameters
+        assert {*problem._names(problem.cases[0])} <= {*asked}
+
+
+def test_shared_gradients_are_not_added_into_the_argument():
+    def add_into(names, gradients):
+        total = {}
+        for name, gradient in zip(names, gradients, strict=True):
+            if name in total:
+                total[name] += gradient
+            else:
+                total[name] = gradient
+        return total
+
+    problem = ALL["05_sharing_schemes/shared_gradient"]
+    assert "changes its argument: `gradients`" in problem.check(add_into).message
+
+
+def test_a_tie_that_returns_the_blocks_is_correct():
+    def tie_and_return(blocks, table):
+        tied_blocks.answer(blocks, table)
+        return blocks
+
+    tied_blocks = ALL["05_sharing_schemes/tied_blocks"]
+    assert tied_blocks.check(tie_and_return).status == "correct"
+
+
+def test_a_written_tie_that_does_nothing_is_incorrect():
+    outcome = ALL["05_sharing_schemes/tied_blocks"].check(lambda blocks, table: len(table) and None)
+    assert outcome.status == "incorrect"
+
+
+def one_after_another(shards):
+    total = shards[0].logsumexp(1)
+    for logits in shards[1:]:
+        total = torch.logaddexp(total, logits.logsumexp(1))
+    return [logits - total[:, None] for logits in shards]
+
+
+def to_the_first(shards):
+    sums = [logits.logsumexp(1, keepdim=True) for logits in shards]
+    total = torch.cat(sums, dim=1).logsumexp(1, keepdim=True)
+    return tuple(logits - total for logits in shards)
+
+
+@pytest.mark.parametrize("answer", [one_after_another, to_the_first])
+def test_machines_may_send_one_number_in_any_way(answer):
+    assert ALL["07_full_training/shards"].check(answer).status == "correct"
 
 
 @each

@@ -1,5 +1,6 @@
 """How an answer is judged, whatever it is and does."""
 
+import linecache
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -223,12 +224,35 @@ def test_an_answer_cannot_change_the_notebooks_later_numbers():
     assert state() == before
 
 
-def test_an_answer_cannot_spoil_the_cases():
-    def in_place(values: torch.Tensor, factor: float) -> torch.Tensor:
-        return values.mul_(factor)
+def in_place(values: torch.Tensor, factor: float) -> torch.Tensor:
+    return values.mul_(factor)
 
+
+def test_an_answer_that_changes_its_argument_is_told_so():
     tried = make()
-    assert tried.check(in_place).status == tried.check(in_place).status == "correct"
+    for outcome in (tried.check(in_place), tried.check(in_place)):  # the cases are not spoilt
+        assert outcome.status == "incorrect"
+        assert "changes its argument: `values` is `[3.0, 6.0]` afterwards" in outcome.message
+    assert make(changes=("values",)).check(in_place).status == "correct"
+
+
+def test_a_function_that_returns_nothing_was_attempted():
+    def forgets(values: torch.Tensor, factor: float) -> None:
+        values * factor
+
+    outcome = make().check(forgets)
+    assert outcome.status == "incorrect"
+    assert "The answer returns `None`. Is there a path that reaches no `return`?" in outcome.message
+
+
+def test_an_error_names_the_line_of_the_cell():
+    """Also if it is raised in a library that the line calls."""
+    cell = "def answer(values, factor):\n    wide = values.reshape(3, 3)\n    return wide\n"
+    file, names = "/somewhere/ipykernel_1/2.py", {}
+    linecache.cache[file] = (len(cell), None, cell.splitlines(keepends=True), file)
+    exec(compile(cell, file, "exec"), names)
+    message = make().check(names["answer"]).message
+    assert "The answer stopped in the line\n\n    wide = values.reshape(3, 3)\n\nwith" in message
 
 
 def test_a_check_that_fails_itself_says_so():
@@ -268,7 +292,22 @@ def test_a_class_is_put_to_use():
         slips=(Slip(Identity, "Nothing changes."),),
     )
     assert used.check(Doubler).status == "correct"
+    assert "an instance of `Doubler`: leave out the parentheses" in used.check(Doubler()).message
+    assert "needs the class itself" in used.check(lambda values: values).message
     assert used.check(Identity).message.startswith("Nothing changes.\n\nWith\n\n    values = ")
+
+
+def test_a_correct_answer_is_used_and_a_missing_one_replaced(capsys: pytest.CaptureFixture[str]):
+    def mine(values: torch.Tensor, factor: float) -> torch.Tensor:
+        return factor * values
+
+    assert make().yours(mine) is mine
+    assert capsys.readouterr().out == ""
+    for missing in (..., lambda values, factor: values):
+        assert make().yours(missing) is scale
+        assert capsys.readouterr().out == (
+            "Scale: no correct answer of yours yet, so the course's own is used.\n"
+        )
 
 
 def test_hints_come_one_after_the_other():

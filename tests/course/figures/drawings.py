@@ -191,6 +191,14 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.id_grid(np.array([[0]]), names(1)[0], ["a"], ["1"]),
         lambda: figures.id_grid(np.arange(60).reshape(6, 10), names(1)[0], names(6), names(10)),
     ),
+    "network": (
+        lambda: figures.network("ids [1, 1]", {"one": "[1, 1]"}),
+        lambda: figures.network("ids [32, 50]", dict.fromkeys(names(8), "[32, 50, 512]")),
+    ),
+    "window_and_prefixes": (
+        lambda: figures.window_and_prefixes([7]),
+        lambda: figures.window_and_prefixes(range(100, 108)),
+    ),
     "rank_frequency": (
         lambda: figures.rank_frequency(counts(3), fit_zipf(counts(3))),
         lambda: figures.rank_frequency(counts(5000), ZipfFit(2.0, 10**6, 0.5)),
@@ -234,6 +242,10 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.token_bounds(
             np.geomspace(1e-9, 1, 900), {name: np.geomspace(1, 1e-9, 900) for name in names(2)}, 10
         ),
+    ),
+    "boxes": (
+        lambda: figures.boxes([np.zeros((1, 2))], (1, 0)),
+        lambda: figures.boxes([np.eye(2) + 3 * n for n in range(9)], (-1, 30)),
     ),
     "search_by_blocks": (
         lambda: figures.search_by_blocks([1], {"one": [0.0]}, {"one": [1.0]}),
