@@ -149,16 +149,14 @@ class Checkpoint:
         rate. The tensors must fit the model and its AdamW: torch accepts any state of AdamW, and
         then reads and writes beyond the end of its tensors.
         """
-        wanted, advice = json.loads(json.dumps(settings)), "use the same data and settings"
-        if "split_seed" not in self.settings["data"]:
-            advice += f"; an older run by user has split_seed {self.settings['training']['seed']}"
+        wanted = json.loads(json.dumps(settings))
         for part, found in json.loads(json.dumps(self.settings)).items():
             for name, value in found.items():
                 free = name == "epochs" and found.get("schedule") == "constant"
                 if value != (own := wanted[part].get(name)) and not free:
                     raise ValueError(
                         f"{path} is of another run: its {name} is {value}, this run's is {own}; "
-                        f"{advice}; or choose another folder"
+                        "use the same data and settings, or choose another folder"
                     )
         _check_tensors(self.tensors(), model, path)
 

@@ -199,7 +199,7 @@ def test_a_checkpoint_from_before_its_keys_were_renamed_goes_on(checkpoint, data
     rewrite(checkpoint, run=json.dumps({**run, "data": old}))
     model = new_model(seed=5)
     other = replace(data, train=data.train[1:])
-    refuse(checkpoint, other, "its windows_sha256 is .*; an older run by user has split_seed 0; or")
+    refuse(checkpoint, other, "its windows_sha256 is .*; use the same data and settings, or")
     history = fit(model, data, SHORT, checkpoint.parent, resume=True, progress=False)
     assert numbers(history) == numbers(whole[0])
     assert_same(weights(model), whole[1])
