@@ -76,6 +76,8 @@ class EventFile:
         with self.path.open("rb") as file:
             file.seek(start)
             for line in file:
+                if not line.endswith(b"\n"):  # another thread is still writing it
+                    return
                 try:
                     event = Event(**json.loads(line))
                     if not (isinstance(event.user, str) and isinstance(event.item, str)):

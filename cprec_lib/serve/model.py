@@ -87,7 +87,9 @@ def load(folder: str | Path) -> Model:
     folder = named_path(folder)
     manifest = Manifest.read(folder)
     try:
-        return Model(folder, manifest)
+        model = Model(folder, manifest)
+        model.recommend([[1]], 1)  # the first call is slow: it touches each table
+        return model
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder} lacks a part of its model: {error}; {EXPORT}") from error
 

@@ -1,4 +1,4 @@
-"""`cprec export`."""
+"""`cprec export` and `cprec serve`; tests/serve/test_server.py starts the server."""
 
 import subprocess
 import sys
@@ -32,3 +32,9 @@ app(["--help"])
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "export" in done.stdout
+
+
+def test_serve_refuses_what_is_no_exported_model(tmp_path: Path):
+    assert "make one with `cprec export --model RUN" in fail("serve", tmp_path)
+    assert "no-such-folder holds no exported model" in fail("serve", "no-such-folder")
+    assert "65535" in fail("serve", tmp_path, "--port", 70_000, status=2)
