@@ -21,7 +21,8 @@ def documentation(schema: dict[str, Any]) -> str:
     sections = "\n".join(_sections(schema))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+        f"<style>{STYLE}</style></head><body>"
         f"<main><h1>{title}</h1><p>{escape(schema['info']['description'])}</p>"
         f'<p>The same for programs: <a href="openapi.json">openapi.json</a>.</p>'
         f"{sections}</main></body></html>"

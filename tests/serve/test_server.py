@@ -8,9 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,8 @@ from cprec_lib.serve.server import build_app
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
 from tests.serve.exported import ORIGINALS, TITLES, export
+from tests.serve.running import ROOT, request, serving
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ("127.0.0.1", 1)
 
 
@@ -174,47 +172,6 @@ def test_what_the_schema_allows_and_what_it_does_not(path, method, data, schema)
 
 
 # ---- The real server ----
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def serving(folder: Path, *options: object) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """The command `cprec serve` and its port, once it answers."""
-    port = free_port()
-    command = [sys.executable, "-m", "cprec_lib", "serve", folder, "--port", port, *options]
-    with subprocess.Popen(
-        list(map(str, command)),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            for _ in range(300):
-                try:
-                    request(port, "GET", "/health")
-                    break
-                except OSError:
-                    assert process.poll() is None, process.stdout and process.stdout.read()
-                    time.sleep(0.05)
-            yield process, port
-        finally:
-            process.kill()
-
-
-def request(port: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        headers = {"Content-Type": "application/json"}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
 
 
 def test_idle_and_slow_clients_do_not_stop_the_others(exported: Exported):
