@@ -16,6 +16,10 @@ Ints = NDArray[np.int64]
 Tensors = Mapping[str, np.ndarray]
 
 
+NARROW = 32
+"""Below this width a row is too short for a product to run along it."""
+
+
 class Table(Protocol):
     """Rows of k items, however they are stored."""
 
@@ -44,7 +48,12 @@ class FloatTable:
 
 def read_table(tensors: Tensors, name: str) -> Table:
     """The table of that name. Raises KeyError if there is none."""
-    return FloatTable(tensors[name])
+    weights = tensors[name]
+    if (
+        weights.shape[1] < NARROW
+    ):  # column after column in memory: a product is 2 to 4 times as fast
+        weights = np.asfortranarray(weights)
+    return FloatTable(weights)
 
 
 @dataclass(frozen=True)
