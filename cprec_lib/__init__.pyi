@@ -1,5 +1,6 @@
 """Every public name and the module that has it; `__init__.py` reads this list."""
 
+from . import serve as serve
 from .compress.compressor import CompressedConfig as CompressedConfig
 from .compress.compressor import compress_with as compress_with
 from .compress.compressor import compressed_config as compressed_config
@@ -9,6 +10,8 @@ from .data.sequences import Catalogue as Catalogue
 from .data.sequences import SequenceData as SequenceData
 from .evidence.bootstrap import Interval as Interval
 from .evidence.bootstrap import compare as compare
+from .export.folder import export_model as export_model
+from .export.folder import export_run as export_run
 from .logs.datasets import load_interactions as load_interactions
 from .logs.datasets import load_titles as load_titles
 from .model.bounds import TailBounds as TailBounds

@@ -67,9 +67,12 @@ def check_choice(name: str, value: object, known: Collection[str]) -> None:
 def outside(values: Tensor, low: int, high: int) -> int | None:
     """A value of a tensor that lies outside low..high, or None if there is none.
 
-    Values on a GPU are not checked, because reading them would stall every training step.
+    Values on a GPU are not checked, because reading them would stall every training step; nor are
+    those of a model that `torch.export` traces, which have no values yet.
     """
-    if values.device.type != "cpu" or values.numel() == 0:
+    from torch.compiler import is_exporting
+
+    if is_exporting() or values.device.type != "cpu" or values.numel() == 0:
         return None
     least, most = (int(end) for end in values.aminmax())
     return least if least < low else most if most > high else None

@@ -41,10 +41,13 @@ HEAVY = (
     "IPython",
     "jupyterlab",
     "sklearn",
+    "onnx",
+    "onnxruntime",
+    "fastapi",
 )
 
 
-def test_importing_the_library_loads_no_plotting_widgets_or_downloads():
+def test_importing_the_library_loads_no_plotting_widgets_downloads_or_server():
     code = f"import sys; from cprec_lib import *; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -17,6 +17,7 @@ from cprec_lib.cli.console import complain, replace_unknown_characters, sentence
 from cprec_lib.cli.course import data, doctor, workbook
 from cprec_lib.cli.evidence import claims, reproduce, reproduce_options
 from cprec_lib.cli.options import with_options, without_options
+from cprec_lib.cli.serving import export, serve
 from cprec_lib.cli.training import evaluate, recommend, train, train_options
 
 
@@ -64,7 +65,19 @@ app = typer.Typer(
 OPTIONS = {train: train_options, compress: compress_options, reproduce: reproduce_options}
 """Verbs whose options come from the configs of the library, and what makes them."""
 
-VERBS = (doctor, data, train, evaluate, recommend, compress, reproduce, claims, workbook)
+VERBS = (
+    doctor,
+    data,
+    train,
+    evaluate,
+    recommend,
+    compress,
+    export,
+    serve,
+    reproduce,
+    claims,
+    workbook,
+)
 
 for verb in VERBS:
     cls = with_options(verb, OPTIONS[verb]) if verb in OPTIONS else None

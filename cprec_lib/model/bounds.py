@@ -43,17 +43,17 @@ class TailBounds:
         for tail in range(len(softmax.tail_tables)):
             self._copy.check_tail(tail)
         tables = [cast(Tensor, table.weight) for table in self._copy.tail_tables]
-        self._cells = [_Cells(table, cell_size) for table in tables]
+        self.cells = [Cells(table, cell_size) for table in tables]
 
     @property
     def n_bytes(self) -> int:
         """Bytes of all bounds: those that a search reads if it opens no block."""
-        return sum(cells.n_bytes for cells in self._cells)
+        return sum(cells.n_bytes for cells in self.cells)
 
     @torch.no_grad()
     def __call__(self, tail: int, hidden: Tensor) -> Tensor:
         """Upper bounds [T] of an item's log-probability inside a tail block, for hidden [T, d]."""
-        return self._cells[tail].bound(self._copy.tail_projections[tail](hidden))
+        return self.cells[tail].bound(self._copy.tail_projections[tail](hidden))
 
     def check(self, softmax: nn.Module) -> None:
         """Raise ValueError unless the tail blocks of a softmax equal those of the copy."""
@@ -71,8 +71,12 @@ class TailBounds:
         return self._copy.top_k(hidden, k, exclude, self)
 
 
-class _Cells:
-    """Boxes, means and sizes of the cells of a table [k, w]."""
+class Cells:
+    """The C cells of a table [k, w]: `corners` [2 w, C + 1], `means` [w, C], `log_sizes` [C].
+
+    A column of `corners` is hi_c over lo_c, the last one the largest |value| of each column and its
+    negative.
+    """
 
     def __init__(self, table: Tensor, cell_size: int) -> None:
         cells = _split(table, cell_size)
@@ -80,20 +84,20 @@ class _Cells:
         low = torch.stack([cell.amin(0) for cell in cells])
         largest = torch.maximum(high, -low).amax(0, keepdim=True)
         corners = torch.cat([torch.cat([high, low], 1), torch.cat([largest, -largest], 1)])
-        self._corners = corners.T.contiguous()
-        self._means = torch.stack([cell.mean(0) for cell in cells]).T.contiguous()
+        self.corners = corners.T.contiguous()
+        self.means = torch.stack([cell.mean(0) for cell in cells]).T.contiguous()
         sizes = torch.tensor([len(cell) for cell in cells], device=table.device)
-        self._log_sizes = sizes.to(table.dtype).log()
+        self.log_sizes = sizes.to(table.dtype).log()
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the cells."""
-        return sum(t.nbytes for t in (self._corners, self._means, self._log_sizes))
+        return sum(t.nbytes for t in (self.corners, self.means, self.log_sizes))
 
     def bound(self, narrow: Tensor) -> Tensor:
         """Upper bounds [T] of log softmax(E q) for narrow vectors q [T, w]."""
-        at_most = torch.cat([narrow.clamp(min=0), narrow.clamp(max=0)], 1) @ self._corners
-        total = torch.logsumexp(torch.addmm(self._log_sizes, narrow, self._means), 1)
+        at_most = torch.cat([narrow.clamp(min=0), narrow.clamp(max=0)], 1) @ self.corners
+        total = torch.logsumexp(torch.addmm(self.log_sizes, narrow, self.means), 1)
         # Far more than the rounding errors, so that the bound holds in floating point. The last
         # corner holds the largest values of all rows, which set the scale of these errors.
         slack = 1e3 * torch.finfo(narrow.dtype).eps * (1 + at_most[:, -1])

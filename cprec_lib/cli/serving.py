@@ -1,0 +1,61 @@
+"""Verbs of serving: export and serve."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cprec_lib.cli.console import say
+from cprec_lib.cli.options import RunFolder
+from cprec_lib.files import named_path
+
+
+def export(
+    folder: RunFolder,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder that receives the model.", parser=named_path, metavar="PATH"),
+    ],
+) -> None:
+    """Export a run's model, to be served without torch.
+
+    Writes the middle layers as ONNX, and the tables and the items' names beside them.
+    """
+    from cprec_lib.export.folder import export_run
+
+    manifest = export_run(folder, out)
+    size = sum((out / name).stat().st_size for name in manifest.sha256)
+    say(f"{manifest.name}, {manifest.n_items:,} items, {size:,} bytes. Written to {out}")
+
+
+def serve(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder that `cprec export` wrote.", parser=named_path, metavar="DIR"),
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; others see it.")] = "127.0.0.1",
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Second model for the page at /.", parser=named_path, metavar="DIR"),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps the users' events.", parser=named_path, metavar="FILE"),
+    ] = None,
+    max_users: Annotated[
+        int, typer.Option(min=1, help="Users whose states stay in memory.")
+    ] = 10_000,
+) -> None:
+    """Serve an exported model over HTTP, without torch."""
+    # Its products are small, and a second thread would wait for requests beside the first.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from cprec_lib.serve.server import run
+    from cprec_lib.serve.service import Service
+
+    service = Service(folder, compare, events, max_users)
+    say(f"{service.model.manifest.name}, {service.model.n_items:,} items: http://{host}:{port}/")
+    run(service, host, port)

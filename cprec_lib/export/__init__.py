@@ -1,0 +1,1 @@
+"""Export a trained run to the folder that `cprec_lib.serve` reads."""

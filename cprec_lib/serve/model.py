@@ -1,0 +1,108 @@
+"""An exported model: `load` reads it, `Model.recommend` ranks the catalogue after histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from cprec_lib.files import named_path
+from cprec_lib.serve.items import Names
+from cprec_lib.serve.manifest import EXPORT, GRAPH, ITEMS, TABLES, Manifest
+from cprec_lib.serve.search import Softmax
+from cprec_lib.serve.tables import Embedding, Floats, Ints, Tensors, read_blocks
+
+
+class Model:
+    """An exported model in memory.
+
+    `titles` and `originals` hold the titles (the original ids if there are none) and the original
+    ids of the items 1..N, at the positions 0..N-1. `bytes` is the size of its tables and its graph.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        tensors, items = _tensors(folder / TABLES), _tensors(folder / ITEMS)
+        self.folder, self.manifest = folder, manifest
+        self.embedding = Embedding(
+            read_blocks(tensors, "embedding"), manifest.embedding_ends, manifest.width
+        )
+        self.softmax = Softmax(tensors, manifest.softmax_ends)
+        self.originals = Names(items, "originals")
+        self.titles = Names(items, "titles") if "titles.text" in items else self.originals
+        self._graph = session(folder / GRAPH)
+        self.bytes = sum(t.nbytes for t in tensors.values()) + (folder / GRAPH).stat().st_size
+
+    @property
+    def n_items(self) -> int:
+        """Number of items N."""
+        return self.manifest.n_items
+
+    def recommend(
+        self, histories: Sequence[Sequence[int]], k: int, exclude_seen: bool = False
+    ) -> tuple[Floats, Ints]:
+        """The k most probable next items after each history (items 1..N, oldest first).
+
+        Returns (log-probabilities [B, k], items [B, k]), exact over the whole catalogue, as
+        `SequentialRecommender.recommend` does. `exclude_seen` omits the items of the history.
+        Raises ValueError for an empty history, an item outside 1..N, and as `Softmax.top_k` does.
+        """
+        if len(histories) == 0:
+            raise ValueError("no histories: give a list of lists of item ids")
+        rows = [self._check(row, history) for row, history in enumerate(histories)]
+        return self.softmax.top_k(self.hidden(rows), k, rows if exclude_seen else None)
+
+    def hidden(self, histories: Sequence[Ints]) -> Floats:
+        """Hidden vectors [B, d] after histories of items 1..N, none of them empty."""
+        window = self.manifest.window or max(map(len, histories))
+        length = min(window, max(map(len, histories)))
+        ids = np.zeros((len(histories), length), np.int64)
+        for row, history in zip(ids, histories, strict=True):
+            recent = history[-length:]
+            row[length - len(recent) :] = recent
+        found: Floats = self._graph.run(None, {"vectors": self.embedding(ids), "real": ids > 0})[0]
+        return found
+
+    def _check(self, row: int, history: Sequence[int]) -> Ints:
+        ids = np.asarray(history)
+        if ids.size == 0:
+            raise ValueError(f"history {row} is empty; give at least one item")
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"history {row} is {history!r}; each history is a list of item ids such as [3, 1]"
+            )
+        if len(wrong := ids[(ids < 1) | (ids > self.n_items)]):
+            raise ValueError(f"history {row}: item id {wrong[0]} is outside 1..{self.n_items}")
+        return ids.astype(np.int64)
+
+
+def load(folder: str | Path) -> Model:
+    """Read a folder that `cprec export` wrote, without executing code from it.
+
+    Raises FileNotFoundError for a missing file, ValueError for a folder of another version and for
+    a file that is corrupt or has changed.
+    """
+    folder = named_path(folder)
+    manifest = Manifest.read(folder)
+    try:
+        model = Model(folder, manifest)
+        model.recommend([[1]], 1)  # the first call is slow: it touches each table
+        return model
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder} lacks a part of its model: {error}; {EXPORT}") from error
+
+
+def session(path: Path) -> Any:
+    """The onnxruntime session of a graph, on one thread: its layers are too small for more."""
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _tensors(path: Path) -> Tensors:
+    tensors: Tensors = load_file(path)
+    return tensors

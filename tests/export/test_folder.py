@@ -1,0 +1,64 @@
+"""What an export writes, in which order, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cprec_lib import serve
+from cprec_lib.export import folder as exporting
+from cprec_lib.export.folder import export_model, export_run
+from cprec_lib.files import file_hash
+from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES, Manifest
+from cprec_lib.train.run_folder import Run
+from tests.serve.exported import CONFIGS, ORIGINALS, TITLES, build, export
+
+
+def test_a_run_is_exported_with_its_items(trained: Path, tmp_path: Path):
+    manifest = export_run(trained, tmp_path / "out")
+    run, served = Run.load(trained), serve.load(tmp_path / "out")
+    assert manifest.name == "cprec"
+    assert [*served.originals] == [*run.items["original"]]
+    assert served.titles is served.originals  # a user's own table has no titles
+    _, items = run.model.recommend([[3, 1]], 5)
+    assert served.recommend([[3, 1]], 5)[1].tolist() == items.tolist()
+
+
+def test_the_manifest_lists_every_file(tmp_path: Path):
+    export("cross-block", tmp_path)
+    written = {path.name for path in tmp_path.iterdir()} - {"run.lock"}
+    assert written == {GRAPH, STEP, TABLES, ITEMS, MANIFEST}
+    manifest = Manifest.read(tmp_path)
+    assert manifest.sha256 == {name: file_hash(tmp_path / name) for name in manifest.sha256}
+    assert {*manifest.sha256} == written - {MANIFEST}
+
+
+def test_a_second_export_replaces_the_first(tmp_path: Path):
+    export("cross-block", tmp_path)
+    model = export("sasrec", tmp_path, seed=1)
+    served = serve.load(tmp_path)
+    assert served.recommend([[5]], 9)[1].tolist() == model.recommend([[5]], 9)[1].tolist()
+
+
+def test_an_interrupted_export_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    export("cross-block", tmp_path)
+
+    def stop(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "write_bytes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export("cross-block", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):
+        serve.load(tmp_path)
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path):
+    model = build(CONFIGS["nextitnet"])
+    with pytest.raises(ValueError, match="59 titles for a model of 60 items"):
+        export_model(model, tmp_path, ORIGINALS, TITLES[:-1])
+    with torch.no_grad():
+        model.softmax.output.bias[3] = torch.nan
+    with pytest.raises(ValueError, match=r"softmax\.output\.bias holds NaN or infinity"):
+        export_model(model, tmp_path, ORIGINALS)
+    assert [*tmp_path.iterdir()] == []

@@ -1,0 +1,238 @@
+"""The routes in this process, and the real server: bad input, slow clients, kills."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from starlette.testclient import TestClient
+
+from cprec_lib.serve.server import build_app
+from cprec_lib.serve.service import Service
+from tests.serve.conftest import Exported
+from tests.serve.exported import ORIGINALS, TITLES, export
+from tests.serve.running import ROOT, request, serving
+
+LOCAL = ("127.0.0.1", 1)
+
+
+@pytest.fixture
+def client(exported: Exported) -> TestClient:
+    service = Service(exported("cross-block")[0], compare=exported("gru4rec")[0])
+    return TestClient(build_app(service), client=LOCAL, raise_server_exceptions=False)
+
+
+def test_a_history_is_answered_with_items(client: TestClient):
+    asked = {"history": [TITLES[3], TITLES[5]], "by": "title", "k": 4}
+    answer = client.post("/recommend", json=asked)
+    assert answer.status_code == 200
+    assert len(answer.json()["items"]) == 4
+    second = client.post("/recommend", json={**asked, "model": "second"}).json()
+    assert second["model"] == "gru4rec"
+
+
+def test_a_user_is_followed(client: TestClient):
+    for item in ORIGINALS[3:6]:
+        assert client.post("/events", json={"user": "ann", "item": item}).status_code == 201
+    found = client.get("/users/ann/recommendations", params={"k": 4}).json()["items"]
+    asked = {"history": ORIGINALS[3:6], "k": 4}
+    assert found == client.post("/recommend", json=asked).json()["items"]
+
+
+def test_items_health_and_metrics(client: TestClient):
+    found = client.get("/items", params={"query": "number 7"}).json()
+    assert found == {"items": [{"item": ORIGINALS[7], "title": TITLES[7]}]}
+    health = client.get("/health").json()["models"]
+    assert [model["name"] for model in health.values()] == ["cross-block", "gru4rec"]
+    numbers = client.get("/metrics").text
+    assert 'cprec_requests_total{route="/items",status="200"} 1.0' in numbers
+    assert 'cprec_model_bytes{model="second"}' in numbers
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field", "message"),
+    [
+        (b"{", 400, "body", "the body is not JSON: "),
+        (b"\xff", 400, "body", "not JSON"),
+        (b"[" * 100_000, 400, "body", "not JSON"),
+        (b"[]", 422, "body", "valid dictionary"),
+        (b"", 422, "body", "Field required"),
+        (b"x" * 300_000, 413, "body", "over 262,144 bytes; send a shorter history"),
+        ({}, 422, "history", "Field required"),
+        ({"history": []}, 422, "history", "at least 1 item"),
+        ({"history": ["1000"] * 1001}, 422, "history", "at most 1000 items"),
+        ({"history": "1000"}, 422, "history", "valid list"),
+        ({"history": ["1000", {}]}, 422, "history[1]", "valid string"),
+        ({"history": [True]}, 422, "history[0]", "valid string"),
+        ({"history": ["1000"], "k": 0}, 422, "k", "greater than or equal to 1"),
+        ({"history": ["1000"], "k": 60}, 422, "k", "59 items left to choose from"),
+        ({"history": ["1000"], "k": 10**9}, 422, "k", "less than or equal to 1000"),
+        ({"history": ["1000"], "k": "ten"}, 422, "k", "valid integer"),
+        ({"history": ["1000"], "by": "name"}, 422, "by", "'id' or 'title'"),
+        ({"history": ["1000"], "size": 3}, 422, "size", "not permitted"),
+        ({"history": ["Item nummer 7"], "by": "title"}, 422, "history[0]", "Item number 7"),
+        ({"history": [1000]}, 422, "history[0]", "valid string"),
+        ({"history": ["\ud800"]}, 422, "history[0]", ""),
+    ],
+)  # fmt: skip
+def test_bad_input_is_answered_with_the_field_and_the_way_out(
+    body: Any, status: int, field: str, message: str, client: TestClient
+):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = client.post(
+        "/recommend", content=content, headers={"content-type": "application/json"}
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"]) == (status, field)
+    assert message in error["message"]
+    assert len(answer.content) < 1000
+
+
+def test_an_unknown_address_is_answered_with_json(client: TestClient):
+    for answer in (client.get("/nothing"), client.delete("/recommend")):
+        assert answer.status_code in (404, 405)
+        assert "/docs lists what there is" in answer.json()["error"]["message"]
+
+
+def test_a_fault_of_the_server_shows_no_traceback(client: TestClient, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(Service, "recommend", fail)
+    answer = client.post("/recommend", json={"history": ["1000"]})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["field"] == "server"
+    assert "secret" not in answer.text
+
+
+def test_a_reload_swaps_the_model_and_keeps_the_old_one_on_a_fault(
+    client: TestClient, exported: Exported, tmp_path: Path
+):
+    refused = client.post("/reload", json={"folder": str(tmp_path)})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "folder")
+    assert client.get("/health").json()["models"]["first"]["name"] == "cross-block"
+    done = client.post("/reload", json={"folder": str(exported("sasrec")[0])})
+    assert done.json()["models"]["first"]["name"] == "sasrec"
+    assert client.post("/events", json={"user": "ann", "item": "1000"}).status_code == 409
+    assert client.post("/reload", json={}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("client_", "headers"), [(("10.1.2.3", 1), {}), (LOCAL, {"X-Forwarded-For": "10.1.2.3"})]
+)
+def test_only_this_machine_may_reload(client: TestClient, client_, headers):
+    other = TestClient(client.app, client=client_)
+    answer = other.post("/reload", json={}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (403, "client")
+
+
+@pytest.mark.parametrize("address", ["/", "/docs"])
+def test_the_pages_load_nothing_from_elsewhere(client: TestClient, address: str):
+    page = client.get(address).text
+    assert page.startswith("<!doctype html>")
+    assert re.findall(r"src=|@import|https?:", page) == []
+
+
+@pytest.fixture(scope="module")
+def schema(exported: Exported):
+    app = build_app(Service(exported("cross-block")[0]))
+    return schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+ROUTES = [
+    ("/recommend", "POST"),
+    ("/events", "POST"),
+    ("/users/{user}/recommendations", "GET"),
+    ("/items", "GET"),
+]
+# An id that is in no catalogue is allowed by the schema and refused with 422.
+EXCLUDED = [schemathesis.checks.positive_data_acceptance]
+
+
+@pytest.mark.parametrize(("path", "method"), ROUTES)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_what_the_schema_allows_and_what_it_does_not(path, method, data, schema):
+    """No 500, and every answer is as the schema says."""
+    mode = data.draw(st.sampled_from(GenerationMode))
+    case = data.draw(schema[path][method].as_strategy(generation_mode=mode))
+    case.call_and_validate(excluded_checks=EXCLUDED)
+
+
+# ---- The real server ----
+
+
+def test_idle_and_slow_clients_do_not_stop_the_others(exported: Exported):
+    with serving(exported("cross-block")[0]) as (_, port), ExitStack() as open_ones:
+        idle = [
+            open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(1000)
+        ]
+        for number in range(5):
+            slow = b"POST /recommend HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{"
+            idle[0].sendall(slow[number : number + 1])  # a byte at a time
+            idle[number + 1].sendall(slow)  # and bodies that do not end
+            started = time.perf_counter()
+            status, _ = request(port, "POST", "/recommend", {"history": ["1000"]})
+            assert (status, time.perf_counter() - started < 2) == (200, True)
+
+
+def test_told_to_end_it_answers_what_has_begun(exported: Exported):
+    with serving(exported("cross-block")[0]) as (process, port):
+        body = json.dumps({"history": ["1000"]}).encode()
+        head = b"POST /recommend HTTP/1.1\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as begun:
+            begun.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body))
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            begun.sendall(body)
+            assert begun.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert process.wait(timeout=10) == -signal.SIGTERM
+        assert process.stdout
+        assert "Traceback" not in process.stdout.read()
+
+
+def test_a_port_in_use_is_named(exported: Exported):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [
+            sys.executable,
+            "-m",
+            "cprec_lib",
+            "serve",
+            exported("gru4rec")[0],
+            "--port",
+            port,
+        ]
+        done = subprocess.run(
+            list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; end" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_kill_loses_no_acknowledged_event(tmp_path: Path):
+    export("cross-block", tmp_path / "model")
+    acknowledged = 0
+    for _ in range(2):
+        with serving(tmp_path / "model", "--events", tmp_path / "events") as (process, port):
+            for _ in range(20):
+                event = {"user": "ann", "item": ORIGINALS[acknowledged % 50]}
+                _, answer = request(port, "POST", "/events", event)
+                acknowledged += 1
+                assert answer == {"user": "ann", "events": acknowledged}
+            os.kill(process.pid, signal.SIGKILL)
