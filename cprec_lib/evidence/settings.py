@@ -192,11 +192,11 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
 }
 """Settings of the recorded data sets, one for each width; see `setting_of`."""
 
-# Three rates, two more on either side, five dropouts; training ends by early stopping.
+# Three rates, two more on either side, seven dropouts; training ends by early stopping.
 _LADDER: dict[str, Any] = {
     "learning_rates": (0.001, 0.003, 0.01),
     "further_rates": (0.0001, 0.0003, 0.03, 0.1),
-    "more_dropouts": (0.0, 0.1, 0.5, 0.7),
+    "more_dropouts": (0.0, 0.1, 0.5, 0.7, 0.8, 0.9),
     "epochs": 500,
     "patience": 5,
 }
