@@ -135,9 +135,6 @@ def write_run(
     record: RunRecord,
 ) -> RunRecord:
     """Write the files of a run and their manifest. Raises OSError if they cannot be written."""
-    if not (folder / MANIFEST).exists():
-        # Otherwise a mixture of an older run without manifest and this one would pass as valid.
-        (folder / METRICS).unlink(missing_ok=True)
     model.save(folder)
     # Quoted, because a title may hold any character, even a line end.
     write_text(folder / ITEMS, items.to_csv(quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
@@ -151,19 +148,12 @@ def write_run(
 
 def _check_files(folder: Path) -> None:
     """Raise unless the folder has all files, with the hashes in its manifest."""
-    for name in FILES:
+    for name in (*FILES, MANIFEST):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} holds no finished run: {name} is missing. Train one with "
                 f"`cprec train --out {folder}`; if it was interrupted, {RESUME}."
             )
-    if not (folder / MANIFEST).exists():
-        warnings.warn(
-            f"{folder} has no {MANIFEST}: it was written by an older version, and whether its "
-            f"files belong together cannot be checked. To write one, {RESUME}",
-            stacklevel=3,
-        )
-        return
     try:
         hashes = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -202,8 +192,8 @@ class Run:
     def load(cls, folder: str | Path) -> Run:
         """Read what `train` wrote.
 
-        An old folder without manifest.json is read with a warning. Raises FileNotFoundError for a
-        missing file, and ValueError for one that is corrupt or does not belong to the others.
+        Raises FileNotFoundError for a missing file, and ValueError for one that is corrupt or does
+        not belong to the others.
         """
         folder = named_path(folder)
         _check_files(folder)
@@ -309,9 +299,6 @@ def _read_record(path: Path) -> RunRecord:
     """Read metrics.json and check the entries that `Run.data` needs."""
     try:
         record: RunRecord = json.loads(path.read_text(encoding="utf-8"))
-        # In old runs the seed of the training also drew the split.
-        record.setdefault("split_seed", record["seed"])
-        record.setdefault("reading", {})
         needed = (record["dataset"], record["max_len"], record["split"], record["split_seed"])
         if [type(value) for value in needed] != [str, int, str, int]:
             raise TypeError(f"the data are described by {needed}")
