@@ -30,6 +30,9 @@ from cprec_lib.evidence.statistics import (
 from cprec_lib.evidence.variants import VARIANTS, label
 from cprec_lib.logs.synthetic import PREFIX, Synthetic
 
+DROPOUT_RANGE = (0.0, 0.9)
+"""The least and the largest dropout that make sense; a best dropout there is not at an edge."""
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -110,7 +113,7 @@ class Recorded:
         (rate, dropout), (rates, dropouts) = best, ({*own} for own in zip(*tried, strict=True))
         if not min(rates) < rate < max(rates):
             return f"the best rate, {rate:g}, is at the edge of {len(rates)} tried"
-        if not min(dropouts) < dropout < max(dropouts) and dropout > 0:
+        if not min(dropouts) < dropout < max(dropouts) and dropout not in DROPOUT_RANGE:
             return f"the best dropout, {dropout:g}, is at the edge of {len(dropouts)} tried"
         limits = [(run.get("train_config") or {}).get("epochs") for run in self.runs[key]]
         if any(
