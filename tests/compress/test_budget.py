@@ -216,3 +216,13 @@ def test_another_catalogue_and_a_loss_that_is_no_share_are_refused(model, data) 
 def test_fronts_rise(race: Race) -> None:
     for smaller, larger in pairwise(race.front):
         assert smaller.bytes < larger.bytes and smaller.ndcg < larger.ndcg
+
+
+def test_widths_by_popularity_leave_whole_groups() -> None:
+    """Else no wide model of blocks could be rounded in groups of 16."""
+    racer = next(r for r in RACERS if r.label == "CpRec by popularity, int4 in groups of 16")
+    full = nextitnet(400, 64, dilations=(1,))
+    plan = racer.widest(full, COUNTS, count_parameters(full).bytes)
+    assert plan and plan.width == 64
+    assert all(width <= 16 or width % 16 == 0 for width in plan.config.partition.widths)
+    assert plan.config.partition.widths[1] > 16
