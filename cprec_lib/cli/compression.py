@@ -56,7 +56,7 @@ def _groups() -> dict[str, dict[str, Parameter]]:
 
 def compress(
     budget: Annotated[
-        str, typer.Option(help="Largest size, such as 500kB, 2MB, or 8x: an eighth.")
+        str, typer.Option(help="Largest size of the weights: 500kB, 2MB, or 8x for an eighth.")
     ],
     out: Annotated[
         Path, typer.Option(help="Folder that receives the run.", parser=named_path, metavar="PATH")
@@ -166,7 +166,8 @@ def _train(
 
 
 def _show(result: Result) -> None:
-    spent = f", {result.seconds:.0f} s of training" if result.seconds else ""
+    spent = f", {result.seconds:.0f} s of training" if result.history else ""
+    spent += ", cut short by the time limit" if result.cut_short else ""
     say(f"{result.label}: {result.bytes:,} bytes, valid NDCG@10 {result.ndcg:.4f}{spent}")
 
 

@@ -134,7 +134,8 @@ RACERS = tuple(
 class Result:
     """A model of a race: its bytes, the ranks of the validation targets, and its training.
 
-    `history` is None if the model needed no training of its own.
+    `history` is None if the model needed no training of its own. `cut_short` says that the deadline
+    ended the training.
     """
 
     label: str
@@ -142,6 +143,7 @@ class Result:
     bytes: int
     valid: Ranks
     history: History | None = None
+    cut_short: bool = False
 
     @property
     def ndcg(self) -> float:
@@ -288,13 +290,15 @@ def _train(
     device = next(full.parameters()).device
     model = SequentialRecommender(plan.config, training.seed).to(device)
     epochs: list[Epoch] = []
+    cut_short = False
     try:
         fit(model, data, training, progress=False, deadline=deadline, log=epochs.append)
     except OutOfTime:
         if not epochs:
             return None
+        cut_short = True
     valid = evaluate(model, data, "valid")
-    return Result(plan.label, model, _bytes(plan.config), valid, History(epochs))
+    return Result(plan.label, model, _bytes(plan.config), valid, History(epochs), cut_short)
 
 
 def _finish(plan: Plan, trained: Result, data: SequenceData) -> Result:
@@ -302,7 +306,8 @@ def _finish(plan: Plan, trained: Result, data: SequenceData) -> Result:
     if plan.racer.rounding is None:
         return replace(trained, label=plan.label)
     model = compress_with(trained.model, plan.racer.rounding)
-    return Result(plan.label, model, plan.bytes, evaluate(model, data, "valid"), trained.history)
+    valid = evaluate(model, data, "valid")
+    return replace(trained, label=plan.label, model=model, bytes=plan.bytes, valid=valid)
 
 
 def _loses_at_most(loss: float, result: Result, full: Result) -> bool:

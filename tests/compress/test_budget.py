@@ -187,6 +187,7 @@ def test_a_training_ends_at_the_deadline_with_its_best_epoch(model, data, monkey
     trained = [result for result in race.tried if result.history]
     assert trained and all(result.history.epochs == epochs for result in trained)
     assert len(epochs) == 2 and race.untried
+    assert all(result.cut_short == (result.history is not None) for result in race.tried)
 
 
 def test_a_budget_that_nothing_keeps_names_the_smallest(model, data) -> None:
