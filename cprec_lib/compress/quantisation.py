@@ -28,12 +28,13 @@ from cprec_lib.model.recommender import SequentialRecommender
 CELLS = 2**19
 """Codes that a search converts to floats at once: few enough for a CPU's cache."""
 SCALE_BYTES = 2
+"""Bytes of a bfloat16 scale."""
 
 
 class Eight:
     """A code a byte, from -127 to 127."""
 
-    largest, parts, offset = 127, 1, 0
+    largest, offset = 127, 0
 
     @staticmethod
     def pack(codes: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class Four:
     in its upper four.
     """
 
-    largest, parts, offset = 7, 2, 8
+    largest, offset = 7, 8
 
     @staticmethod
     def pack(codes: Tensor) -> Tensor:
