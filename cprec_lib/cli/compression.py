@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cprec_lib import machine
 from cprec_lib.cli.console import say
 from cprec_lib.cli.options import (
     LARGEST,
@@ -29,7 +30,7 @@ from cprec_lib.files import named_path
 if TYPE_CHECKING:
     from cprec_lib.compress.budget import Race, Result
     from cprec_lib.train.evaluation import Ranks
-
+    from cprec_lib.train.run_folder import Run
 
 BLOCKS = ("block_input", "block_softmax", "cutoffs", "factor", "tree", "widths")
 """Options of blocks, which the uncompressed model does not have."""
@@ -55,7 +56,7 @@ def _groups() -> dict[str, dict[str, Parameter]]:
 
 def compress(
     budget: Annotated[
-        str, typer.Option(help="Largest size, such as 500kB, 2MB, or 8x: an eighth.")
+        str, typer.Option(help="Largest size of the weights: 500kB, 2MB, or 8x for an eighth.")
     ],
     out: Annotated[
         Path, typer.Option(help="Folder that receives the run.", parser=named_path, metavar="PATH")
@@ -111,11 +112,11 @@ def compress(
             param_hint="--" + extra[0].replace("_", "-"),
         )
     from cprec_lib.compress.budget import compress, parse_budget
-    from cprec_lib.compress.runs import UNCOMPRESSED, check_free, train_uncompressed, write_best
+    from cprec_lib.compress.runs import check_free, write_best
     from cprec_lib.machine import choose_device
     from cprec_lib.train.config import TrainConfig
     from cprec_lib.train.evaluation import evaluate
-    from cprec_lib.train.run_folder import Run, build_config
+    from cprec_lib.train.run_folder import Run
 
     # Faults of the options come up before the data and the training, which take time.
     parse_budget(budget, sys.maxsize)
@@ -125,18 +126,7 @@ def compress(
         run = Run.load(model)
         data = run.data(dataset, columns)
     else:
-        build_config("nextitnet", LARGEST, chosen["architecture"])
-        run = train_uncompressed(
-            out / UNCOMPRESSED,
-            str(dataset),
-            TrainConfig(**chosen["training"]),
-            deadline,
-            architecture=chosen["architecture"],
-            reading=columns,
-            split_seed=chosen["sequences"].pop("split_seed", 0),
-            sequences=chosen["sequences"],
-            device=device,
-        )
+        run = _train(out, str(dataset), columns, chosen, device, deadline)
         data = run.data()
     training = TrainConfig.from_json(run.record["train_config"])
     run.model.to(choose_device(device))
@@ -147,8 +137,37 @@ def compress(
     say(f"Written to {out}")
 
 
+def _train(
+    out: Path,
+    dataset: str,
+    columns: dict[str, str],
+    chosen: dict[str, dict[str, Any]],
+    device: machine.Device,
+    deadline: float | None,
+) -> Run:
+    """The run of the uncompressed model, in a subfolder of `out`."""
+    from cprec_lib.compress.runs import UNCOMPRESSED, train_uncompressed
+    from cprec_lib.train.config import TrainConfig
+    from cprec_lib.train.run_folder import build_config
+
+    build_config("nextitnet", LARGEST, chosen["architecture"])
+    sequences = dict(chosen["sequences"])
+    return train_uncompressed(
+        out / UNCOMPRESSED,
+        dataset,
+        TrainConfig(**chosen["training"]),
+        deadline,
+        architecture=chosen["architecture"],
+        reading=columns,
+        split_seed=sequences.pop("split_seed", 0),
+        sequences=sequences,
+        device=device,
+    )
+
+
 def _show(result: Result) -> None:
-    spent = f", {result.seconds:.0f} s of training" if result.seconds else ""
+    spent = f", {result.seconds:.0f} s of training" if result.history else ""
+    spent += ", cut short by the time limit" if result.cut_short else ""
     say(f"{result.label}: {result.bytes:,} bytes, valid NDCG@10 {result.ndcg:.4f}{spent}")
 
 

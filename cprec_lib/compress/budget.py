@@ -27,6 +27,8 @@ from cprec_lib.train.training import OutOfTime, fit
 
 SHARES = (0.05, 0.2)
 """Where the racers with blocks cut the catalogue."""
+GROUP = 16
+"""Columns that share a scale, where a racer has groups."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 Build = Callable[[ModelConfig, np.ndarray, int], ModelConfig]
 """From the uncompressed model, the counts of the items and a width to a model to be trained."""
@@ -59,8 +61,10 @@ def _cprec(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
 
 
 def _power_law(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
+    """CpRec's blocks with widths by popularity; above 16 multiples of it, as groups of 16 need."""
     config = _cprec(full, counts, width)
-    return replace(config, widths=power_law_widths(counts, config.cutoffs, width))
+    head, *tails = power_law_widths(counts, config.cutoffs, width)
+    return replace(config, widths=(head, *(w if w < GROUP else w - w % GROUP for w in tails)))
 
 
 def _tied_blocks(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
@@ -113,7 +117,7 @@ ARCHITECTURES: dict[str, Build] = {
 }
 ROUNDINGS: dict[str, Rounding | None] = {
     "int8": Rounding(8),
-    "int4 in groups of 16": Rounding(4, 16),
+    f"int4 in groups of {GROUP}": Rounding(4, GROUP),
     "int4": Rounding(4),
     "float32": None,
 }
@@ -130,7 +134,8 @@ RACERS = tuple(
 class Result:
     """A model of a race: its bytes, the ranks of the validation targets, and its training.
 
-    `history` is None if the model needed no training of its own.
+    `history` is None if the model needed no training of its own. `cut_short` says that the deadline
+    ended the training.
     """
 
     label: str
@@ -138,6 +143,7 @@ class Result:
     bytes: int
     valid: Ranks
     history: History | None = None
+    cut_short: bool = False
 
     @property
     def ndcg(self) -> float:
@@ -196,20 +202,14 @@ def compress(
     Raises ValueError for a model that is compressed already or does not know the data's items, for
     a budget that the model keeps already or that no racer keeps, and for a loss outside 0..1.
     """
-    if model.config.compressors:
-        raise ValueError(
-            "the model is compressed already; give the uncompressed one that it was made from"
-        )
-    if loss is not None and not 0 <= loss < 1:
-        raise ValueError(f"loss {loss} is not a share of at least 0 and below 1, such as 0.01")
+    _check(model, loss)
     counts, training = data.catalogue.counts, training or TrainConfig()
     full = Result("uncompressed", model, _bytes(model.config), evaluate(model, data, "valid"))
     most = parse_budget(budget, full.bytes)
-    plans = _plans(model.config, counts, most)
     trained: dict[ModelConfig, Result] = {model.config: full}
     tried: list[Result] = []
     untried: list[str] = []
-    for plan in plans:
+    for plan in _plans(model.config, counts, most):
         if plan.config not in trained:
             found = _train(plan, model, data, training, deadline)
             if found is None:
@@ -249,6 +249,15 @@ def parse_budget(budget: int | str, full_bytes: int) -> int:
     return most
 
 
+def _check(model: SequentialRecommender, loss: float | None) -> None:
+    if model.config.compressors:
+        raise ValueError(
+            "the model is compressed already; give the uncompressed one that it was made from"
+        )
+    if loss is not None and not 0 <= loss < 1:
+        raise ValueError(f"loss {loss} is not a share of at least 0 and below 1, such as 0.01")
+
+
 def _bytes(config: ModelConfig) -> int:
     return count_parameters(config).bytes
 
@@ -281,13 +290,15 @@ def _train(
     device = next(full.parameters()).device
     model = SequentialRecommender(plan.config, training.seed).to(device)
     epochs: list[Epoch] = []
+    cut_short = False
     try:
         fit(model, data, training, progress=False, deadline=deadline, log=epochs.append)
     except OutOfTime:
         if not epochs:
             return None
+        cut_short = True
     valid = evaluate(model, data, "valid")
-    return Result(plan.label, model, _bytes(plan.config), valid, History(epochs))
+    return Result(plan.label, model, _bytes(plan.config), valid, History(epochs), cut_short)
 
 
 def _finish(plan: Plan, trained: Result, data: SequenceData) -> Result:
@@ -295,7 +306,8 @@ def _finish(plan: Plan, trained: Result, data: SequenceData) -> Result:
     if plan.racer.rounding is None:
         return replace(trained, label=plan.label)
     model = compress_with(trained.model, plan.racer.rounding)
-    return Result(plan.label, model, plan.bytes, evaluate(model, data, "valid"), trained.history)
+    valid = evaluate(model, data, "valid")
+    return replace(trained, label=plan.label, model=model, bytes=plan.bytes, valid=valid)
 
 
 def _loses_at_most(loss: float, result: Result, full: Result) -> bool:

@@ -28,12 +28,13 @@ from cprec_lib.model.recommender import SequentialRecommender
 CELLS = 2**19
 """Codes that a search converts to floats at once: few enough for a CPU's cache."""
 SCALE_BYTES = 2
+"""Bytes of a bfloat16 scale."""
 
 
 class Eight:
     """A code a byte, from -127 to 127."""
 
-    largest, parts, offset = 127, 1, 0
+    largest, offset = 127, 0
 
     @staticmethod
     def pack(codes: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class Four:
     in its upper four.
     """
 
-    largest, parts, offset = 7, 2, 8
+    largest, offset = 7, 8
 
     @staticmethod
     def pack(codes: Tensor) -> Tensor:
@@ -180,21 +181,22 @@ class RoundedTable(Table):
         step = max(1, CELLS // self.codes.shape[1])
         room = flat.new_empty(min(step, len(self.codes)), self.codes.shape[1])
         for start in range(0, len(self.codes), step):
-            self._score(flat, slice(start, start + step), room, found)
-        if bias is not None:
-            found += bias
+            self._score(flat, slice(start, start + step), bias, room, found)
         return found.view(*hidden.shape[:-1], -1)
 
-    def _score(self, hidden: Tensor, some: slice, room: Tensor, found: Tensor) -> None:
+    def _score(
+        self, hidden: Tensor, some: slice, bias: Tensor | None, room: Tensor, found: Tensor
+    ) -> None:
         """Fill `found` [T, rows] at some rows, without the matrix of their values:
 
-        sum_g scale_g (sum over the columns c of group g of code_c h_c  -  offset sum_c h_c)
+        bias + sum_g scale_g (sum over the columns c of group g of code_c h_c - offset sum_c h_c)
 
         The scales multiply the sums, which are fewer than the codes.
         """
-        scales, out = self.scales[some].T.to(found.dtype).contiguous(), found[:, some]
+        scales, out = self.scales[some].to(found.dtype).T, found[:, some]
         sums = hidden.unflatten(1, (len(scales), -1)).sum(2)
-        torch.mm(sums * -self.format.offset, scales, out=out)
+        first_term = found.new_zeros(()) if bias is None else bias[some]
+        torch.addmm(first_term, sums, scales, alpha=-self.format.offset, out=out)
         for part, codes in enumerate(self.format.split(self.codes[some])):
             values = room[: len(codes)].copy_(codes)
             first = part * codes.shape[1]

@@ -3,8 +3,8 @@
 Then the score of an item is high where the hidden vector resembles the item's input vector. The
 residual connections carry the input of the last item to the hidden vector, so without a further
 layer a tied model would predict the last item again. A linear layer d x d after the middle layers
-(Inan et al., "Tying Word Vectors and Word Classifiers", ICLR 2017, tie without one) turns the
-hidden vector away from it.
+turns the hidden vector away from it: the projection of Press and Wolf, "Using the Output Embedding
+to Improve Language Models", EACL 2017.
 """
 
 from __future__ import annotations

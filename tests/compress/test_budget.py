@@ -187,6 +187,7 @@ def test_a_training_ends_at_the_deadline_with_its_best_epoch(model, data, monkey
     trained = [result for result in race.tried if result.history]
     assert trained and all(result.history.epochs == epochs for result in trained)
     assert len(epochs) == 2 and race.untried
+    assert all(result.cut_short == (result.history is not None) for result in race.tried)
 
 
 def test_a_budget_that_nothing_keeps_names_the_smallest(model, data) -> None:
@@ -216,3 +217,13 @@ def test_another_catalogue_and_a_loss_that_is_no_share_are_refused(model, data) 
 def test_fronts_rise(race: Race) -> None:
     for smaller, larger in pairwise(race.front):
         assert smaller.bytes < larger.bytes and smaller.ndcg < larger.ndcg
+
+
+def test_widths_by_popularity_leave_whole_groups() -> None:
+    """Else no wide model of blocks could be rounded in groups of 16."""
+    racer = next(r for r in RACERS if r.label == "CpRec by popularity, int4 in groups of 16")
+    full = nextitnet(400, 64, dilations=(1,))
+    plan = racer.widest(full, COUNTS, count_parameters(full).bytes)
+    assert plan and plan.width == 64
+    assert all(width <= 16 or width % 16 == 0 for width in plan.config.partition.widths)
+    assert plan.config.partition.widths[1] > 16

@@ -84,9 +84,9 @@ def test_a_search_unpacks_a_bounded_part_of_the_table(monkeypatch):
     unpacked = []
     score = RoundedTable._score
 
-    def watch(self, hidden, some, room, found):
+    def watch(self, hidden, some, bias, room, found):
         unpacked.append(room.numel())
-        score(self, hidden, some, room, found)
+        score(self, hidden, some, bias, room, found)
 
     monkeypatch.setattr(RoundedTable, "_score", watch)
     model.recommend([[1, 2]], 5)
