@@ -34,8 +34,10 @@ class Names(Sequence[str]):
         self._text = tensors[f"{part}.text"].tobytes()
         lower = self._text.lower()  # of ASCII letters only, so every name keeps its place
         self._lower = self._text if lower == self._text else lower
-        self._ends: Ints = tensors[f"{part}.ends"]
-        self._order: Ints = tensors[f"{part}.order"]
+        self._ends_array: Ints = tensors[f"{part}.ends"]
+        # A memoryview gives a number in a fifth of the time that an array takes.
+        self._ends = self._ends_array.data
+        self._order = tensors[f"{part}.order"].data
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -71,12 +73,12 @@ class Names(Sequence[str]):
         """Up to `limit` items 1..N whose names contain the text, the most popular first."""
         wanted, found, place = part.encode("utf-8", "replace").lower(), list[int](), 0
         while len(found) < limit and (place := self._lower.find(wanted, place)) >= 0:
-            position = int(np.searchsorted(self._ends, place, side="right"))
+            position = int(np.searchsorted(self._ends_array, place, side="right"))
             if position == len(self):  # an empty text is found at the end, too
                 break
             if place + len(wanted) <= self._ends[position]:
                 found.append(position + 1)
-                place = int(self._ends[position])
+                place = self._ends[position]
             else:  # it starts in one name and ends in the next
                 place += 1
         return found
@@ -88,11 +90,11 @@ class Names(Sequence[str]):
     def _place(self, wanted: bytes) -> int:
         """Where a name in lower case stands, or would stand, in alphabetical order."""
         places = range(len(self))
-        return bisect_left(places, wanted, key=lambda p: self._of(self._lower, int(self._order[p])))
+        return bisect_left(places, wanted, key=lambda p: self._of(self._lower, self._order[p]))
 
     def _equal(self, wanted: bytes) -> Iterator[int]:
         for place in range(self._place(wanted), len(self)):
-            position = int(self._order[place])
+            position = self._order[place]
             if self._of(self._lower, position) != wanted:
                 return
             yield position
@@ -100,5 +102,5 @@ class Names(Sequence[str]):
     def _nearest(self, name: str) -> list[str]:
         place = self._place(name.encode("utf-8", "replace").lower())
         around = self._order[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]
-        names = list(dict.fromkeys(self[int(position)] for position in around))
+        names = list(dict.fromkeys(self[position] for position in around))
         return get_close_matches(name[:100], names, n=3, cutoff=0)

@@ -98,7 +98,7 @@ class Items(BaseModel):
 
 
 class Observed(BaseModel):
-    """A user, and how many events of his are known."""
+    """A user, and how many of the user's events are known."""
 
     user: str
     events: int
@@ -296,7 +296,7 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
             build_app(service),
             http=Deadline,
             ws="none",
-            proxy_headers=False,  # whoever asks to reload is known by his connection alone
+            proxy_headers=False,  # whoever asks to reload is known by the connection alone
             server_header=False,
             access_log=False,
             log_level="warning",
@@ -305,7 +305,7 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=LAST_SECONDS,
         )
-        _allow_many_files()
+        allow_many_files()
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
@@ -326,7 +326,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _allow_many_files() -> None:
+def allow_many_files() -> None:
     """Raise this process's limit on open files, so that idle connections do not reach it."""
     with suppress(ImportError, ValueError, OSError):
         import resource

@@ -94,7 +94,7 @@ class Service:
 
     def swap(self, model: Model, stream: Stream | None) -> None:
         """Put what `prepare` returned in the place of the present model."""
-        if stream is not None and self._events is not None:
+        if stream is not None:
             stream.catch_up()
         self.models["first"], self.stream = model, stream
 

@@ -58,10 +58,11 @@ class Stream:
     """A model that follows users event by event: an item costs one position, not the history.
 
     A state takes 4 bytes times the width times the sum of the largest lags: 15 kB for four blocks
-    of width 64 with the dilations 1, 4, 1, 4. At most `max_users` states stay in memory. The user
-    whose last event or request is the longest ago loses his, and it is computed again from his
-    items, which stay, at 4 bytes each. With `events` each event is written there before it counts,
-    and those in the file are read back first; items that the model does not know are left out.
+    of width 64 with the dilations 1, 4, 1, 4. At most `max_users` states stay in memory. Beyond
+    that, the state that was used least recently is dropped, and computed again when it is needed
+    from the user's items. These stay in memory, at 4 bytes each. With `events`, each event is
+    written there before it counts, and those in the file are read back first; items that the model
+    does not know are left out.
 
     Raises ValueError for middle layers that cannot go on from what they computed, such as
     attention, for `max_users` below 1, and as `EventFile.read` does.
@@ -147,7 +148,7 @@ class Stream:
             self._states.popitem(last=False)
 
     def _state(self, user: str) -> _State:
-        """The state of a user, from his items if it is not in memory."""
+        """The state of a user, from the items if it is not in memory."""
         if user in self._states:
             return self._states[user]
         width, window = self.model.manifest.width, self.model.manifest.window

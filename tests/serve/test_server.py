@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
-from cprec_lib.serve.server import build_app
+from cprec_lib.serve.server import allow_many_files, build_app
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
 from tests.serve.exported import ORIGINALS, TITLES, export
@@ -173,8 +173,11 @@ def test_what_the_schema_allows_and_what_it_does_not(path, method, data, schema)
 
 # ---- The real server ----
 
+signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
 
 def test_idle_and_slow_clients_do_not_stop_the_others(exported: Exported):
+    allow_many_files()
     with serving(exported("cross-block")[0]) as (_, port), ExitStack() as open_ones:
         idle = [
             open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -189,6 +192,7 @@ def test_idle_and_slow_clients_do_not_stop_the_others(exported: Exported):
             assert (status, time.perf_counter() - started < 2) == (200, True)
 
 
+@signals
 def test_told_to_end_it_answers_what_has_begun(exported: Exported):
     with serving(exported("cross-block")[0]) as (process, port):
         body = json.dumps({"history": ["1000"]}).encode()
@@ -225,6 +229,22 @@ def test_a_port_in_use_is_named(exported: Exported):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits another process's files")
+def test_a_full_disk_is_answered_and_the_rest_goes_on(exported: Exported, tmp_path: Path):
+    import resource
+
+    event = {"user": "ann", "item": ORIGINALS[3]}
+    with serving(exported("cross-block")[0], "--events", tmp_path / "events") as (process, port):
+        assert request(port, "POST", "/events", event)[0] == 201
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (50, 50))
+        status, answer = request(port, "POST", "/events", event)
+        assert (status, answer["error"]["field"]) == (507, "item")
+        assert answer["error"]["message"].endswith("; free some space there")
+        assert request(port, "GET", "/users/ann/recommendations")[0] == 200
+        assert request(port, "POST", "/recommend", {"history": ORIGINALS[:2]})[0] == 200
+
+
+@signals
 def test_a_kill_loses_no_acknowledged_event(tmp_path: Path):
     export("cross-block", tmp_path / "model")
     acknowledged = 0
