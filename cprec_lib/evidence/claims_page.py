@@ -66,7 +66,8 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
         advice.append(f"- Runs that count: `{claim.command} --list` says which are missing.")
     elif len({each.comparison.log for each in counted}) < 2:
         second = claim.command.replace("ml-100k", "ml-1m")
-        advice.append(f"- A second log: `{second}` records it.")
+        if second != claim.command:
+            advice.append(f"- A second log: `{second}` records it.")
     if advice and claim.verdict not in ("holds", "does not hold"):
         yield from ("", "What would decide:", "", *advice)
 
