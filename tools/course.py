@@ -14,13 +14,13 @@ import nbformat
 
 from cprec_lib.course.calibration import step_seconds
 from tools import measured, pages
-from tools.execution import Failure, Run, run_notebook
+from tools.execution import Failure, Measured, run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADLINE_TAG = "headline"
 
 
-def run_course(notebooks: Path, out: Path) -> list[Run]:
+def run_course(notebooks: Path, out: Path) -> list[Measured]:
     """Run every notebook; write executed notebooks, pages and an index to `out`."""
     runs = _run_each(notebooks, lambda path: {})
     pages.write_course(runs, notebooks, out, headlines(runs))
@@ -29,7 +29,7 @@ def run_course(notebooks: Path, out: Path) -> list[Run]:
     return runs
 
 
-def run_figures(notebooks: Path, out: Path, page: Path) -> list[Run]:
+def run_figures(notebooks: Path, out: Path, page: Path) -> list[Measured]:
     """Run every notebook in place and write its figures to `out`.
 
     The file of a notebook that fails is not changed. After any failure `page` is not changed.
@@ -57,7 +57,7 @@ def run_figures(notebooks: Path, out: Path, page: Path) -> list[Run]:
     return runs
 
 
-def headlines(runs: Sequence[Run]) -> list[str]:
+def headlines(runs: Sequence[Measured]) -> list[str]:
     """The text that cells tagged `headline` printed or returned."""
     return [
         text
@@ -82,7 +82,7 @@ def _notebook_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _run_each(folder: Path, environment: Callable[[Path], dict[str, str]]) -> list[Run]:
+def _run_each(folder: Path, environment: Callable[[Path], dict[str, str]]) -> list[Measured]:
     runs = []
     for path in _notebook_paths(folder):
         run = run_notebook(path, environment(path))
@@ -99,7 +99,7 @@ def _delete_figures(out: Path, name: str) -> None:
             path.unlink()
 
 
-def _report(runs: Sequence[Run]) -> None:
+def _report(runs: Sequence[Measured]) -> None:
     print("\n" + measured.terminal_table(runs))
     for text in headlines(runs):
         print("\n" + text.rstrip("\n"))

@@ -31,7 +31,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Run:
+class Measured:
     """An executed notebook, with the time and memory that its run took."""
 
     name: str
@@ -46,7 +46,7 @@ class Run:
         return f"failed in code cell {self.failure.cell_number}" if self.failure else "ok"
 
 
-def run_notebook(path: Path, environment: dict[str, str]) -> Run:
+def run_notebook(path: Path, environment: dict[str, str]) -> Measured:
     """Run the notebook at `path` in its own folder; `environment` adds variables for the kernel.
 
     The file is only read. A cell that fails or takes longer than SECONDS_A_CELL ends the run.
@@ -57,7 +57,7 @@ def run_notebook(path: Path, environment: dict[str, str]) -> Run:
     peak_bytes, failure = _execute(notebook, path, environment)
     seconds = time.perf_counter() - start
     remove_machine_traces(notebook)
-    return Run(path.stem, notebook, seconds, peak_bytes, failure)
+    return Measured(path.stem, notebook, seconds, peak_bytes, failure)
 
 
 def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:

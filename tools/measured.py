@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 from cprec_lib.course import calibration
 from cprec_lib.machine import cpu_cores
-from tools.execution import Run
+from tools.execution import Measured
 
 OPENING, CLOSING = "<!-- measured -->", "<!-- /measured -->"
 _MARKED = re.compile(f"{OPENING}.*?{CLOSING}", flags=re.DOTALL)
@@ -43,7 +43,7 @@ def write_between_markers(text: str, measured: str, place: str) -> str:
     return changed
 
 
-def write_header(notebook: NotebookNode, run: Run, step_seconds: float) -> None:
+def write_header(notebook: NotebookNode, run: Measured, step_seconds: float) -> None:
     """Write the time and memory of the run into the first text cell of the notebook.
 
     `step_seconds` is the time of a calibration step at that time; `cprec doctor` reads it.
@@ -55,7 +55,7 @@ def write_header(notebook: NotebookNode, run: Run, step_seconds: float) -> None:
     _write_header(notebook, measured, run.name)
 
 
-def write_page(page: Path, runs: Sequence[Run]) -> None:
+def write_page(page: Path, runs: Sequence[Measured]) -> None:
     """Write the table of all runs into the page."""
     text = page.read_text(encoding="utf-8")
     changed = write_between_markers(text, markdown_table(runs), page.name)
@@ -69,7 +69,7 @@ def check_markers(notebooks: Sequence[Path], page: Path) -> None:
     write_between_markers(page.read_text(encoding="utf-8"), "", page.name)
 
 
-def markdown_table(runs: Sequence[Run]) -> str:
+def markdown_table(runs: Sequence[Measured]) -> str:
     """The table for docs/benchmarks.md: a line for each notebook and one for all of them."""
     lines = [
         "",
@@ -85,7 +85,7 @@ def markdown_table(runs: Sequence[Run]) -> str:
     return "\n".join([*lines, ""])
 
 
-def terminal_table(runs: Sequence[Run]) -> str:
+def terminal_table(runs: Sequence[Measured]) -> str:
     """The table that is printed at the end of a run."""
     line = "{:<24} {:>8} {:>12}  {}".format
     rows = [line(r.name, f"{r.seconds:.1f}", memory(r.peak_bytes), r.status) for r in runs]
@@ -108,9 +108,9 @@ def _write_header(notebook: NotebookNode, measured: str, name: str) -> None:
     cells[0].source = write_between_markers(cells[0].source, measured, place)
 
 
-def _total_duration(runs: Sequence[Run]) -> str:
+def _total_duration(runs: Sequence[Measured]) -> str:
     return duration(sum(run.seconds for run in runs))
 
 
-def _largest_memory(runs: Sequence[Run]) -> str:
+def _largest_memory(runs: Sequence[Measured]) -> str:
     return memory(max(run.peak_bytes for run in runs))

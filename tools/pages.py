@@ -16,7 +16,7 @@ from pygments.formatters import HtmlFormatter
 
 from cprec_lib.machine import cpu_cores
 from tools import measured
-from tools.execution import Run
+from tools.execution import Measured
 from tools.formulas import to_mathml
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -76,7 +76,9 @@ class PageExporter(HTMLExporter):
         return self.render_markdown(source, cell.get("attachments", {}))
 
 
-def write_course(runs: Sequence[Run], folder: Path, out: Path, headlines: Sequence[str]) -> None:
+def write_course(
+    runs: Sequence[Measured], folder: Path, out: Path, headlines: Sequence[str]
+) -> None:
     """Write the executed notebooks, a page of each and an index of them to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     exporter = PageExporter(folder, out)
@@ -91,7 +93,7 @@ def write_course(runs: Sequence[Run], folder: Path, out: Path, headlines: Sequen
     (out / "index.html").write_text(html, encoding="utf-8")
 
 
-def describe(run: Run, exporter: PageExporter) -> dict[str, Any]:
+def describe(run: Measured, exporter: PageExporter) -> dict[str, Any]:
     """What the frame of a page and the index say about a notebook."""
     title, promise = title_and_promise(run.notebook)
     return {

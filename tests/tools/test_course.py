@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from cprec_lib.course import calibration
 from tools import course, execution, measured, pages
-from tools.execution import Run, run_notebook
+from tools.execution import Measured, run_notebook
 from tools.formulas import to_mathml
 from tools.memory import PeakMemory, resident_bytes
 
@@ -316,7 +316,7 @@ def test_measurements_are_written_into_notebooks_and_page(figures: Trial) -> Non
 def test_what_is_written_into_a_header_can_be_read_for_an_estimate(tmp_path: Path) -> None:
     notebook = last_notebook()
     for seconds, read in ((86.2, 86), (210.0, 210)):
-        run = Run("02_last", notebook, seconds, 600_000_000, None)
+        run = Measured("02_last", notebook, seconds, 600_000_000, None)
         measured.write_header(notebook, run, step_seconds=0.04567)
         nbformat.write(notebook, tmp_path / "02_last.ipynb")
         found = calibration.read_measurement(tmp_path / "02_last.ipynb")
@@ -359,7 +359,7 @@ def test_what_cannot_be_run_is_said_in_a_sentence(tmp_path: Path) -> None:
     )
 
 
-def run_cell(folder: Path, source: str) -> Run:
+def run_cell(folder: Path, source: str) -> Measured:
     path = folder / "one.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell(source)]), path)
     return run_notebook(path, {"COLOUR": "blue"})
