@@ -1,15 +1,69 @@
-"""Exercises of notebook 09: bytes of a rounded table, groups, four bits, a safe choice."""
+"""Exercises of notebook 09: a scale a group, the bytes of a rounded table, four bits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cprec_lib.course.exercises.problem import Problem
+
+# A scale a group
+
+
+def there_and_back(weights: Tensor, largest: int, group: int) -> Tensor:
+    """Weights [rows, columns] after rounding with a scale for each group of columns."""
+    groups = weights.unflatten(1, (-1, group))
+    scales = groups.abs().amax(2, keepdim=True) / largest
+    codes = (groups / scales.where(scales > 0, 1)).round()
+    rounded: Tensor = (codes * scales).flatten(1)
+    return rounded
+
+
+scale_a_group = Problem(
+    title="A scale a group",
+    task="Round a matrix with a scale for each group of neighbouring columns, and turn it back.",
+    minutes=10,
+    difficulty="medium",
+    purpose="For keeping the damage of an outlier inside its group.",
+    answer=there_and_back,
+    cases=(
+        (torch.tensor([[0.5, -1.0, 7.0, 3.4]]), 7, 2),
+        (torch.tensor([[-1.0, 0.3, 0.2, 0.7], [6.0, -7.0, 0.5, 0.1]]), 7, 2),
+        (torch.tensor([[0.0, 0.0, 1.0, -0.6]]), 7, 2),
+        (torch.tensor([[2.54, -0.013, 1.0, 0.5, 0.25, 0.125]]), 127, 3),
+    ),
+    wrong="""
+    amax(2, keepdim=True) => amax((1, 2), keepdim=True)
+        One scale for the whole row: the largest weight decides for all groups. Take the maximum in
+        each group.
+    amax(2, keepdim=True) => amax((0, 2), keepdim=True)
+        Groups of different rows share a scale here. Each row has its own.
+    groups.abs().amax => groups.amax
+        The largest weight of a group may be negative. Take absolute values first.
+    scales.where(scales > 0, 1) => scales
+        A group of zeros has the scale 0, and 0 / 0 is NaN. Divide by 1 there.
+    .round() => .trunc()
+        The digits are cut off here. Round to the nearest whole number.
+    (codes * scales).flatten(1) => codes.flatten(1)
+        These are the codes. Multiply them by their scales to turn them back into weights.
+    amax(2, keepdim=True) / largest => amax(2, keepdim=True) / (largest + 1)
+        The largest weight of a group gets the code `largest`, so divide by `largest`.
+    unflatten(1, (-1, group)) => unflatten(1, (group, -1)).transpose(1, 2)
+    .flatten(1) => .transpose(1, 2).flatten(1)
+        A group consists of neighbouring columns. Here its columns lie apart.
+    """,
+    hints=(
+        "`weights.unflatten(1, (-1, group))` has the shape [rows, groups, columns of a group].",
+        "The scale of a group is its largest absolute value divided by `largest`. `keepdim=True` "
+        "keeps the shape that can be divided by.",
+        "Codes are rounded quotients; codes times scales are the weights. `flatten(1)` restores "
+        "the shape. Replace a scale of 0 before you divide.",
+    ),
+    why="An outlier now costs its group alone. The price is one more scale for each group.",
+)
 
 # Bytes
 
@@ -57,60 +111,6 @@ bytes_of_a_table = Problem(
     "smaller than in float32, not 8 times.",
 )
 
-# A scale a group
-
-
-def there_and_back(weights: Tensor, largest: int, group: int) -> Tensor:
-    """Weights [rows, columns] after rounding with a scale for each group of columns."""
-    groups = weights.unflatten(1, (-1, group))
-    scales = groups.abs().amax(2, keepdim=True) / largest
-    codes = (groups / scales.where(scales > 0, 1)).round()
-    return (codes * scales).flatten(1)
-
-
-scale_a_group = Problem(
-    title="A scale a group",
-    task="Round a matrix with a scale for each group of neighbouring columns, and turn it back.",
-    minutes=10,
-    difficulty="medium",
-    purpose="For keeping the damage of an outlier inside its group.",
-    answer=there_and_back,
-    cases=(
-        (torch.tensor([[0.5, -1.0, 7.0, 3.4]]), 7, 2),
-        (torch.tensor([[-1.0, 0.3, 0.2, 0.7], [6.0, -7.0, 0.5, 0.1]]), 7, 2),
-        (torch.tensor([[0.0, 0.0, 1.0, -0.6]]), 7, 2),
-        (torch.tensor([[2.54, -0.013, 1.0, 0.5, 0.25, 0.125]]), 127, 3),
-    ),
-    wrong="""
-    amax(2, keepdim=True) => amax((1, 2), keepdim=True)
-        One scale for the whole row: the largest weight decides for all groups. Take the maximum in
-        each group.
-    amax(2, keepdim=True) => amax((0, 2), keepdim=True)
-        Groups of different rows share a scale here. Each row has its own.
-    groups.abs().amax => groups.amax
-        The largest weight of a group may be negative. Take absolute values first.
-    scales.where(scales > 0, 1) => scales
-        A group of zeros has the scale 0, and 0 / 0 is NaN. Divide by 1 there.
-    .round() => .trunc()
-        The digits are cut off here. Round to the nearest whole number.
-    codes * scales => codes
-        These are the codes. Multiply them by their scales to turn them back into weights.
-    amax(2, keepdim=True) / largest => amax(2, keepdim=True) / (largest + 1)
-        The largest weight of a group gets the code `largest`, so divide by `largest`.
-    unflatten(1, (-1, group)) => unflatten(1, (group, -1)).transpose(1, 2)
-    .flatten(1) => .transpose(1, 2).flatten(1)
-        A group consists of neighbouring columns. Here its columns lie apart.
-    """,
-    hints=(
-        "`weights.unflatten(1, (-1, group))` has the shape [rows, groups, columns of a group].",
-        "The scale of a group is its largest absolute value divided by `largest`. `keepdim=True` "
-        "keeps the shape that can be divided by.",
-        "Codes are rounded quotients; codes times scales are the weights. `flatten(1)` restores "
-        "the shape. Replace a scale of 0 before you divide.",
-    ),
-    why="An outlier now costs its group alone. The price is one more scale for each group.",
-)
-
 # Four bits
 
 
@@ -128,7 +128,8 @@ class Int4Table:
         """The rows [n, columns] of an index [n]; only these are unpacked."""
         packed, scales = self.packed[index], self.scales[index].float()
         codes = torch.cat([packed & 15, packed >> 4], 1) - 8.0
-        return (codes.unflatten(1, (scales.shape[1], -1)) * scales[..., None]).flatten(1)
+        values: Tensor = (codes.unflatten(1, (scales.shape[1], -1)) * scales[..., None]).flatten(1)
+        return values
 
 
 def _use_table(answer: Any, weights: Tensor, group: int, index: Tensor) -> Any:
@@ -206,49 +207,4 @@ four_bits = Problem(
     ),
     why="The library's `Rounding(4, 16)` stores the same bytes. In a search it also avoids the "
     "unpacked rows: it multiplies codes by the hidden vector, and sums by scales.",
-)
-
-# A safe choice
-
-
-def smallest_safe(models: Mapping[str, tuple[int, float, float]], loss: float) -> str | None:
-    """The smallest of the models whose interval lies above a loss; None if there is none."""
-    safe = [(size, name) for name, (size, _, low) in models.items() if low >= -loss]
-    return min(safe)[1] if safe else None
-
-
-safe_choice = Problem(
-    title="Small, and surely good",
-    task="Find the smallest model that surely loses no more than a given amount.",
-    minutes=6,
-    difficulty="easy",
-    purpose="For what `cprec compress --loss` asks of a model.",
-    answer=smallest_safe,
-    cases=(
-        ({"A": (400, 0.02, 0.01), "B": (100, -0.001, -0.002), "C": (50, -0.004, -0.02)}, 0.005),
-        ({"A": (200, 0.01, -0.03), "B": (100, -0.02, -0.025)}, 0.005),
-        ({"A": (80, 0.0, -0.004), "B": (90, 0.02, 0.01), "D": (85, 0.01, 0.002)}, 0.005),
-        ({"Z": (10, -0.001, -0.005), "A": (20, -0.001, -0.005), "B": (30, 0.0, 0.0)}, 0.005),
-    ),
-    wrong="""
-    (size, _, low) => (size, low, _)
-        The estimate alone decides here. It may be luck: the low end of the interval has to meet the
-        bound.
-    min(safe) => max(safe)
-        This is the largest of the safe models.
-    low >= -loss => low >= 0
-        Only models that surely lose nothing count here. A loss up to the bound is allowed.
-    low >= -loss => low >= loss
-        This asks for a gain. A loss is a negative difference: compare with -loss.
-    low >= -loss => low > -loss
-        A model whose interval ends exactly at the bound is still allowed.
-    if low >= -loss => if True
-        The loss is ignored here: the smallest model wins, however bad it is.
-    """,
-    hints=(
-        "Which models have a low end of at least -loss?",
-        "Of those take the one with the fewest bytes. If there are none, return `None`.",
-    ),
-    why="The wider the interval, the fewer models are safe: on a small log the rule prefers a "
-    "larger model, because it cannot rule out a loss.",
 )

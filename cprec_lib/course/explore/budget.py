@@ -18,7 +18,7 @@ HOW_LARGE = "The largest size of a model, as a share of the uncompressed one."
 
 
 class Candidate(NamedTuple):
-    """A model's parameters or bytes, its validation NDCG@10, and its test NDCG@10 minus that of the base."""
+    """A model's size, its validation NDCG@10, and its test NDCG@10 minus that of the base."""
 
     size: int
     valid: float

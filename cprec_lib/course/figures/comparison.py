@@ -221,6 +221,8 @@ def budget(states: Sequence[Budget]) -> Figure:
         axis.set(xlim=(0, 1.05 * largest), ylim=(low - 0.35 * (high - low), high + 0.002))
         quarters = np.linspace(0, 1, 5)
         style.name_ticks(axis.xaxis, [f"{share:.0%}" for share in quarters], quarters * largest)
-        style.label_small(axis, state.title, f"{state.unit}, of {largest:,}", "difference in NDCG@10")
+        style.label_small(
+            axis, state.title, f"{state.unit}, of {largest:,}", "difference in NDCG@10"
+        )
         axis.legend(fontsize=style.SMALL, loc="lower right", ncols=3)
     return figure

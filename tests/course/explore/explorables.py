@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from cprec_lib import (
     BlockPartition,
     BlockSoftmax,
+    Interval,
     SequenceData,
     SequentialRecommender,
     cprec,
