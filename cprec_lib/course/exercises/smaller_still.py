@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -70,7 +69,7 @@ scale_a_group = Problem(
 
 def stored_bytes(rows: int, columns: int, bits: int, group: int) -> int:
     """Bytes of a rounded table: the codes of each row, and two bytes a group for its scale."""
-    codes = math.ceil(columns * bits / 8)
+    codes = -(-columns * bits // 8)
     return rows * (codes + 2 * (columns // group))
 
 
@@ -94,18 +93,19 @@ bytes_of_a_table = Problem(
         A scale has two bytes here, not four: it is a bfloat16.
     2 * (columns // group) => 2
         Each row has only one scale here. It needs one for each of its groups.
-    math.ceil(columns * bits / 8) => columns * bits // 8
+    -(-columns * bits // 8) => columns * bits // 8
         A row with an odd number of 4-bit codes ends in half a byte. A file has no half bytes: round
         up.
-    math.ceil(columns * bits / 8) => columns * bits
+    -(-columns * bits // 8) => columns * bits
         These are bits. A byte has eight of them.
-    math.ceil(columns * bits / 8) => columns
+    -(-columns * bits // 8) => columns
         Every code has a byte of its own here. Two codes of 4 bits fit into one byte.
     """,
     hints=(
         "Count one row first: the bits of its codes, in whole bytes. Then its groups.",
         "A row has `columns // group` groups, and each has a scale of two bytes.",
-        "`math.ceil` rounds up to whole bytes.",
+        "`//` rounds down. To round up, divide the negative number and negate the result, or use "
+        "`math.ceil`.",
     ),
     why="With groups of 16, a 4-bit weight costs 4 + 16 / 16 = 5 bits, so the table is 6.4 times "
     "smaller than in float32, not 8 times.",
