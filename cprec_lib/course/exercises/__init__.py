@@ -18,6 +18,7 @@ NOTEBOOKS = (
     "06_cprec",
     "07_full_training",
     "08_verdicts",
+    "09_smaller_still",
     "10_serving",
 )
 """The notebooks with exercises; a module is named after its notebook, without the number."""

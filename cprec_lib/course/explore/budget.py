@@ -1,4 +1,4 @@
-"""Which recorded model wins within a budget of parameters."""
+"""Which model wins within a budget: a recorded one by parameters, or one of a race by bytes."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,13 @@ from cprec_lib.evidence.records import Record, values
 from cprec_lib.evidence.variants import BASELINE
 
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
+BYTES = (0.04, 0.06, 0.08, 0.1, 0.12, 0.15, *BUDGETS[1:])
 WHICH = "Which recorded runs are compared."
 HOW_LARGE = "The largest size of a model, as a share of the uncompressed one."
 
 
 class Candidate(NamedTuple):
-    """A model's parameters, its validation NDCG@10, and its test NDCG@10 minus that of the base."""
+    """A model's size, its validation NDCG@10, and its test NDCG@10 minus that of the base."""
 
     size: int
     valid: float
@@ -38,7 +39,9 @@ def candidates(models: dict[str, list[Record]], base: str) -> dict[str, Candidat
     }
 
 
-def choose(models: dict[str, Candidate], base: str, data_set: str, share: float) -> Budget:
+def choose(
+    models: dict[str, Candidate], base: str, data_set: str, share: float, unit: str = "parameters"
+) -> Budget:
     """The model that is best on the validation items within a share of the size of `base`."""
     limit = int(share * models[base].size)
     within = [name for name, model in models.items() if model.size <= limit]
@@ -46,15 +49,19 @@ def choose(models: dict[str, Candidate], base: str, data_set: str, share: float)
     sizes = {name: model.size for name, model in models.items()}
     gaps = {name: model.gap for name, model in models.items()}
     if winner is None:
-        result = "no recorded model is so small"
+        result = "no model is so small"
     elif winner == base:
         result = f"{base} itself wins"
     else:
         gap = models[winner].gap
         told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "undecided"
         result = f"{winner} wins\n{gap}: {told}"
-    title = f"{data_set}, {share:.0%} of {base}, {limit:,} parameters: {result}"
-    return Budget(title, sizes, gaps, limit, winner)
+    title = f"{data_set}, {share:.0%} of {base}, {limit:,} {unit}: {result}"
+    return Budget(title, sizes, gaps, limit, winner, unit)
+
+
+def _say(state: Budget) -> str:
+    return state.title.replace("\n", ", ") + "."
 
 
 def budget(recorded: dict[str, dict[str, list[Record]]], base: str = BASELINE.label) -> Explorable:
@@ -77,9 +84,30 @@ def budget(recorded: dict[str, dict[str, list[Record]]], base: str = BASELINE.la
         ),
         lambda data_set, share: choose(fitting[data_set], base, data_set, share),
         draw,
-        lambda state: state.title.replace("\n", ", ") + ".",
+        _say,
         ((first, BUDGETS[0]), (first, 0.35), (last, 0.35), (last, BUDGETS[-1])),
         f"Test NDCG@10 of recorded models minus {base}'s, with 95 % paired intervals over users, "
         "by size. Of the models left of the dashed line, the one with the best validation NDCG@10 "
         "wins.",
+    )
+
+
+def race(models: dict[str, Candidate], base: str, data_set: str) -> Explorable:
+    """Which model of a race wins within a budget of bytes; the candidates' sizes are bytes.
+
+    The validation items choose the winner, and its test NDCG@10 is compared with that of `base`.
+    Raises ValueError if `base` is not among the models.
+    """
+    if base not in models:
+        raise ValueError(f"{base} is not among the models of the race: {join([*models])}")
+    return Explorable(
+        "race",
+        (Control("Budget", HOW_LARGE, percent(BYTES), 0.12),),
+        lambda share: choose(models, base, data_set, share, "bytes"),
+        draw,
+        _say,
+        ((BYTES[0],), (0.12,), (BYTES[-1],)),
+        f"Test NDCG@10 of the models of the race minus {base}'s, with 95 % paired intervals over "
+        "users, by bytes. Of the models left of the dashed line, the one with the best validation "
+        "NDCG@10 wins.",
     )

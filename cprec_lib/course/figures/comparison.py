@@ -188,10 +188,11 @@ class Budget(NamedTuple):
     """Models by size and by difference from the uncompressed one; the winner within a budget."""
 
     title: str
-    parameters: Mapping[str, int]
+    sizes: Mapping[str, int]
     differences: Mapping[str, Interval]
     budget: int
     winner: str | None
+    unit: str
 
 
 def budget(states: Sequence[Budget]) -> Figure:
@@ -200,7 +201,7 @@ def budget(states: Sequence[Budget]) -> Figure:
     every = [gap for state in states for gap in state.differences.values()]
     low, high = min(gap.low for gap in every), max(gap.high for gap in every)
     for axis, state in zip(axes, states, strict=True):
-        sizes = state.parameters
+        sizes = state.sizes
         large, small = (
             [name for name in state.differences if (sizes[name] > state.budget) == too_large]
             for too_large in (True, False)
@@ -221,6 +222,8 @@ def budget(states: Sequence[Budget]) -> Figure:
         axis.set(xlim=(0, 1.05 * largest), ylim=(low - 0.35 * (high - low), high + 0.002))
         quarters = np.linspace(0, 1, 5)
         style.name_ticks(axis.xaxis, [f"{share:.0%}" for share in quarters], quarters * largest)
-        style.label_small(axis, state.title, f"parameters, of {largest:,}", "difference in NDCG@10")
+        style.label_small(
+            axis, state.title, f"{state.unit}, of {largest:,}", "difference in NDCG@10"
+        )
         axis.legend(fontsize=style.SMALL, loc="lower right", ncols=3)
     return figure

@@ -13,7 +13,7 @@ def test_the_validation_items_choose_the_winner(made):
     assert look_up("one", 0.3).winner == "CpRec"
     assert "worse" in look_up("one", 0.3).title
     assert look_up("one", 1.0).winner == "NextItNet"
-    assert set(look_up("one", 1.0).parameters) == {"NextItNet", "CpRec", "narrower"}
+    assert set(look_up("one", 1.0).sizes) == {"NextItNet", "CpRec", "narrower"}
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,14 @@ def test_the_verdict_is_what_the_interval_allows(gap: Interval, told: str):
 def test_a_data_set_without_the_base_is_named(recorded: dict, data_set: str):
     with pytest.raises(ValueError, match=f"no recorded runs of NextItNet on {data_set}"):
         explore.budget(recorded)
+
+
+def test_a_race_counts_bytes(made):
+    state = made["race"].look_up(0.5)
+    assert (state.winner, state.unit) == ("int4", "bytes")
+    assert "500 bytes" in state.title
+
+
+def test_a_race_without_the_base_names_the_models():
+    with pytest.raises(ValueError, match="whole is not among the models of the race: int8"):
+        explore.race({"int8": Candidate(1, 0.1, Interval(0, 0, 0))}, "whole", "a log")

@@ -33,6 +33,7 @@ def test_every_function_that_draws_states_has_an_explorable():
     drawn_by = {
         "budget": "budget",
         "partition": "bread",
+        "race": "budget",
         "reach": "reach_in_window",
         "recommendations": "listings",
         "sharing": "sharing_rows",
