@@ -71,7 +71,7 @@ def rejected(p_values: Sequence[float], level: float) -> list[bool]:
 
 
 many_comparisons = Problem(
-    title="Ten looks, one chance",
+    title="Correct for many comparisons",
     task="Say which of several hypotheses Holm's method rejects.",
     minutes=12,
     difficulty="medium",
