@@ -62,11 +62,9 @@ class Part:
         counted = [each.answer for each in self.findings if not each.comparison.flaws]
         left = len(self.findings) - len(counted)
         found = [f"{answer} in {number}" for answer, number in Counter(counted).items()]
-        return (
-            " and ".join(found) + f" of {len(counted)}"
-            if counted
-            else ("no comparison that follows the rules" if left else "not recorded")
-        )
+        if counted:
+            return " and ".join(found) + f" of {len(counted)}"
+        return f"{left} recorded, none counted" if left else "not recorded"
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,9 @@ def _long_tail(path: Path) -> Claim:
         "C1",
         "Item popularity is long-tailed, so most embedding parameters serve few interactions.",
         "holds" if holds else "holds in part",
-        f"Four fifths of the rows serve {min(tails.values()):.0%} to {worst:.0%} of the "
-        "interactions: fewer than their share everywhere, but about a third in most logs. Whether "
-        "a row sees few interactions depends on the log.",
+        f"The least popular 80 % of the items have {min(tails.values()):.0%} to {worst:.0%} of the "
+        "interactions. This is less than their share in every log, but about a third in most. "
+        "Whether a single row of the embedding serves few interactions depends on the log.",
         "python -m tools.record_longtail",
         tuple(evidence),
     )
@@ -166,7 +164,7 @@ def _size() -> Claim:
             "26,744 items, width 512",
             f"{name}, sharing {sharing}",
             f"{ratio:.1f} times smaller",
-            "closed form",
+            "parameter count",
         )
         for (name, _, sharing), ratio in zip(cases, times, strict=True)
     ]
@@ -176,8 +174,8 @@ def _size() -> Claim:
         "holds in part",
         f"A model of MovieLens-20M's size is {times[0]:.1f} to {times[1]:.1f} times smaller with "
         f"the cutoffs in the authors' code, and {times[2]:.1f} to {times[-1]:.1f} times with a "
-        "smaller head. It takes a small head and, where the middle layers are a large part of the "
-        "model, sharing.",
+        "smaller head. A factor of 4 needs a small head and, where the middle layers are a large "
+        "part of the model, a sharing scheme.",
         "cprec claims",
         tuple(evidence),
     )
@@ -189,11 +187,10 @@ def _training_time(timed: Sequence[Times]) -> Claim:
         "C5",
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
-        _range([ratio for ratio, _ in found])
-        + "The time of a training step of NextItNet divided by that of CpRec, on batches as in "
-        "training, with the models in turn. CpRec saves time in the softmax. A GPU computes the "
-        "softmax quickly, so there CpRec's larger number of small operations matters more, unless "
-        "the catalogue is large.",
+        _range("In training", [ratio for ratio, _ in found])
+        + "We divide the time of a training step of NextItNet by that of CpRec; they take turns. "
+        "CpRec saves time in the softmax. A GPU computes the softmax quickly, so there "
+        "CpRec's larger number of small operations matters more, unless the catalogue is large.",
         "cprec reproduce time",
         tuple(evidence for _, evidence in found),
     )
@@ -210,9 +207,10 @@ def _inference_time(timed: Sequence[Times]) -> Claim:
         "C6",
         "CpRec infers faster, and faster still with the early-stopping top-N.",
         _faster([ratio for ratio, _ in found]),
-        _range([ratio for ratio, _ in found])
-        + "Time to find the ten best items for 1 and for 64 users: NextItNet's divided by CpRec's, "
-        "with the models in turn. The early-stopping rule is not exact.",
+        _range("In inference", [ratio for ratio, _ in found])
+        + "We divide NextItNet's time to find the ten best items by CpRec's; they take turns. "
+        "*Exact, 64* is the exact search for 64 users at once. *Early stopping* is the authors' "
+        "rule, which may miss items; it is compared with NextItNet's exact search.",
         "cprec reproduce time",
         tuple(evidence for _, evidence in found),
     )
@@ -225,7 +223,7 @@ def _width(recorded: Sequence[Recorded]) -> Claim:
     ]
     deeper = [variant.key for variant in GROUPS["depth"] if variant.depth in DEEPER]
     parts = (
-        Part(f"Width {WIDEST} against width {NARROWEST}", find(wider, GAIN)),
+        Part(f"A larger width against {NARROWEST}", find(wider, GAIN)),
         Part("More residual blocks against four", find(_pairs(recorded, deeper, FULL), BETTER)),
     )
     return _claim(
@@ -233,6 +231,7 @@ def _width(recorded: Sequence[Recorded]) -> Claim:
         "Growing NextItNet's width from 64 to 512 gains over 20 % accuracy; depth helps too.",
         parts,
         "cprec reproduce width depth --setting ml-100k-w64",
+        f" Only a width of {WIDEST} counts.",
     )
 
 
@@ -295,6 +294,7 @@ def _accuracy(recorded: Sequence[Recorded]) -> Claim:
         "In most cases CpRec is at least as accurate as the uncompressed model.",
         parts,
         "cprec reproduce rival sizes --setting ml-100k-w64",
+        " The first comparison alone decides the verdict.",
     )
 
 
@@ -371,7 +371,11 @@ def _tail(recorded: Sequence[Recorded]) -> Claim:
     by_share = find(_pairs(narrow, [SMALL], FULL))
     parts = (
         Part("CpRec against NextItNet, by the share outside the head", by_share),
-        Part("The same by the width", find(_pairs(by_width, [SMALL], FULL)), judges=False),
+        Part(
+            "CpRec against NextItNet, by the width",
+            find(_pairs(by_width, [SMALL], FULL)),
+            judges=False,
+        ),
     )
     ends: list[bool | None] = [None]
     if len(by_share) > 1:
@@ -379,9 +383,9 @@ def _tail(recorded: Sequence[Recorded]) -> Claim:
         ends = [by_share[0].supports, None if most is None else not most]
     return Claim(
         "Tail",
-        "Our explanation: CpRec loses more, the more of the wanted items lie outside the head.",
+        "Our explanation: the more of the test items lie outside the head, the more CpRec loses.",
         MADE_UP[together(ends)],
-        _reached(narrow) + " ".join(f"{part.title}: {part.tally()}." for part in parts),
+        " ".join(f"{part.title}: {part.tally()}." for part in parts) + _reached(narrow),
         "cprec reproduce overall --model nextitnet --model cprec --setting tail-70-w64",
         parts=parts,
     )
@@ -395,11 +399,12 @@ def _reached(recorded: Sequence[Recorded]) -> str:
             runs.mean(key) / runs.synthetic.best()["ndcg@10"] for runs in recorded if runs.synthetic
         ]
         if shares:
-            words.append(f"{label(key)} reaches {min(shares):.0%} to {max(shares):.0%}")
+            ends = dict.fromkeys(f"{end:.0%}" for end in (min(shares), max(shares)))
+            words.append(f"{label(key)} reaches {' to '.join(ends)}")
     if not words:
         return ""
     return (
-        f"The logs are made up, so the best reachable NDCG@10 is known: {' of it, '.join(words)}. "
+        f" The logs are made up, so the best reachable NDCG@10 is known: {' of it, '.join(words)}."
     )
 
 
@@ -442,11 +447,13 @@ def _speed(times: Times, quantity: Quantity) -> tuple[float, Evidence]:
     return ratio, Evidence(where, quantity.label, found, made)
 
 
-def _range(ratios: Sequence[float]) -> str:
+def _range(when: str, ratios: Sequence[float]) -> str:
     """A sentence on the ratios; empty without any."""
     if not ratios:
         return ""
-    return f"CpRec is {min(ratios):.1f} to {max(ratios):.1f} times as fast as NextItNet. "
+    low, high = min(ratios), max(ratios)
+    slower = " (below 1 is slower)" if low < 1 else ""
+    return f"{when}, CpRec is {low:.1f} to {high:.1f} times as fast as NextItNet{slower}. "
 
 
 def _faster(ratios: Sequence[float]) -> str:

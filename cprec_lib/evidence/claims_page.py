@@ -16,19 +16,27 @@ HEAD = """# Which of the paper's claims hold
 
 `cprec claims` writes this page from `results/` by the rules in [evidence.md](evidence.md).
 
-- An interval is a 95 % interval over users and seeds. **As good** means that a loss of {margin:.0%}
-  or more is ruled out, **worse** that the interval lies below zero. All else is **undecided**.
-- A claim **holds** or **does not hold** if two logs agree. With one log it "holds on" or "fails on"
-  that log; otherwise it is **open**.
-- A comparison is **not counted** if the best learning rate or dropout of a variant lies at the edge
-  of what was tried, if its training ended before it stopped improving, or if no variant of the
-  setting has a second seed. The figures show it as a hollow dot.
+- We compare two models by their NDCG@10 on the test items, with a 95 % interval over users and
+  seeds. **As good** means that the interval rules out a loss of {margin:.0f} % or more, **worse**
+  that it lies below zero. All else is **undecided**. For C2 and C8 we also ask for a gain.
+- A claim about accuracy **holds** or **does not hold** if two logs agree. If one log decides it, or
+  logs disagree, it "holds on" some logs and "fails on" others. If no log decides it, it is
+  **open**. C1, C3, C5 and C6 are not about accuracy. Such a claim **holds in part** if only some
+  of the measurements agree with it.
+- A comparison is **not counted** if the tuning of a variant is not complete, if its best learning
+  rate or dropout lies at the edge of what was tried, if its training ended before it stopped
+  improving, or if no variant of the setting has a second seed. The figures show it as a hollow dot.
+- *Head*, *tail*, *cutoffs* and other terms are in the [glossary](glossary.md).
 - `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run and prints both results."""
 
 
 def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
-    """The claims as a page; the figure of claim C4 is `figures`/claims-c4.png."""
-    lines = [HEAD.format(margin=MARGIN), "", *_table(("claim", "what it says", "verdict", "why"))]
+    """The claims as a page; the figure of C4 is `figures`/claims-c4.png."""
+    lines = [
+        HEAD.format(margin=100 * MARGIN),
+        "",
+        *_table(("claim", "what it says", "verdict", "why")),
+    ]
     for e in claims:
         why = e.because.partition(". ")[0].rstrip(".") + "."
         lines.append(_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**", why))
@@ -63,7 +71,7 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
         if each.answer == UNDECIDED
     ]
     if not counted:
-        advice.append(f"- Runs that count: `{claim.command} --list` says which are missing.")
+        advice.append(f"- Runs that count. `{claim.command} --list` prints the missing ones.")
     elif len({each.comparison.log for each in counted}) < 2:
         second = claim.command.replace("ml-100k", "ml-1m")
         if second != claim.command:

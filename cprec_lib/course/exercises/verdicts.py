@@ -23,7 +23,7 @@ spread_of_seeds = Problem(
     task="Pool the variance between seeds over all models of a setting.",
     minutes=10,
     difficulty="medium",
-    purpose="For an interval that says what another seed would change, though each model has few.",
+    purpose="The intervals below need this variance, and each model has only a few seeds.",
     answer=pooled_variance,
     cases=(
         ({"A": [1.0, 3.0], "B": [2.0, 2.0, 5.0]},),
@@ -71,11 +71,11 @@ def rejected(p_values: Sequence[float], level: float) -> list[bool]:
 
 
 many_comparisons = Problem(
-    title="Ten looks, one chance",
+    title="Correct for many comparisons",
     task="Say which of several hypotheses Holm's method rejects.",
     minutes=12,
     difficulty="medium",
-    purpose="For looking at many models without being fooled by the luckiest.",
+    purpose="Among many models, the luckiest looks better than it is.",
     answer=rejected,
     cases=(
         ([0.01, 0.04, 0.03], 0.05),
@@ -133,7 +133,7 @@ logs_that_decide = Problem(
     task="Find the logs that decide a claim, from the answers of single settings.",
     minutes=8,
     difficulty="easy",
-    purpose="For not counting the same users twice.",
+    purpose="Two settings of one log test the same users, so they are not independent.",
     answer=deciding_logs,
     cases=(
         ([("films", "as good"), ("films", "as good"), ("news", "undecided")],),
