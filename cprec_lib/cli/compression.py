@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from inspect import Parameter
 from itertools import chain
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cprec_lib import machine
+from cprec_lib.checks import check_share
 from cprec_lib.cli.console import say
 from cprec_lib.cli.options import (
     LARGEST,
@@ -37,12 +37,13 @@ BLOCKS = ("block_input", "block_softmax", "cutoffs", "factor", "tree", "widths")
 
 
 def share(text: str) -> float:
-    """A share such as 1% or 0.01."""
+    """A share such as 1% or 0.01, at least 0 and below 1."""
     try:
-        number = float(text.removesuffix("%"))
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        check_share("loss", number)
     except ValueError as error:
         raise typer.BadParameter(f"{text[:40]!r} is no share; give one such as 1%") from error
-    return number / 100 if text.endswith("%") else number
+    return number
 
 
 def compress_options() -> dict[str, Parameter]:
@@ -119,7 +120,7 @@ def compress(
     from cprec_lib.train.run_folder import Run
 
     # Faults of the options come up before the data and the training, which take time.
-    parse_budget(budget, sys.maxsize)
+    parse_budget(budget, 10**30)  # no model is that large
     check_free(out)
     columns = reading(user_column, item_column, time_column, separator)
     if model is not None:

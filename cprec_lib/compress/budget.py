@@ -236,10 +236,12 @@ def parse_budget(budget: int | str, full_bytes: int) -> int:
     "8x" is an eighth of `full_bytes`. Raises ValueError for another text, and for a budget that the
     uncompressed model keeps already.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:(x)|([kmg]i?)?b?)\s*", str(budget), re.I)
+    found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*(?:(x)|([kmg]i?)?b?)\s*", str(budget), re.I)
     if not found or float(found[1]) == 0:
         raise ValueError(f"budget {budget!r} is not a size; give one such as 500kB, 2MB or 8x")
     number = float(found[1])
+    if found[2] and number <= 1:
+        raise ValueError(f"budget {budget!r} makes no model smaller; give one such as 8x")
     most = int(full_bytes / number if found[2] else number * UNITS[(found[3] or "").lower()])
     if most >= full_bytes:
         raise ValueError(

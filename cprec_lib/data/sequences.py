@@ -152,7 +152,8 @@ def _check_table(table: pd.DataFrame) -> None:
     if table.empty:
         raise ValueError("the table is empty; it needs at least one user with 3 interactions")
     kind = table["timestamp"].dtype
-    if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)):
+    types = pd.api.types
+    if not (types.is_any_real_numeric_dtype(kind) or types.is_datetime64_any_dtype(kind)):
         raise ValueError(
             f"timestamp has the type {kind}, which may not sort by time; make it numbers or dates, "
             'as in table["timestamp"] = pd.to_datetime(table["timestamp"])'
@@ -260,7 +261,10 @@ def _split_by_time(
         low = np.maximum(low, starts + 1)  # the context needs an item
         users = np.flatnonzero(low < high)
         if not len(users):
-            raise ValueError(f"no user has an item and an earlier one in the {name} period")
+            raise ValueError(
+                f"no user has an item in the {name} period and an earlier one: the log is small, "
+                "or its times are equal; use split='leave_one_out'"
+            )
         fixed = {"by_time_first": 0.0, "by_time_last": 1.0}.get(split)
         share = draw.random(len(users)) if fixed is None else np.full(len(users), fixed)
         number = (high - low)[users]

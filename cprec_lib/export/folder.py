@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.numpy import save
 from torch import Tensor, nn
 
+from cprec_lib.compress.runs import check_free
 from cprec_lib.export.graphs import lags, last_hidden_graph, next_position_graph, window
 from cprec_lib.files import file_hash, held, named_path, write_bytes
 from cprec_lib.model.bounds import TailBounds
@@ -47,11 +48,13 @@ def export_model(
     receives model.onnx (the middle layers), step.onnx if they can go on from what they computed,
     tables.safetensors, items.safetensors and finally manifest.json with the SHA-256 of the others.
     An export that is interrupted leaves no manifest. Raises ValueError for weights that are not
-    finite and for names that are not one per item, OSError if the folder cannot be written.
+    finite, a compressed model, names that are not one per item and a folder that holds a run,
+    OSError if the folder cannot be written.
     """
     names = {"originals": originals} | ({} if titles is None else {"titles": titles})
     _check(model, names)
     folder, middle = named_path(folder), model.middle
+    check_free(folder)  # a run's manifest has the same name
     width, known_lags = model.config.width, lags(middle)
     contents = {
         GRAPH: last_hidden_graph(middle, width),
@@ -85,6 +88,12 @@ def _check(model: SequentialRecommender, names: dict[str, Sequence[str]]) -> Non
                 f"{len(each)} {part} for a model of {model.config.n_items} items; give one for "
                 "each of the items 1..N"
             )
+    if model.config.compressors:
+        kinds = ", ".join(compressor.kind for compressor in model.config.compressors)
+        raise ValueError(
+            f"a model with {kinds} cannot be exported yet; export the uncompressed one that it was "
+            "made from"
+        )
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             raise ValueError(f"{name} holds NaN or infinity; train the model again, more slowly")

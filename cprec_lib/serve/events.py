@@ -11,6 +11,8 @@ from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 
+START = b'{"user": '
+"""How each line starts."""
 WAY_OUT = "move the file away to start without these events"
 
 
@@ -29,7 +31,8 @@ class EventFile:
     `append` returns, so they survive the end of the process, but not a power cut within the seconds
     until the system has written them to the disk.
 
-    Raises ValueError if another process holds the file, OSError if it cannot be written.
+    Raises ValueError if another process holds the file and for a file that ends in something else,
+    OSError if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +46,7 @@ class EventFile:
             ) from None
         self._file: BinaryIO = path.open("a+b", buffering=0)
         self._end = self._whole_lines()
-        self._file.truncate(self._end)
+        self._remove_torn_line()
 
     def close(self) -> None:
         """Close the file and let other processes have it."""
@@ -88,6 +91,15 @@ class EventFile:
                     ) from error
                 start += len(line)
                 yield event, start
+
+    def _remove_torn_line(self) -> None:
+        """Cut off what follows the last whole line, unless it belongs to another kind of file."""
+        self._file.seek(self._end)
+        torn = self._file.read(len(START))
+        if torn != START[: len(torn)]:
+            self.close()
+            raise ValueError(f"{self.path} is no file of events; name another file")
+        self._file.truncate(self._end)
 
     def _whole_lines(self) -> int:
         """Bytes up to the end of the last whole line."""

@@ -26,7 +26,8 @@ class Manifest:
     all if it is None. The blocks of the embedding end at the items `embedding_ends`, those of the
     softmax at `softmax_ends`. `lags` has, for each layer of `STEP`, how many positions back its
     earlier inputs lie; it is None if the middle layers cannot go on from what they have computed.
-    `sha256` has the hash of each file. Raises ValueError for numbers that are not whole.
+    `sha256` has the hash of each file. Raises ValueError for entries of
+    another type, and for blocks that do not end at the last item.
     """
 
     name: str
@@ -40,15 +41,25 @@ class Manifest:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.sha256, dict):
+            raise ValueError("name is a text, and sha256 an object")
         for name in ("n_items", "width"):
             whole_number(name, getattr(self, name), least=1)
         if self.window is not None:
             whole_number("window", self.window, least=1)
         for name in ("embedding_ends", "softmax_ends"):
-            object.__setattr__(self, name, whole_numbers(name, getattr(self, name), least=1))
+            ends = whole_numbers(name, getattr(self, name), least=1)
+            if ends[-1:] != (self.n_items,):
+                raise ValueError(f"{name} does not end at the last item, {self.n_items}")
+            object.__setattr__(self, name, ends)
         if self.lags is not None:
             lags = tuple(whole_numbers("lag", layer, least=1) for layer in self.lags)
             object.__setattr__(self, "lags", lags)
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files that the model needs."""
+        return {GRAPH, TABLES, ITEMS} | ({STEP} if self.lags is not None else set())
 
     def write(self, folder: Path) -> None:
         """Write the manifest, which completes the folder. Raises OSError as `write_text` does."""
@@ -92,7 +103,7 @@ def _parse(path: Path) -> Manifest:
         )
     try:
         manifest = Manifest(**values)
-        missing = {GRAPH, TABLES, ITEMS} - {*manifest.sha256}
+        missing = manifest.files - {*manifest.sha256}
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no manifest ({error}); {EXPORT}") from error
     if missing or any(Path(name).name != name for name in manifest.sha256):

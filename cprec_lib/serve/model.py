@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class Model:
         self.softmax = Softmax(tensors, manifest.softmax_ends)
         self.originals = Names(items, "originals")
         self.titles = Names(items, "titles") if "titles.text" in items else self.originals
+        if not len(self.originals) == len(self.titles) == manifest.n_items:
+            raise ValueError(f"{ITEMS} does not name {manifest.n_items} items")
         self._graph = session(folder / GRAPH)
         self.bytes = sum(t.nbytes for t in tensors.values()) + (folder / GRAPH).stat().st_size
 
@@ -86,12 +89,23 @@ def load(folder: str | Path) -> Model:
     """
     folder = named_path(folder)
     manifest = Manifest.read(folder)
-    try:
+    with fitting(folder):
         model = Model(folder, manifest)
         model.recommend([[1]], 1)  # the first call is slow: it touches each table
-        return model
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder} lacks a part of its model: {error}; {EXPORT}") from error
+    return model
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """Raise ValueError if the body cannot read or compute the model of a folder."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # numpy, safetensors and onnxruntime each raise their own
+        raise ValueError(
+            f"the files of {folder} make no model ({type(error).__name__}: {error}); {EXPORT}"
+        ) from error
 
 
 def session(path: Path) -> Any:

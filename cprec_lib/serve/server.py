@@ -184,7 +184,7 @@ def _add_users(app: FastAPI, service: Service) -> None:
         return JSONResponse(service.observe(**dict(event)), 201)
 
     @app.get(
-        "/users/{user}/recommendations",
+        "/users/{user:path}/recommendations",  # a name may hold a slash
         response_model=Ranking,
         responses=_refusals(404, 409, 422),
     )

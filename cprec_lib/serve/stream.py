@@ -13,7 +13,7 @@ import numpy as np
 from cprec_lib.checks import whole_number
 from cprec_lib.serve.events import Event, EventFile
 from cprec_lib.serve.manifest import STEP
-from cprec_lib.serve.model import Model, session
+from cprec_lib.serve.model import Model, fitting, session
 from cprec_lib.serve.tables import Floats, Ints
 
 
@@ -78,7 +78,9 @@ class Stream:
                 "whole histories to `recommend`, or export a model with a CNN or a GRU"
             )
         self.model, self.max_users = model, whole_number("max_users", max_users, least=1)
-        self._step, self._rings = session(model.folder / STEP), Rings(lags)
+        with fitting(model.folder):
+            self._step, self._rings = session(model.folder / STEP), Rings(lags)
+            self._advance(self._new_state(), 1)
         self._events, self._read_up_to = events, 0
         self._items: dict[str, array[int]] = {}
         self._states: OrderedDict[str, _State] = OrderedDict()
@@ -151,12 +153,15 @@ class Stream:
         """The state of a user, from the items if it is not in memory."""
         if user in self._states:
             return self._states[user]
-        width, window = self.model.manifest.width, self.model.manifest.window
-        rings = np.zeros((self._rings.rows, width), np.float32)
-        state = _State(rings, 0, np.empty((1, width), np.float32))
+        state, window = self._new_state(), self.model.manifest.window
         for item in self._items.get(user, array("i"))[-window if window else 0 :]:
             self._advance(state, item)
         return state
+
+    def _new_state(self) -> _State:
+        width = self.model.manifest.width
+        rings = np.zeros((self._rings.rows, width), np.float32)
+        return _State(rings, 0, np.empty((1, width), np.float32))
 
     def _advance(self, state: _State, item: int) -> None:
         vector = self.model.embedding.one(item)

@@ -78,6 +78,7 @@ def test_a_loss_that_is_allowed_ends_the_search(trained: Path, tiny: Path, tmp_p
     ("options", "message"),
     [
         ("--budget 2TB", "budget '2TB' is not a size; give one such as 500kB, 2MB or 8x"),
+        ("--budget 1x", "budget '1x' makes no model smaller; give one such as 8x"),
         ("--budget 2x --width 0", "width 0 is below 1"),
         ("--budget 2x --epochs 0", "epochs 0 is below 1"),
         ("--budget 2x --sharing everything", "choose one of none, cross-layer"),
@@ -95,6 +96,9 @@ def test_faults_come_up_before_the_data(options: str, message: str, tmp_path: Pa
         ("--budget 2x", "name the data by --dataset, or a run by --model"),
         ("--budget 2x --model runs/a --width 8", "it is an option of the training, but the run"),
         ("--budget 2x --dataset a --loss much", "'much' is no share; give one such as 1%"),
+        ("--budget 2x --dataset a --loss 500%", "'500%' is no share; give one such as 1%"),
+        ("--budget 2x --dataset a --loss nan", "'nan' is no share"),
+        ("--budget 2x --dataset a --minutes nan", "'--minutes': Input should be"),
         ("--budget 2x --dataset a --minutes -1", "'--minutes': Input should be greater"),
         ("--budget 2x --dataset a --cutoffs 0.1", "No such option: --cutoffs"),
         ("--dataset a", "Missing option '--budget'"),

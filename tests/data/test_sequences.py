@@ -347,6 +347,12 @@ def test_by_time_needs_more_than_an_order():
         SequenceData.from_interactions(table, split="by_time")
 
 
+def test_by_time_needs_times_that_differ():
+    table = frame([1, 2, 3], [2, 3, 1]).assign(timestamp=7)
+    with pytest.raises(ValueError, match="no user has an item in the valid period and an earlier"):
+        SequenceData.from_interactions(table, split="by_time")
+
+
 # --- users too short to split --------------------------------------------------------------------
 
 
@@ -407,9 +413,16 @@ def test_rows_without_a_usable_value_are_counted_and_named(column, value):
 @pytest.mark.parametrize(
     "times", [["9", "10", "11", "12"], ["noon"] * 4, [1, "2", 3, 4], [None] * 4]
 )
-def test_times_that_may_not_sort_by_time_are_refused(times):
+def test_texts_that_may_not_sort_by_time_are_refused(times):
     with pytest.raises(ValueError, match=r"timestamp has the type .*pd\.to_datetime"):
         SequenceData.from_interactions(frame([1, 2, 3, 4], times=pd.Series(times, dtype=object)))
+
+
+@pytest.mark.parametrize("kind", ["bool", "complex"])
+def test_numbers_that_are_no_times_are_refused(kind):
+    table = frame([1, 2, 3, 4]).astype({"timestamp": kind})
+    with pytest.raises(ValueError, match=f"timestamp has the type {kind}"):
+        SequenceData.from_interactions(table)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from cprec_lib import serve
+from cprec_lib.compress.compressor import compress_with
+from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.export import folder as exporting
 from cprec_lib.export.folder import export_model, export_run
 from cprec_lib.files import file_hash
@@ -53,10 +55,18 @@ def test_an_interrupted_export_leaves_no_model(tmp_path: Path, monkeypatch: pyte
         serve.load(tmp_path)
 
 
+def test_a_run_is_not_exported_into_its_own_folder(trained: Path):
+    with pytest.raises(ValueError, match="already holds a run; choose another folder"):
+        export_run(trained, trained)
+    Run.load(trained)
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path: Path):
     model = build(CONFIGS["nextitnet"])
     with pytest.raises(ValueError, match="59 titles for a model of 60 items"):
         export_model(model, tmp_path, ORIGINALS, TITLES[:-1])
+    with pytest.raises(ValueError, match="a model with rounding cannot be exported yet"):
+        export_model(compress_with(model, Rounding(8)), tmp_path, ORIGINALS)
     with torch.no_grad():
         model.softmax.output.bias[3] = torch.nan
     with pytest.raises(ValueError, match=r"softmax\.output\.bias holds NaN or infinity"):

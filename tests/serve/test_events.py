@@ -47,7 +47,9 @@ def test_reading_goes_on_where_it_stopped(path: Path):
     file.close()
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"user": "ann", "item": "5"}', b"x" * 100_000])
+@pytest.mark.parametrize(
+    "torn", [b"{", b'{"user": "ann", "item": "5"}', b'{"user": "' + b"x" * 100_000]
+)
 def test_a_last_line_that_a_kill_cut_short_is_dropped(path: Path, torn: bytes):
     write(path, SOME)
     with path.open("ab") as file:
@@ -60,6 +62,14 @@ def test_a_last_line_that_a_kill_cut_short_is_dropped(path: Path, torn: bytes):
 def test_a_file_with_only_a_torn_line_becomes_empty(path: Path):
     path.write_bytes(b'{"user": "a')
     assert read(path) == []
+
+
+@pytest.mark.parametrize("content", [b"\x00" * 99, b"item,title\n1,Heat", b'{"user":"a"'])
+def test_another_kind_of_file_is_refused_and_stays_whole(path: Path, content: bytes):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no file of events; name another file"):
+        EventFile(path)
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "no json", '{"user": 1, "item": "2"}', "[" * 10**5])

@@ -54,6 +54,11 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str):
         ({"lags": [[0]]}, "lag 0 is below 1"),
         ({"sha256": {}}, "not a model's files"),
         ({"sha256": {"../secret": "", GRAPH: "", TABLES: "", ITEMS: ""}}, "not a model's files"),
+        ({"sha256": dict.fromkeys((GRAPH, TABLES, ITEMS), "")}, "not a model's files"),
+        ({"sha256": [GRAPH, TABLES, ITEMS]}, "sha256 an object"),
+        ({"name": float("nan")}, "name is a text"),
+        ({"n_items": 59}, "embedding_ends does not end at the last item, 59"),
+        ({"softmax_ends": []}, "softmax_ends does not end at the last item, 60"),
         ({"more": 1}, "unexpected keyword argument 'more'"),
     ],
 )

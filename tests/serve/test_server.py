@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import schemathesis
@@ -19,6 +21,8 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
+from cprec_lib.files import file_hash
+from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES
 from cprec_lib.serve.server import allow_many_files, build_app
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
@@ -49,6 +53,29 @@ def test_a_user_is_followed(client: TestClient):
     found = client.get("/users/ann/recommendations", params={"k": 4}).json()["items"]
     asked = {"history": ORIGINALS[3:6], "k": 4}
     assert found == client.post("/recommend", json=asked).json()["items"]
+
+
+@pytest.mark.parametrize("user", ["a/b", "?", " ", "\x00", "<b>", "ü"])
+def test_every_name_that_an_event_may_have_can_be_asked_for(user: str, client: TestClient):
+    assert client.post("/events", json={"user": user, "item": ORIGINALS[3]}).status_code == 201
+    assert client.get(f"/users/{quote(user, safe='')}/recommendations").status_code == 200
+
+
+@pytest.mark.parametrize("file", [GRAPH, STEP, TABLES, ITEMS])
+@pytest.mark.parametrize("content", [b"", bytes(500), b"junk" * 9, "another"])
+def test_files_that_make_no_model_are_refused_and_the_present_one_goes_on(
+    file: str, content: bytes | str, client: TestClient, exported: Exported, tmp_path: Path
+):
+    folder = shutil.copytree(exported("cross-block")[0], tmp_path / "broken")
+    other = exported("gru4rec")[0] / (ITEMS if file == TABLES else STEP)
+    (folder / file).write_bytes(content if isinstance(content, bytes) else other.read_bytes())
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["sha256"][file] = file_hash(folder / file)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    answer = client.post("/reload", json={"folder": str(folder)})
+    assert answer.status_code == 422
+    assert "broken make no model" in answer.json()["error"]["message"]
+    assert client.post("/events", json={"user": "ann", "item": "1003"}).status_code == 201
 
 
 def test_items_health_and_metrics(client: TestClient):
