@@ -64,12 +64,13 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
             one = each.comparison
             answer = f"{each.answer}{_other_margins(each)}"
             seeds = " and ".join(map(str, one.seeds))
-            yield _row(setting(one.recorded), versus(one), measured(one), answer, seeds, one.users)
-    advice = [
-        f"- {setting(each.comparison.recorded)}, {versus(each.comparison)}: {each.decided_by()}."
-        for each in counted
-        if each.answer == UNDECIDED
-    ]
+            where = _escaped(setting(one.recorded))
+            yield _row(where, versus(one), measured(one), answer, seeds, one.users)
+    advice = []
+    for each in counted:
+        if each.answer == UNDECIDED:
+            where = _escaped(setting(each.comparison.recorded))
+            advice.append(f"- {where}, {versus(each.comparison)}: {each.decided_by()}.")
     if not counted:
         advice.append(f"- Runs that count. `{claim.command} --list` prints the missing ones.")
     elif len({each.comparison.log for each in counted}) < 2:
@@ -90,7 +91,7 @@ def _other_margins(finding: Finding) -> str:
 
 
 def setting(recorded: Recorded) -> str:
-    """A setting in words, escaped for Markdown."""
+    """A setting in words."""
     run = recorded.any_run
     if recorded.synthetic:
         tail = f"{recorded.outside_head:.0%} outside the head"
@@ -100,7 +101,7 @@ def setting(recorded: Recorded) -> str:
     config = next(
         (r[0]["model_config"] for r in recorded.runs.values() if r[0]["model_config"]), {}
     )
-    parts = [_escaped(run["dataset"]), f"width {width}"]
+    parts = [run["dataset"], f"width {width}"]
     if run["users"]:
         parts.append(f"{run['users']:,} users drawn")
     if run["split"] != "leave_one_out":

@@ -43,7 +43,7 @@ def _panel(axes: Axes, part: Part) -> None:
     style.name_ticks(axes.yaxis, [_name(finding) for finding in part.findings])
     axes.tick_params(labelsize=style.SMALL)
     axes.set(ylim=(len(part.findings) - 0.4, -0.6), xlim=EDGES)
-    axes.set_title(style.plain(part.title), loc="left", fontsize=style.SMALL + 2)
+    axes.set_title(style.plain(part.title), fontsize=style.SMALL + 2)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 

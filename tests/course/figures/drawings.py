@@ -14,8 +14,12 @@ from cprec_lib import SHARING, BlockPartition, count_parameters, cprec, nextitne
 from cprec_lib.course import figures
 from cprec_lib.course.popularity import ZipfFit, fit_zipf, lorenz_curve
 from cprec_lib.evidence.bootstrap import Interval
+from cprec_lib.evidence.claims import Part
+from cprec_lib.evidence.comparisons import Comparison, Recorded, find
+from cprec_lib.evidence.statistics import Difference
 from cprec_lib.model.sharing import sharing_table
 from cprec_lib.train.checkpoints import Epoch, History
+from tests.evidence.samples import record
 
 LONG = "A Very Long Title of a Film, or How a Name Goes on and on (1998)"
 NARROW, WIDE = Interval(0.1, 0.1, 0.1), Interval(0.2, 0.01, 0.9)
@@ -53,6 +57,23 @@ def causal(length: int) -> np.ndarray:
 def models(n: int) -> dict[str, Interval]:
     """n models, with a narrow interval or a wide one."""
     return {name: (NARROW, WIDE)[number % 2] for number, name in enumerate(names(n))}
+
+
+def forest(rows: list[int]) -> Figure:
+    """A part of a claim for each number of rows, every second row of which is not counted."""
+    parts = []
+    for name, n in zip(names(len(rows)), rows, strict=True):
+        logs = [f"{log} {row}" for row, log in enumerate(names(n))]
+        runs = [record("cprec", [1, 5], dataset=log, test_by_popularity=[]) for log in logs]
+        gap = Difference(-0.05, 1.0, 1e-4, 1e-4, 9.0)
+        compared = [
+            Comparison(
+                Recorded("a", {}, {"cprec": [run]}), "cprec", "cprec", gap, ("flaw",) * (i % 2)
+            )
+            for i, run in enumerate(runs)
+        ]
+        parts.append(Part(name, find(compared)))
+    return figures.forest(parts)
 
 
 def sizes(catalogues: int, schemes: int) -> pd.DataFrame:
@@ -117,6 +138,11 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
     "estimates": (
         lambda: figures.estimates(models(1), "NDCG@10", names(1)[0]),
         lambda: figures.estimates(models(12), "NDCG@10", names(1)[0], reference=0.1),
+    ),
+    "forest": (lambda: forest([1]), lambda: forest([12, 0, 8])),
+    "seeds": (
+        lambda: figures.seeds({"one": [0.1]}, "NDCG@10", names(1)[0]),
+        lambda: figures.seeds({name: [0.1, 0.2, 0.3] for name in names(9)}, "NDCG@10", names(1)[0]),
     ),
     "front": (
         lambda: figures.front({"one": 10}, {"one": 0.1}, names(1)[0]),
