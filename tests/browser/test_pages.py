@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from cprec_lib.course.workbook import NOTEBOOKS
-from tools.execution import Run, remove_machine_traces
+from tools.execution import Measured, remove_machine_traces
 from tools.pages import write_course
 
 NAMES = ["index", *sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))]
@@ -57,7 +57,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         remove_machine_traces(notebook)
-        runs.append(Run(path.stem, notebook, 60.0, 600_000_000, None))
+        runs.append(Measured(path.stem, notebook, 60.0, 600_000_000, None))
     write_course(runs, NOTEBOOKS, out, ["The result of the course"])
     return out
 
