@@ -94,7 +94,7 @@ class Lab:
             if DONE.match(prompt(waiting[0])):
                 del waiting[0]
             else:
-                self.page.wait_for_timeout(200)
+                self.page.wait_for_timeout(1000)  # asking often slows the kernel
         assert not waiting, f"after {SECONDS_A_NOTEBOOK} s, {len(waiting)} cells were not done"
         self.wait_for_kernel()
 

@@ -44,7 +44,8 @@ def check_file(notebook: nbformat.NotebookNode) -> None:
 def explorables(notebook: Path) -> int:
     """How many cells of a notebook make controls."""
     cells = nbformat.read(notebook, as_version=4).cells
-    return sum("\nexplore." in cell.source for cell in cells if cell.cell_type == "code")
+    code = (cell.source for cell in cells if cell.cell_type == "code")
+    return sum(line.startswith("explore.") for source in code for line in source.splitlines())
 
 
 def solve_one_exercise(lab: Lab, name: str) -> None:
