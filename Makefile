@@ -4,7 +4,7 @@
 
 # Kernels may load torch before cprec_lib, whose __init__.py says what this is for.
 ifndef OMP_WAIT_POLICY
-export GOMP_SPINCOUNT ?= 10000
+export GOMP_SPINCOUNT ?= 1000
 endif
 
 READY := .venv/.ready

@@ -16,7 +16,7 @@ import lazy_loader
 # from which the number was chosen. libgomp reads it once, when torch loads, and torch's builds for
 # macOS and Windows, which bring another runtime, ignore it. A user's own choice stays.
 if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & {*os.environ}:
-    os.environ["GOMP_SPINCOUNT"] = "10000"
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 __version__ = "0.1.0"
 

@@ -266,7 +266,7 @@ def _spinning() -> Iterator[Finding]:
             "note",
             "torch's waiting threads spin without a bound here: while another program keeps a core "
             "busy, training can take many times as long.",
-            "Import cprec_lib before torch, or start Python with GOMP_SPINCOUNT=10000.",
+            "Import cprec_lib before torch, or start Python with GOMP_SPINCOUNT=1000.",
         )
 
 

@@ -403,7 +403,7 @@ def test_a_side_has_its_environment_and_its_neighbours(in_root, monkeypatch):
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        ({}, "10000"),
+        ({}, "1000"),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
     ],

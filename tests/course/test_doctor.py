@@ -502,7 +502,7 @@ def test_threads_that_spin_without_a_bound_are_noted(monkeypatch: pytest.MonkeyP
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     (note,) = doctor._spinning()
-    assert note.level == "note" and "GOMP_SPINCOUNT=10000" in note.advice
+    assert note.level == "note" and "GOMP_SPINCOUNT=1000" in note.advice
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         with monkeypatch.context() as patch:
             patch.setenv(name, "PASSIVE")
