@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from numbers import Integral
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 if TYPE_CHECKING:  # `cprec doctor` imports this module where torch is broken
+    import numpy as np
     from torch import Tensor
 
 
@@ -62,6 +63,31 @@ def check_choice(name: str, value: object, known: Collection[str]) -> None:
     """Raise ValueError unless the value is one of the known names."""
     if value not in tuple(known):
         raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+
+
+def check_histories(histories: Sequence[Sequence[int]], n_items: int) -> list[np.ndarray]:
+    """Histories of items 1..N as arrays of int64.
+
+    Raises ValueError if there is none, for an empty one, for what is no list of whole numbers, and
+    for an item outside 1..N.
+    """
+    import numpy as np
+
+    if len(histories) == 0:
+        raise ValueError("no histories: give a list of lists of item ids")
+    checked = []
+    for row, history in enumerate(histories):
+        ids = np.asarray(history)
+        if ids.size == 0:
+            raise ValueError(f"history {row} is empty; give at least one item")
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"history {row} is {history!r}; each history is a list of item ids such as [3, 1]"
+            )
+        if len(wrong := ids[(ids < 1) | (ids > n_items)]):
+            raise ValueError(f"history {row}: item id {wrong[0]} is outside 1..{n_items}")
+        checked.append(ids.astype(np.int64))
+    return checked
 
 
 def outside(values: Tensor, low: int, high: int) -> int | None:

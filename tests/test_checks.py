@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from cprec_lib.checks import check_choice, check_fields, check_share, outside, whole_number
+from cprec_lib.checks import (
+    check_choice,
+    check_fields,
+    check_histories,
+    check_share,
+    outside,
+    whole_number,
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,28 @@ def test_a_choice_is_one_of_the_known_names(value: object):
     check_choice("kind", "a", {"a": 1, "b": 2})
     with pytest.raises(ValueError, match=r"unknown kind .*; choose one of a, b"):
         check_choice("kind", value, {"a": 1, "b": 2})
+
+
+def test_histories_become_arrays_of_int64():
+    checked = check_histories([[3, 1], np.array([2], np.uint8)], 3)
+    assert [ids.tolist() for ids in checked] == [[3, 1], [2]]
+    assert {ids.dtype for ids in checked} == {np.dtype(np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        ([], "no histories"),
+        ([[1], []], "history 1 is empty"),
+        ([3], "history 0 is 3; each history is a list"),
+        ([[1.5]], r"history 0 is \[1\.5\]; each"),
+        ([[1, 4]], r"history 0: item id 4 is outside 1\.\.3"),
+        ([[0]], "item id 0 is outside"),
+    ],
+)
+def test_what_is_no_history_is_named(histories: list[Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        check_histories(histories, 3)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from cprec_lib.checks import check_histories
 from cprec_lib.files import make_folder, save_tensors, write_text
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import count_parameters
@@ -112,24 +112,9 @@ class SequentialRecommender(nn.Module):
             self.train(training)
 
     def _pad(self, histories: Sequence[Sequence[int]]) -> Tensor:
-        if len(histories) == 0:
-            raise ValueError("no histories: give a list of lists of item ids")
-        rows = [self._check_history(row, history) for row, history in enumerate(histories)]
+        rows = [torch.from_numpy(ids) for ids in check_histories(histories, self.config.n_items)]
         device = next(self.parameters()).device
         return pad_sequence(rows, batch_first=True, padding_side="left").to(device)
-
-    def _check_history(self, row: int, history: Sequence[int]) -> Tensor:
-        ids = np.asarray(history)
-        if ids.size == 0:
-            raise ValueError(f"history {row} is empty; give at least one item")
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(
-                f"history {row} is {history!r}; each history is a list of item ids such as [3, 1]"
-            )
-        known = self.config.n_items
-        if len(wrong := ids[(ids < 1) | (ids > known)]):
-            raise ValueError(f"history {row}: item id {wrong[0]} is outside 1..{known}")
-        return torch.from_numpy(ids.astype(np.int64))
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors into `folder`, each whole or not at all.

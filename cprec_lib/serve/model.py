@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from cprec_lib.checks import check_histories
 from cprec_lib.files import named_path
 from cprec_lib.serve.items import Names
 from cprec_lib.serve.manifest import EXPORT, GRAPH, ITEMS, TABLES, Manifest
@@ -52,9 +53,7 @@ class Model:
         `SequentialRecommender.recommend` does. `exclude_seen` omits the items of the history.
         Raises ValueError for an empty history, an item outside 1..N, and as `Softmax.top_k` does.
         """
-        if len(histories) == 0:
-            raise ValueError("no histories: give a list of lists of item ids")
-        rows = [self._check(row, history) for row, history in enumerate(histories)]
+        rows = check_histories(histories, self.n_items)
         return self.softmax.top_k(self.hidden(rows), k, rows if exclude_seen else None)
 
     def hidden(self, histories: Sequence[Ints]) -> Floats:
@@ -67,18 +66,6 @@ class Model:
             row[length - len(recent) :] = recent
         found: Floats = self._graph.run(None, {"vectors": self.embedding(ids), "real": ids > 0})[0]
         return found
-
-    def _check(self, row: int, history: Sequence[int]) -> Ints:
-        ids = np.asarray(history)
-        if ids.size == 0:
-            raise ValueError(f"history {row} is empty; give at least one item")
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(
-                f"history {row} is {history!r}; each history is a list of item ids such as [3, 1]"
-            )
-        if len(wrong := ids[(ids < 1) | (ids > self.n_items)]):
-            raise ValueError(f"history {row}: item id {wrong[0]} is outside 1..{self.n_items}")
-        return ids.astype(np.int64)
 
 
 def load(folder: str | Path) -> Model:
