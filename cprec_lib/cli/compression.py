@@ -17,15 +17,16 @@ from cprec_lib.cli.options import (
     LARGEST,
     Device,
     ItemColumn,
+    OtherDataset,
+    OutFolder,
     Separator,
     TimeColumn,
     UserColumn,
     given,
-    name_or_path,
+    path_option,
     reading,
 )
 from cprec_lib.cli.training import option_groups
-from cprec_lib.files import named_path
 
 if TYPE_CHECKING:
     from cprec_lib.compress.budget import Race, Result
@@ -59,24 +60,10 @@ def compress(
     budget: Annotated[
         str, typer.Option(help="Largest size of the weights: 500kB, 2MB, or 8x for an eighth.")
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder that receives the run.", parser=named_path, metavar="PATH")
-    ],
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or path of the data, if not that of the run.",
-            parser=name_or_path,
-            metavar="NAME_OR_PATH",
-        ),
-    ] = None,
+    out: OutFolder,
+    dataset: OtherDataset = None,
     model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run of the uncompressed model, instead of training one.",
-            parser=named_path,
-            metavar="PATH",
-        ),
+        Path | None, path_option("Run of the uncompressed model, instead of training one.")
     ] = None,
     loss: Annotated[
         float | None,

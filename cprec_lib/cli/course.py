@@ -14,9 +14,9 @@ from cprec_lib.cli.options import (
     TimeColumn,
     UserColumn,
     name_or_path,
+    path_option,
     reading,
 )
-from cprec_lib.files import named_path
 
 
 def doctor() -> None:
@@ -41,12 +41,7 @@ def data(
         ),
     ] = None,
     data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the downloads, else CPREC_DATA, else data/.",
-            parser=named_path,
-            metavar="PATH",
-        ),
+        Path | None, path_option("Folder of the downloads, else CPREC_DATA, else data/.")
     ] = None,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
@@ -71,12 +66,7 @@ def data(
 
 def workbook(
     out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the copies (my_work) or of the page (build).",
-            parser=named_path,
-            metavar="PATH",
-        ),
+        Path | None, path_option("Folder of the copies (my_work) or of the page (build).")
     ] = None,
     progress: Annotated[
         bool, typer.Option("--progress", help="Show which exercises are solved in the copies.")

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cprec_lib.cli.console import say
-from cprec_lib.cli.options import Device, given, name_or_path, options_of
-from cprec_lib.files import named_path
+from cprec_lib.cli.options import Device, OtherDataset, given, options_of, path_option
 
 if TYPE_CHECKING:
     from cprec_lib.evidence.claims import Claim
     from cprec_lib.evidence.experiments import Experiment
     from cprec_lib.evidence.settings import Setting
 
-Results = Annotated[
-    Path, typer.Option(help="Folder of the recorded results.", parser=named_path, metavar="PATH")
-]
+Results = Annotated[Path, path_option("Folder of the recorded results.")]
 
 
 def reproduce_options() -> dict[str, Parameter]:
@@ -34,14 +31,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(help="Groups of runs (see --list), or time. All runs if you name none."),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or path of the data, if not that of the setting.",
-            parser=name_or_path,
-            metavar="NAME_OR_PATH",
-        ),
-    ] = None,
+    dataset: OtherDataset = None,
     named: Annotated[
         str | None, typer.Option("--setting", help="Tuned setting, such as ml-100k-w64-authors.")
     ] = None,
@@ -53,15 +43,9 @@ def reproduce(
         bool, typer.Option("--list", help="List the groups and the missing runs; run nothing.")
     ] = False,
     results: Results = Path("results"),
-    work: Annotated[
-        Path,
-        typer.Option(help="Folder of the runs themselves.", parser=named_path, metavar="PATH"),
-    ] = Path("build/runs"),
+    work: Annotated[Path, path_option("Folder of the runs themselves.")] = Path("build/runs"),
     again: Annotated[
-        Path | None,
-        typer.Option(
-            help="Repeat the run of this record, and compare.", parser=named_path, metavar="PATH"
-        ),
+        Path | None, path_option("Repeat the run of this record, and compare.")
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Only this model, by its key; repeatable.")
@@ -176,9 +160,7 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
 
 def claims(
     results: Results = Path("results"),
-    out: Annotated[
-        Path, typer.Option(help="Page to write.", parser=named_path, metavar="PATH")
-    ] = Path("docs/claims.md"),
+    out: Annotated[Path, path_option("Page to write.")] = Path("docs/claims.md"),
 ) -> None:
     """Judge the paper's claims by the recorded results, and write the page."""
     from cprec_lib.evidence.claims import judge_claims

@@ -27,19 +27,29 @@ def name_or_path(text: str) -> str:
     return text
 
 
-RunFolder = Annotated[
-    Path,
-    typer.Option(
-        "--model", help="Folder that `cprec train` wrote.", parser=named_path, metavar="PATH"
-    ),
-]
-Dataset = Annotated[
-    str,
-    typer.Option(
-        help="Name in the registry (see `cprec data`) or path of a table.",
-        parser=name_or_path,
-        metavar="NAME_OR_PATH",
-    ),
+def path(text: str) -> Path:
+    """A path, not empty. Raises BadParameter, whose message typer prints as it is."""
+    try:
+        return named_path(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def path_option(text: str, *names: str, metavar: str = "PATH") -> Any:
+    """An option for a path; `text` is its help."""
+    return typer.Option(*names, help=text, parser=path, metavar=metavar)
+
+
+def data_option(text: str) -> Any:
+    """An option for a data set; `text` is its help."""
+    return typer.Option(help=text, parser=name_or_path, metavar="NAME_OR_PATH")
+
+
+RunFolder = Annotated[Path, path_option("Folder that `cprec train` wrote.", "--model")]
+OutFolder = Annotated[Path, path_option("Folder that receives the run.")]
+Dataset = Annotated[str, data_option("Name in the registry (see `cprec data`) or path of a table.")]
+OtherDataset = Annotated[
+    str | None, data_option("Name or path of the data, if not that of the run or setting.")
 ]
 UserColumn = Annotated[
     str | None, typer.Option(help="Column of the users in a table: its name, or number from 0.")

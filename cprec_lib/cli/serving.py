@@ -9,16 +9,12 @@ from typing import Annotated
 import typer
 
 from cprec_lib.cli.console import say
-from cprec_lib.cli.options import RunFolder
-from cprec_lib.files import named_path
+from cprec_lib.cli.options import RunFolder, path, path_option
 
 
 def export(
     folder: RunFolder,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder that receives the model.", parser=named_path, metavar="PATH"),
-    ],
+    out: Annotated[Path, path_option("Folder that receives the model.")],
 ) -> None:
     """Export a run's model, to be served without torch.
 
@@ -34,17 +30,15 @@ def export(
 def serve(
     folder: Annotated[
         Path,
-        typer.Argument(help="Folder that `cprec export` wrote.", parser=named_path, metavar="DIR"),
+        typer.Argument(help="Folder that `cprec export` wrote.", parser=path, metavar="DIR"),
     ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; others see it.")] = "127.0.0.1",
     compare: Annotated[
-        Path | None,
-        typer.Option(help="Second model for the page at /.", parser=named_path, metavar="DIR"),
+        Path | None, path_option("Second model for the page at /.", metavar="DIR")
     ] = None,
     events: Annotated[
-        Path | None,
-        typer.Option(help="File that keeps the users' events.", parser=named_path, metavar="FILE"),
+        Path | None, path_option("File that keeps the users' events.", metavar="FILE")
     ] = None,
     max_users: Annotated[
         int, typer.Option(min=1, help="Users whose states stay in memory.")

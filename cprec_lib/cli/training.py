@@ -16,16 +16,16 @@ from cprec_lib.cli.options import (
     Dataset,
     Device,
     ItemColumn,
+    OtherDataset,
+    OutFolder,
     RunFolder,
     Separator,
     TimeColumn,
     UserColumn,
     given,
-    name_or_path,
     options_of,
     reading,
 )
-from cprec_lib.files import named_path
 
 if TYPE_CHECKING:
     from cprec_lib.train.checkpoints import Epoch
@@ -57,9 +57,7 @@ def train(
         Preset,
         typer.Option(help="The uncompressed or the compressed CNN, a GRU, or self-attention."),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder that receives the run.", parser=named_path, metavar="PATH")
-    ],
+    out: OutFolder,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
@@ -134,14 +132,7 @@ def _curves(folder: Path) -> Callable[[Epoch], None]:
 
 def evaluate(
     folder: RunFolder,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or path of the data, if not that of the training.",
-            parser=name_or_path,
-            metavar="NAME_OR_PATH",
-        ),
-    ] = None,
+    dataset: OtherDataset = None,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
