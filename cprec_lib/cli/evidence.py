@@ -135,7 +135,7 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
     """List the groups and the missing runs; the recorded ones tell how long these may take."""
     from statistics import fmean
 
-    from cprec_lib.evidence.records import read_all
+    from cprec_lib.evidence.records import read_any
     from cprec_lib.evidence.variants import GROUPS
 
     for group, members in GROUPS.items():
@@ -144,11 +144,7 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
     say(f"\n{len(missing)} runs are missing:")
     for experiment in missing:
         say(f"  {experiment.stem}")
-    runs = (
-        [run for own in read_all(folder).values() for run in own]
-        if any(folder.glob("*.json"))
-        else []
-    )
+    runs = (run for own in read_any(folder).values() for run in own)
     seconds = [run["seconds"] for run in runs if "seconds" in run]
     if missing and seconds:
         minutes = len(missing) * fmean(seconds) / 60

@@ -254,15 +254,14 @@ def _wider(recorded: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, str]]:
 
 
 def _alike(runs: Recorded, other: Recorded) -> bool:
-    """Whether two settings test the same users of the same log, from the same initial weights."""
+    """Whether two settings have the same log, users, initial weights and way of tuning."""
 
     def described(recorded: Recorded) -> list[object]:
-        run = recorded.runs[FULL][0]
+        run, tuned = recorded.runs[FULL][0], recorded.folder in TUNED
         weights = (run["model_config"] or {}).get("initial_weights")
-        return [run["data_sha256"], run["split"], run["split_seed"], run["users"], weights]
+        return [run["data_sha256"], run["split"], run["split_seed"], run["users"], weights, tuned]
 
-    kinds = {runs.folder in TUNED, other.folder in TUNED}
-    return described(runs) == described(other) and len(kinds) == 1
+    return described(runs) == described(other)
 
 
 def _other_width(runs: Recorded, key: str) -> list[str]:

@@ -27,7 +27,7 @@ from cprec_lib.evidence.records import (
     lacking_rates,
     pack_ranks,
     rates,
-    read_all,
+    read_any,
     read_record,
     record_name,
     scores_by_trial,
@@ -123,7 +123,7 @@ def plan(
         if key in COUNTING:
             yield Experiment(key, dataset, None, None, *data)
     trained = [key for key in keys if key in configs]
-    recorded = read_all(results) if any(results.glob("*.json")) else {}
+    recorded = read_any(results)
     scores = {key: scores_by_trial(recorded.get(key, [])) for key in trained}
     following = {key: setting.next_run(scores[key]) for key in trained}
     for key in trained:
@@ -179,9 +179,9 @@ def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results:
 
     If `next_run` chooses the rates for each variant, variants may differ, and nothing is lacking.
     """
-    if setting.further_rates or setting.more_dropouts or not any(results.glob("*.json")):
+    if setting.further_rates or setting.more_dropouts:
         return
-    before = {key: rates(runs) for key, runs in read_all(results).items()}
+    before = {key: rates(runs) for key, runs in read_any(results).items()}
     after = {key: {*own} for key, own in before.items()}
     for run in planned:
         if run.training:
@@ -216,7 +216,7 @@ def missing(
             dataset, setting.max_len, setting.split, setting.split_seed, setting.users
         )
     else:
-        recorded = read_all(results).values() if any(results.glob("*.json")) else ()
+        recorded = read_any(results).values()
         n_items = next((runs[0]["n_items"] for runs in recorded), NOMINAL_ITEMS)
         data_sha256 = None
     return [

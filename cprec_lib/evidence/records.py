@@ -166,6 +166,11 @@ def read_all(folder: Path) -> dict[str, list[Record]]:
     return records
 
 
+def read_any(folder: Path) -> dict[str, list[Record]]:
+    """`read_all`, but nothing where nothing is recorded yet."""
+    return read_all(folder) if any(folder.glob("*.json")) else {}
+
+
 def _identity(record: Record) -> str:
     """What identifies a run: the variant, everything in `config_sha256`, and the data."""
     return sha256_of(

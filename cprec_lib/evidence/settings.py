@@ -30,10 +30,10 @@ class Setting:
     `further_rates` are tried if the best rate lies at an edge of the grid, and `more_dropouts`, at
     the best rate, next to the best dropout so far. If `tuning_seeds` is above 1, the best
     `FINALISTS` trials are repeated with further seeds before one is chosen. `input_dropout` is the
-    same in each trial. `split_seed` draws the users that a split by user holds out. `users` is a
-    number of users, drawn with a fixed seed; None keeps all users. Only settings with a name have a
-    `dataset`. Raises ValueError for fewer than one seed, if a rate is given twice, or if there are
-    `dropouts` but not one for each rate.
+    same in each trial. `split_seed` draws what the split holds out. `users` is a number of users,
+    drawn with a fixed seed; None keeps all users. Only settings with a name have a `dataset`.
+    Raises ValueError for fewer than one seed, if a rate is given twice, or if there are `dropouts`
+    but not one for each rate.
     """
 
     width: Annotated[int, "Width d: components of an item's vector."] = 64
@@ -55,7 +55,7 @@ class Setting:
     further_rates: Annotated[tuple[float, ...], "Rates to try if the best lies at an edge."] = ()
     more_dropouts: Annotated[tuple[float, ...], "Dropouts to try at the best rate."] = ()
     initial_weights: Annotated[str, "Initial weights: scaled or authors."] = "scaled"
-    split_seed: Annotated[int, "Seed of the split by user."] = 0
+    split_seed: Annotated[int, "Seed of the split, by user or by time."] = 0
     tuning_seeds: Annotated[int, "Seeds with which the best trials are compared."] = 1
     dataset: str = ""
 

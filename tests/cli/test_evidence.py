@@ -23,6 +23,9 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     message = succeed("reproduce", "time", "overall", *command[1:])
     assert "The times are in" in message and "0 new results" in message
     assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
+    listed = succeed(*command, "--model", "cprec", "--list")
+    assert "1 runs are missing:\n  cprec-lr0.01-d0.3-s0" in listed
+    assert "They take about 0 minutes if each takes as long as the 1 recorded ones" in listed
 
     record = results / "runs" / "tiny-w8-d0.3" / "nextitnet-lr0.01-d0.3-s0.json"
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")
