@@ -86,7 +86,7 @@ def finding(estimate: float, error: float, of_users: float, *flaws: str) -> Comp
 
 
 def test_what_does_not_count_is_not_judged_and_costs_the_others_nothing() -> None:
-    slight, flawed = finding(-0.021, 0.01, 0.5), finding(-0.5, 0.01, 0.5, "one seed")
+    slight, flawed = finding(-0.021, 0.01, 0.5), finding(0.0, 0.05, 0.5, "one seed")
     found = find([slight, *[flawed] * 9])
     assert [each.answer for each in found] == ["worse", *["not counted"] * 9]
     assert [each.supports for each in found] == [False, *[None] * 9]

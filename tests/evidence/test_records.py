@@ -23,6 +23,7 @@ from cprec_lib.evidence.records import (
     read_times,
     sha256_of,
     tables,
+    tuned,
     unpack_ranks,
     values,
     write_result,
@@ -121,6 +122,14 @@ def test_each_model_is_read_at_the_rate_that_validation_chose(tmp_path: Path) ->
     assert [run["seed"] for run in found["cprec"]] == [0, 1]
     assert {run["train_config"]["learning_rate"] for run in found["cprec"]} == {0.01}
     assert list(read_results(tmp_path, ["nextitnet", "cprec"])) == ["nextitnet", "cprec"]
+
+
+def test_three_seeds_outweigh_a_lucky_one() -> None:
+    lucky = [result("cprec", 0.1, seed, score, [1]) for seed, score in enumerate((0.9, 0.1, 0.1))]
+    steady = [result("cprec", 0.2, seed, 0.5, [1]) for seed in range(4)]
+    luckiest = result("cprec", 0.3, 0, 1.0, [1])  # has one seed only
+    assert tuned([*lucky, *steady, luckiest]) == steady
+    assert tuned([lucky[0], steady[0], luckiest]) == [luckiest]  # none has three yet
 
 
 def test_a_model_that_only_counts_has_no_rate(tmp_path: Path) -> None:
