@@ -174,7 +174,7 @@ def claims(
 
 
 def _draw(claim: Claim, path: Path) -> None:
-    """Write the forest plot of a claim, in 32 colours, because it is committed often."""
+    """Write the forest plot of a claim, in 64 colours, because it is committed often."""
     import io
 
     from PIL import Image
@@ -185,4 +185,4 @@ def _draw(claim: Claim, path: Path) -> None:
     make_folder(path.parent)
     picture = io.BytesIO()
     figures.forest(claim.parts).savefig(picture, dpi=100)
-    Image.open(picture).convert("RGB").quantize(32).save(path, optimize=True)
+    Image.open(picture).convert("RGB").quantize(64).save(path, optimize=True)

@@ -267,7 +267,7 @@ def _alike(runs: Recorded, other: Recorded) -> bool:
 def _other_width(runs: Recorded, key: str) -> list[str]:
     """A flaw for widths that the claim does not name."""
     width = runs.width(key)
-    return [] if width == WIDEST else [f"the width is {width}, the claim's is {WIDEST}"]
+    return [] if width == WIDEST else [f"the width is not the claim's, {WIDEST}"]
 
 
 def _accuracy(recorded: Sequence[Recorded]) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from cprec_lib.evidence.claims import Claim
@@ -66,6 +67,9 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
             seeds = " and ".join(map(str, one.seeds))
             where = _escaped(setting(one.recorded))
             yield _row(where, versus(one), measured(one), answer, seeds, one.users)
+    if why := Counter(flaw for each in claim.findings for flaw in each.comparison.flaws):
+        reasons = "; ".join(f"{flaw} ({number})" for flaw, number in why.most_common())
+        yield from ("", f"Not counted, because {reasons}.")
     advice = []
     for each in counted:
         if each.answer == UNDECIDED:

@@ -27,7 +27,7 @@ from cprec_lib.evidence.statistics import (
     judge_together,
     needed,
 )
-from cprec_lib.evidence.variants import VARIANTS, label
+from cprec_lib.evidence.variants import VARIANTS
 from cprec_lib.logs.synthetic import PREFIX, Synthetic
 
 DROPOUT_RANGE = (0.0, 0.9)
@@ -112,9 +112,9 @@ class Recorded:
             return "the tuning is not complete"
         (rate, dropout), (rates, dropouts) = best, ({*own} for own in zip(*tried, strict=True))
         if not min(rates) < rate < max(rates):
-            return f"the best rate, {rate:g}, is at the edge of {len(rates)} tried"
+            return "the best learning rate is at the edge of those tried"
         if not min(dropouts) < dropout < max(dropouts) and dropout not in DROPOUT_RANGE:
-            return f"the best dropout, {dropout:g}, is at the edge of {len(dropouts)} tried"
+            return "the best dropout is at the edge of those tried"
         limits = [(run.get("train_config") or {}).get("epochs") for run in self.runs[key]]
         if any(
             run.get("epochs") == limit for run, limit in zip(self.runs[key], limits, strict=True)
@@ -136,17 +136,13 @@ class Comparison:
     @classmethod
     def of(cls, recorded: Recorded, key: str, other: str, *flaws: str) -> Comparison:
         """Compare two recorded variants, with users paired and crossed with seeds."""
-        found = [
-            f"{label(each)}: {reason}"
-            for each in (key, other)
-            if (reason := recorded.untuned(each)) is not None
-        ]
+        found = [*flaws, *filter(None, map(recorded.untuned, (key, other)))]
         if any(len(table) > 1 for table in recorded.tables.values()):
             gap = difference(recorded.tables, key, other)
         else:
             gap = difference_over_users(recorded.tables, key, other)
-            found.append("no variant has two seeds, and the interval is that of users alone")
-        return cls(recorded, key, other, gap, (*flaws, *found))
+            found.append("no variant of the setting has a second seed")
+        return cls(recorded, key, other, gap, tuple(dict.fromkeys(found)))
 
     @property
     def log(self) -> str:

@@ -111,10 +111,13 @@ def test_what_the_interval_leaves_open_is_undecided(results: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw"),
     [
-        ({"train_config": {"learning_rate": 0.1}, "valid": {"ndcg@10": 0.3}}, "best rate, 0.1, is"),
+        (
+            {"train_config": {"learning_rate": 0.1}, "valid": {"ndcg@10": 0.3}},
+            "best learning rate is at the edge",
+        ),
         (
             {"model_config": {"width": 64, "dropout": 0.8}, "valid": {"ndcg@10": 0.3}},
-            "dropout, 0.8",
+            "best dropout is at the edge",
         ),
         ({"epochs": 500}, "ended at the largest number of epochs"),
     ],
@@ -134,8 +137,7 @@ def test_what_breaks_the_rules_of_tuning_is_not_counted(
     claim = judged(results)["C4"]
     (finding,) = claim.parts[0].findings
     assert claim.verdict == "open" and finding.answer == "not counted"
-    assert flaw in finding.comparison.flaws[0]
-    assert finding.comparison.flaws[0].startswith("CpRec: ")
+    assert [flaw in each for each in finding.comparison.flaws] == [True]
 
 
 def test_one_seed_is_not_counted(results: Path) -> None:
@@ -144,7 +146,7 @@ def test_one_seed_is_not_counted(results: Path) -> None:
         (results / "records" / "a" / f"{key}-5.json").unlink()
     (finding,) = judged(results)["C4"].parts[0].findings
     assert finding.answer == "not counted"
-    assert "no variant has two seeds" in finding.comparison.flaws[0]
+    assert finding.comparison.flaws == ("no variant of the setting has a second seed",)
     assert finding.comparison.difference.estimate == 0
 
 

@@ -50,6 +50,14 @@ def test_a_counted_comparison_has_its_row(results: Path) -> None:
     assert "| 0.003 (0.001, 0.003, 0.01) | 0.3 (0.1, 0.3, 0.5) | 7, 7 | 2, cpu |" in text
 
 
+def test_it_says_why_a_comparison_does_not_count(results: Path) -> None:
+    for key in ("nextitnet", "cprec"):
+        write_run(results, key, MIDDLING)
+        (results / "records" / "a" / f"{key}-5.json").unlink()
+    section = page(results).split("## C4")[1].split("## C5")[0]
+    assert "Not counted, because no variant of the setting has a second seed (1)." in section
+
+
 def test_it_says_what_would_decide(results: Path) -> None:
     write_run(results, "nextitnet", MIDDLING)
     write_run(results, "cprec", np.where(np.arange(200) % 5 < 2, GOOD, BAD))  # users differ widely

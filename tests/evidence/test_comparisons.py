@@ -39,8 +39,8 @@ INSIDE = {(0.01, 0.3): 3.0, (0.001, 0.3): 1.0, (0.1, 0.3): 1.0, (0.01, 0.1): 2.0
     ("changed", "reason"),
     [
         ({}, None),
-        ({(0.1, 0.3): 4.0}, "the best rate, 0.1, is at the edge of 3 tried"),
-        ({(0.01, 0.5): 4.0}, "the best dropout, 0.5, is at the edge of 3 tried"),
+        ({(0.1, 0.3): 4.0}, "the best learning rate is at the edge of those tried"),
+        ({(0.01, 0.5): 4.0}, "the best dropout is at the edge of those tried"),
         ({(0.01, 0.0): 4.0}, None),  # no dropout is smaller than none
     ],
 )
