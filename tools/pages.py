@@ -44,16 +44,9 @@ def write_source(
     runs: Sequence[Measured], docs: Path, source: Path, headlines: Sequence[str]
 ) -> None:
     """Write what Sphinx reads: notebooks/, docs/, covers/ and index.md."""
-    for name in ("notebooks", "covers", "docs"):
+    for name in ("notebooks", "covers"):
         (source / name).mkdir(parents=True)
-    pages = [name for name in DOCS if (docs / f"{name}.md").exists()]
-    for name in pages:
-        shutil.copy(docs / f"{name}.md", source / "docs")
-    for pictures in ("*.png", "figures/*.png"):
-        for path in docs.glob(pictures):
-            target = source / "docs" / path.relative_to(docs)
-            target.parent.mkdir(exist_ok=True)
-            shutil.copy(path, target)
+    pages = copy_docs(docs, source)
     entries = [describe(run, source) for run in runs]
     for run in runs:
         nbformat.write(for_sphinx(run), source / "notebooks" / f"{run.name}.ipynb")
@@ -68,21 +61,36 @@ def write_source(
     (source / "index.md").write_text(text, encoding="utf-8")
 
 
-def build(source: Path, out: Path) -> None:
+def copy_docs(docs: Path, source: Path) -> list[str]:
+    """Copy the pages of DOCS, with the pictures of `docs`; returns the names that are there."""
+    shutil.copytree(docs, source / "docs", ignore=shutil.ignore_patterns("*.md"))
+    pages = [name for name in DOCS if (docs / f"{name}.md").exists()]
+    for name in pages:
+        shutil.copy(docs / f"{name}.md", source / "docs")
+    return pages
+
+
+def build(source: Path, out: Path, builder: str = "html") -> None:
     """Let Sphinx turn `source` into HTML, with the configuration of tools/site/conf.py."""
     doctrees = source.parent / "doctrees"
-    command = [sys.executable, "-m", "sphinx", "-q", "-c", SITE, "-d", doctrees, source, out]
-    subprocess.run(command, check=True)
+    options = ["-q", "-b", builder, "-c", SITE, "-d", doctrees]
+    subprocess.run([sys.executable, "-m", "sphinx", *options, source, out], check=True)
 
 
 def for_sphinx(run: Measured) -> NotebookNode:
-    """A copy with the alternative texts of pictures where myst-nb looks, and a note of failure."""
-    notebook = nbformat.from_dict(run.notebook)
-    for cell, picture in _pictures(notebook):
-        cell.metadata["mystnb"] = {"image": {"alt": picture.metadata["image/png"].get("alt", "")}}
+    """A copy for myst-nb, with a note if the notebook failed."""
+    notebook = with_alternative_texts(run.notebook)
     if run.failure:
         warning = f"**This notebook {run.status}: the rest of it was not run.**"
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(warning))
+    return notebook
+
+
+def with_alternative_texts(notebook: NotebookNode) -> NotebookNode:
+    """A copy with the alternative texts of its pictures where myst-nb looks for them."""
+    notebook = nbformat.from_dict(notebook)
+    for cell, picture in _pictures(notebook):
+        cell.metadata["mystnb"] = {"image": {"alt": picture.metadata["image/png"].get("alt", "")}}
     return notebook
 
 

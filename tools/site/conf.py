@@ -8,14 +8,30 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 project = html_title = "CpRec, step by step"
-extensions = ["myst_nb", "sphinx_design"]
+extensions = ["myst_nb", "sphinx_design", "sphinx_revealjs"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # the notebooks were run before, and measured
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # would come from a CDN; pages have no kernel
+# myst-nb knows what the builder `html` prefers; slides prefer the same.
+nb_mime_priority_overrides = [
+    ("revealjs", kind, priority)
+    for priority, kind in enumerate(("image/png", "text/html", "text/markdown", "text/plain"))
+]
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["course.css"]
+revealjs_static_path = ["static"]
+revealjs_css_files = ["slides.css"]
+revealjs_style_theme = "white"
+revealjs_script_conf = {
+    "width": 1280,
+    "height": 800,
+    "center": False,
+    "hash": True,
+    "slideNumber": "c/t",
+    "transition": "none",
+}
 html_math_renderer = "mathml"
 html_copy_source = html_use_index = html_show_sphinx = html_show_copyright = False
 html_show_search_summary = False  # browsers let no page read another one from a file

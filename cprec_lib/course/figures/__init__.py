@@ -11,8 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         module: names.split()
         for module, names in {
-            "comparison": "bootstrap estimates front grouped_bars learning_curves protocols "
-            "scaling tie_orders trade_off",
+            "comparison": "bootstrap estimates grouped_bars learning_curves protocols "
+            "tie_orders trade_off",
             "convolution": "impulse_responses influence reach sharing_panels signal_by_depth "
             "wiring",
             "cost": "compression_bars growth middle_share network parameter_bars sandwich",

@@ -144,14 +144,6 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.seeds({"one": [0.1]}, "NDCG@10", names(1)[0]),
         lambda: figures.seeds({name: [0.1, 0.2, 0.3] for name in names(9)}, "NDCG@10", names(1)[0]),
     ),
-    "front": (
-        lambda: figures.front({"one": 10}, {"one": 0.1}, names(1)[0]),
-        lambda: figures.front(
-            {name: 1000 * n for n, name in enumerate(names(12), 1)},
-            {name: 0.1 + 0.01 * (n * 7 % 12) for n, name in enumerate(names(12))},
-            names(1)[0],
-        ),
-    ),
     "growth": (
         lambda: figures.growth({"one": ([1, 10], [1, 10])}, {}, {}, "bytes", names(1)[0]),
         lambda: figures.growth(
@@ -195,13 +187,6 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
     "compression_bars": (
         lambda: figures.compression_bars(sizes(1, 1)),
         lambda: figures.compression_bars(sizes(3, len(SHARING))),
-    ),
-    "scaling": (
-        lambda: figures.scaling({names(1)[0]: {0: NARROW}}, ["width"]),
-        lambda: figures.scaling(
-            {name: {2**n: WIDE for n in range(4, 10)} for name in names(2)},
-            ["width", "residual blocks"],
-        ),
     ),
     "trade_off": (
         lambda: figures.trade_off({"name 0": 1}, models(1), "NDCG@10", names(1)[0]),
