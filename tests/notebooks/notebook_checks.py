@@ -187,6 +187,12 @@ def words(notebook: NotebookNode) -> int:
     return sum(len(text.split()) for _, text in _markdown(notebook))
 
 
+def optional_reading(notebook: NotebookNode) -> int:
+    """Minutes of reading of the sections whose headings end in `(optional, N minutes)`."""
+    pattern = re.compile(r"^#+ .*\(optional, (\d+) minutes\)$", re.MULTILINE)
+    return sum(int(found) for _, text in _markdown(notebook) for found in pattern.findall(text))
+
+
 def missing_from_map(names: list[str], text: str) -> list[str]:
     """Notebooks that a map of the course leaves out."""
     return [f"The map does not name {name}" for name in names if name not in text]
