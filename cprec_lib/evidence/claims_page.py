@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from cprec_lib.evidence.claims import Claim
+from cprec_lib.evidence.claims import Claim, Evidence
 from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded
 from cprec_lib.evidence.records import Record, trial_of
 from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, as_good, judge
@@ -45,12 +45,22 @@ def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
         lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
         lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
         if claim.evidence:
-            lines += ["", *_table(("data", "compared", "measured", "from"))]
-            lines += [_row(_escaped(e.where), e.what, e.found, e.made) for e in claim.evidence]
+            lines += ["", *_measurements(claim.evidence)]
         if claim.parts:
             lines += ["", *_accuracy(claim, figures)]
         lines += ["", f"To repeat: `{claim.command}`"]
     return "\n".join([*lines, "", *_runs(claims)]) + "\n"
+
+
+def _measurements(evidence: Sequence[Evidence]) -> Iterator[str]:
+    """A row for each log or case, a column for each quantity."""
+    columns = [*dict.fromkeys(each.what for each in evidence)]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for each in evidence:
+        rows.setdefault((each.where, each.made), {})[each.what] = each.found
+    yield from _table(("data", *columns, "from"))
+    for (where, made), found in rows.items():
+        yield _row(_escaped(where), *(found.get(what, "") for what in columns), made)
 
 
 def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
