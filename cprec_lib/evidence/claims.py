@@ -184,9 +184,8 @@ def _training_time(timed: Sequence[Times]) -> Claim:
         "CpRec trains faster.",
         _faster([ratio for ratio, _ in found]),
         _range("In training", [ratio for ratio, _ in found])
-        + "We divide the time of a training step of NextItNet by that of CpRec; they take turns. The "
-        "range is that over the rounds. "
-        "CpRec saves time in the softmax. A GPU computes the softmax quickly, so there "
+        + "We divide the time of a training step of NextItNet by that of CpRec; they take turns. "
+        "The range is that over the rounds. CpRec saves time in the softmax. A GPU computes the softmax quickly, so there "
         "CpRec's larger number of small operations matters more, unless the catalogue is large.",
         "cprec reproduce time",
         tuple(evidence for _, evidence in found),
@@ -205,8 +204,8 @@ def _inference_time(timed: Sequence[Times]) -> Claim:
         "CpRec infers faster, and faster still with the early-stopping top-N.",
         _faster([ratio for ratio, _ in found]),
         _range("In inference", [ratio for ratio, _ in found])
-        + "We divide NextItNet's time to find the ten best items by CpRec's; they take turns. The "
-        "range is that over the rounds. "
+        + "We divide NextItNet's time to find the ten best items by CpRec's; they take turns. "
+        "The range is that over the rounds. "
         "*Exact, 64* is the exact search for 64 users at once. *Early stopping* is the authors' "
         "rule, which may miss items; it is compared with NextItNet's exact search.",
         "cprec reproduce time",

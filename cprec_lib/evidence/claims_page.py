@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from cprec_lib.evidence.claims import Claim, Evidence
 from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded
 from cprec_lib.evidence.records import Record, trial_of
+from cprec_lib.evidence.settings import TUNED
 from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, as_good, judge
 from cprec_lib.evidence.variants import label
 
@@ -105,7 +106,7 @@ def _other_margins(finding: Finding) -> str:
 
 
 def setting(recorded: Recorded) -> str:
-    """A setting in words."""
+    """A setting in words; "fixed rates" are learning rates that no rule extends."""
     run = recorded.any_run
     if recorded.synthetic:
         tail = f"{recorded.outside_head:.0%} outside the head"
@@ -122,6 +123,8 @@ def setting(recorded: Recorded) -> str:
         parts.append(f"split {run['split'].replace('_', ' ')}")
     if (config or {}).get("initial_weights") == "authors":
         parts.append("the authors' initial weights")
+    if recorded.folder not in TUNED:
+        parts.append("fixed rates")
     return ", ".join(parts)
 
 
