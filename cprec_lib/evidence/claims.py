@@ -185,8 +185,9 @@ def _training_time(timed: Sequence[Times]) -> Claim:
         _faster([ratio for ratio, _ in found]),
         _range("In training", [ratio for ratio, _ in found])
         + "We divide the time of a training step of NextItNet by that of CpRec; they take turns. "
-        "The range is that over the rounds. CpRec saves time in the softmax. A GPU computes the softmax quickly, so there "
-        "CpRec's larger number of small operations matters more, unless the catalogue is large.",
+        "The range is that over the rounds. CpRec saves time in the softmax. A GPU computes the "
+        "softmax quickly, so there CpRec's larger number of small operations matters more, unless "
+        "the catalogue is large.",
         "cprec reproduce time",
         tuple(evidence for _, evidence in found),
     )
