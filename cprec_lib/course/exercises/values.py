@@ -209,4 +209,5 @@ def _values(got: np.ndarray, right: np.ndarray) -> bool:
 
 
 def _close(got: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.isclose(got, right, rtol=1e-4, atol=1e-6, equal_nan=True)
+    close: np.ndarray = np.isclose(got, right, rtol=1e-4, atol=1e-6, equal_nan=True)
+    return close
