@@ -251,9 +251,11 @@ HIDDEN = torch.ones(2, 4, dtype=torch.float64)
 
 
 @TOPS
-@pytest.mark.parametrize("k", [0, -3])
-def test_k_below_1_is_refused(top, k):
-    with pytest.raises(ValueError, match=f"k {k} is below 1; ask for at least one item"):
+@pytest.mark.parametrize(
+    ("k", "message"), [(0, "is below 1"), (-3, "is below 1"), (3.0, "is not a whole number")]
+)
+def test_k_is_a_whole_number_of_at_least_1(top, k, message):
+    with pytest.raises(ValueError, match=f"k {k} {message}"):
         top(HIDDEN, k)
 
 
