@@ -37,7 +37,7 @@ figures: data  ## Run the notebooks in place; figures go to build/figures/ as PN
 test: data  ## Run the tests, then every notebook as a test.
 	$(BIN)/python -m pytest $(WORKERS) --dist worksteal tests
 	$(BIN)/python -m pytest $(WORKERS) --dist loadfile \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+		--nbval-lax --nbval-current-env --nbval-cell-timeout 900 notebooks
 
 test-browser: data  ## Run the notebooks in JupyterLab and open the pages, in the system's Chromium.
 	$(BIN)/python -m pytest $(WORKERS) --dist loadgroup tests/browser

@@ -65,7 +65,7 @@ def search(
     for tail, (start, _) in enumerate(pairwise(tree.ends)):
         token = root[:, head_size + tail]
         at_most = token if bound is None else token + bound(tail, hidden)
-        rows = (at_most > values[:, -1]).nonzero().squeeze(1)
+        rows = (~(at_most <= values[:, -1])).nonzero().squeeze(1)  # also where it is NaN
         opened.append(len(rows))
         if len(rows) == 0:
             if bound is None:  # `TailBounds` has already checked the weights

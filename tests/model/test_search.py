@@ -290,6 +290,15 @@ def test_exclusions_that_do_not_fit_are_refused(top, exclude, message):
 
 
 @KINDS
+def test_a_row_of_nan_is_refused_although_its_head_is_excluded(kind):
+    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
+    hidden = HIDDEN.clone()
+    hidden[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="scores of row 1 are not numbers"):
+        module.top_k(hidden, 3, torch.tensor([[1, 2, 3], [1, 2, 3]]))
+
+
+@KINDS
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_hidden_vectors_that_are_not_finite_are_refused(kind, value):
     module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
