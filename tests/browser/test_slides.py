@@ -8,6 +8,8 @@ from playwright.sync_api import Browser
 from cprec_lib.course.workbook import NOTEBOOKS
 from tools.slides import write_slides
 
+# In one of several processes, so that the slides are written once.
+pytestmark = pytest.mark.xdist_group("slides")
 NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 
