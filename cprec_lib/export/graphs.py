@@ -12,6 +12,8 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
+from cprec_lib.compress.quantisation import Four, RoundedConvolution, RoundedTable
+from cprec_lib.compress.tying import WithOutputLayer
 from cprec_lib.export.builder import Graph, Shape
 from cprec_lib.model.middle import (
     GRU,
@@ -166,8 +168,7 @@ def _taps(graph: Graph, hidden: str, count: int, dilation: int) -> str:
 
 def _convolve(graph: Graph, layer: CausalConvolution, norm: nn.LayerNorm, taps: str) -> str:
     """ReLU(LN(W taps + b)) of gathered inputs [..., k d]."""
-    weight = layer.weight.detach().transpose(1, 2).flatten(1)
-    product = graph.add("MatMul", taps, graph.constant(weight.T))
+    product = graph.add("MatMul", taps, transposed(layer, graph))
     biased = graph.add("Add", product, _weight(graph, layer.bias))
     return graph.add("Relu", _normalise(graph, norm, biased))
 
@@ -269,6 +270,30 @@ def _attend(graph: Graph, block: AttentionBlock, hidden: str, blind: str) -> str
     return graph.add("Add", hidden, _linear(graph, second, graph.add("Relu", inner)))
 
 
+# ---- Layers of a tied model ----
+
+
+@over_history.register
+def _(middle: WithOutputLayer, graph: Graph, hidden: str, mask: str) -> str:
+    return _linear(graph, middle.output, over_history(middle.layers, graph, hidden, mask))
+
+
+@one_position.register
+def _(middle: WithOutputLayer, graph: Graph, hidden: str, past: list[str]) -> tuple[str, list[str]]:
+    hidden, rows = one_position(middle.layers, graph, hidden, past)
+    return _linear(graph, middle.output, hidden), rows
+
+
+@lags.register
+def _(middle: WithOutputLayer) -> Lags | None:
+    return lags(middle.layers)
+
+
+@window.register
+def _(middle: WithOutputLayer) -> int | None:
+    return window(middle.layers)
+
+
 # ---- Parts of several ----
 
 
@@ -276,9 +301,44 @@ def _weight(graph: Graph, weight: Tensor) -> str:
     return graph.constant(weight.detach())
 
 
-def _linear(graph: Graph, layer: nn.Linear, hidden: str) -> str:
-    product = graph.add("MatMul", hidden, graph.constant(layer.weight.detach().T))
-    return product if layer.bias is None else graph.add("Add", product, _weight(graph, layer.bias))
+@singledispatch
+def transposed(layer: nn.Module, graph: Graph) -> str:
+    """Add the transposed matrix of a layer to a graph."""
+    return _weight(graph, cast(Tensor, layer.weight).T)
+
+
+@transposed.register
+def _(layer: CausalConvolution, graph: Graph) -> str:
+    return _weight(graph, layer.weight.transpose(1, 2).flatten(1).T)
+
+
+@transposed.register
+def _(layer: RoundedConvolution, graph: Graph) -> str:
+    return transposed(layer.table, graph)
+
+
+@transposed.register
+def _(layer: RoundedTable, graph: Graph) -> str:
+    """The codes stay packed in the file; the runtime unpacks them once, when it reads the graph."""
+    codes = _weight(graph, layer.codes)
+    if layer.format is Four:
+        low = graph.add("BitwiseAnd", codes, graph.constant(np.uint8(15)))
+        high = graph.add("BitShift", codes, graph.constant(np.uint8(4)), direction="RIGHT")
+        ends = (graph.constant([end]) for end in (0, layer.columns, 1))  # the axis is the last
+        codes = graph.add("Slice", graph.add("Concat", low, high, axis=1), *ends)
+    offset = graph.constant(np.float32(layer.format.offset))
+    numbers = graph.add("Sub", graph.add("Cast", codes, to=1), offset)
+    rows, groups = layer.scales.shape
+    grouped = graph.add("Reshape", numbers, graph.constant([rows, groups, -1]))
+    scaled = graph.add("Mul", grouped, _weight(graph, layer.scales.float().unsqueeze(2)))
+    matrix = graph.add("Reshape", scaled, graph.constant([rows, layer.columns]))
+    return graph.add("Transpose", matrix, perm=[1, 0])
+
+
+def _linear(graph: Graph, layer: nn.Module, hidden: str) -> str:
+    product = graph.add("MatMul", hidden, transposed(layer, graph))
+    bias = getattr(layer, "bias", None)
+    return product if bias is None else graph.add("Add", product, _weight(graph, bias))
 
 
 def _normalise(graph: Graph, norm: nn.LayerNorm, hidden: str) -> str:

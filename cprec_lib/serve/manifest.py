@@ -10,7 +10,7 @@ from typing import Any
 from cprec_lib.checks import whole_number, whole_numbers
 from cprec_lib.files import file_hash, write_text
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format; a reader refuses every other one."""
 GRAPH, STEP = "model.onnx", "step.onnx"
 """The middle layers over a whole history, and one position further, if they can go on from it."""
@@ -26,8 +26,9 @@ class Manifest:
     all if it is None. The blocks of the embedding end at the items `embedding_ends`, those of the
     softmax at `softmax_ends`. `lags` has, for each layer of `STEP`, how many positions back its
     earlier inputs lie; it is None if the middle layers cannot go on from what they have computed.
-    `sha256` has the hash of each file. Raises ValueError for entries of
-    another type, and for blocks that do not end at the last item.
+    `shared` has, for each tensor that is stored under the name of another one, that name. `sha256`
+    has the hash of each file. Raises ValueError for entries of another type, and for blocks that do
+    not end at the last item.
     """
 
     name: str
@@ -37,12 +38,15 @@ class Manifest:
     embedding_ends: tuple[int, ...]
     softmax_ends: tuple[int, ...]
     lags: tuple[tuple[int, ...], ...] | None
+    shared: dict[str, str]
     sha256: dict[str, str]
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not isinstance(self.sha256, dict):
-            raise ValueError("name is a text, and sha256 an object")
+        if not isinstance(self.name, str):
+            raise ValueError("name is a text")
+        if not isinstance(self.sha256, dict) or not isinstance(self.shared, dict):
+            raise ValueError("sha256 and shared are objects")
         for name in ("n_items", "width"):
             whole_number(name, getattr(self, name), least=1)
         if self.window is not None:
