@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cprec_lib.compress.quantisation import Four, RoundedConvolution, RoundedTable
 from cprec_lib.compress.tying import WithOutputLayer
-from cprec_lib.export.builder import Graph, Shape
+from cprec_lib.export.builder import Graph, Values
 from cprec_lib.model.middle import (
     GRU,
     AttentionBlock,
@@ -38,11 +38,11 @@ def last_hidden_graph(middle: CausalLayers, width: int) -> bytes:
     mask = graph.add("Cast", graph.add("Unsqueeze", "real", graph.constant([2])), to=1)
     hidden = over_history(middle, graph, graph.add("Mul", "vectors", mask), mask)
     graph.rename(graph.add("Gather", hidden, graph.constant(-1), axis=1), "hidden")
-    inputs: dict[str, tuple[type[np.generic], Shape]] = {
+    inputs: Values = {
         "vectors": (np.float32, ["B", "L", width]),
         "real": (np.bool_, ["B", "L"]),
     }
-    return graph.to_bytes(inputs, {"hidden": ["B", width]})
+    return graph.to_bytes(inputs, {"hidden": (np.float32, ["B", width])})
 
 
 def next_position_graph(middle: CausalLayers, width: int) -> bytes:
@@ -62,11 +62,15 @@ def next_position_graph(middle: CausalLayers, width: int) -> bytes:
     together = graph.add("Concat", *rows, axis=1)
     graph.rename(hidden, "hidden")
     graph.rename(graph.add("Reshape", together, graph.constant([0, len(known), width])), "rows")
-    inputs: dict[str, tuple[type[np.generic], Shape]] = {
+    inputs: Values = {
         "vector": (np.float32, ["B", width]),
         "past": (np.float32, ["B", n_past, width]),
     }
-    return graph.to_bytes(inputs, {"hidden": ["B", width], "rows": ["B", len(known), width]})
+    outputs: Values = {
+        "hidden": (np.float32, ["B", width]),
+        "rows": (np.float32, ["B", len(known), width]),
+    }
+    return graph.to_bytes(inputs, outputs)
 
 
 @singledispatch
@@ -254,7 +258,7 @@ def _blind(graph: Graph) -> str:
 def _attend(graph: Graph, block: AttentionBlock, hidden: str, blind: str) -> str:
     """An `AttentionBlock`, [B, L, d] to [B, L, d]."""
     width = block.norm1.normalized_shape[0]
-    projected = _linear(graph, block.projection, _normalise(graph, block.norm1, hidden))
+    projected = linear(graph, block.projection, _normalise(graph, block.norm1, hidden))
     parts = graph.add_several("Split", 3, projected, axis=2, num_outputs=3)
     shape = graph.constant([0, 0, block.heads, width // block.heads])
     query, key, value = (graph.add("Reshape", part, shape) for part in parts)
@@ -266,8 +270,8 @@ def _attend(graph: Graph, block: AttentionBlock, hidden: str, blind: str) -> str
     mixed = graph.add("Transpose", graph.add("MatMul", weights, value), perm=[0, 2, 1, 3])
     hidden = graph.add("Add", hidden, graph.add("Reshape", mixed, graph.constant([0, 0, width])))
     first, _, second = cast(list[nn.Linear], block.feed_forward)
-    inner = _linear(graph, first, _normalise(graph, block.norm2, hidden))
-    return graph.add("Add", hidden, _linear(graph, second, graph.add("Relu", inner)))
+    inner = linear(graph, first, _normalise(graph, block.norm2, hidden))
+    return graph.add("Add", hidden, linear(graph, second, graph.add("Relu", inner)))
 
 
 # ---- Layers of a tied model ----
@@ -275,13 +279,13 @@ def _attend(graph: Graph, block: AttentionBlock, hidden: str, blind: str) -> str
 
 @over_history.register
 def _(middle: WithOutputLayer, graph: Graph, hidden: str, mask: str) -> str:
-    return _linear(graph, middle.output, over_history(middle.layers, graph, hidden, mask))
+    return linear(graph, middle.output, over_history(middle.layers, graph, hidden, mask))
 
 
 @one_position.register
 def _(middle: WithOutputLayer, graph: Graph, hidden: str, past: list[str]) -> tuple[str, list[str]]:
     hidden, rows = one_position(middle.layers, graph, hidden, past)
-    return _linear(graph, middle.output, hidden), rows
+    return linear(graph, middle.output, hidden), rows
 
 
 @lags.register
@@ -335,7 +339,8 @@ def _(layer: RoundedTable, graph: Graph) -> str:
     return graph.add("Transpose", matrix, perm=[1, 0])
 
 
-def _linear(graph: Graph, layer: nn.Module, hidden: str) -> str:
+def linear(graph: Graph, layer: nn.Module, hidden: str) -> str:
+    """Add a linear layer to a graph."""
     product = graph.add("MatMul", hidden, transposed(layer, graph))
     bias = getattr(layer, "bias", None)
     return product if bias is None else graph.add("Add", product, _weight(graph, bias))
