@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from cprec_lib.compress.runs import check_free
+from cprec_lib.compress.runs import check_no_run
 from cprec_lib.export.graphs import lags, last_hidden_graph, next_position_graph, window
 from cprec_lib.export.tables import embedding_ends, model_tables
 from cprec_lib.files import file_hash, held, named_path, write_bytes
@@ -47,7 +47,7 @@ def export_model(
     names = {"originals": originals} | ({} if titles is None else {"titles": titles})
     _check(model, names)
     folder, middle = named_path(folder), model.middle
-    check_free(folder)  # a run's manifest has the same name
+    check_no_run(folder)  # a run's manifest has the same name
     width, known_lags = model.config.width, lags(middle)
     tables, shared = model_tables(model)
     contents = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,25 @@ GRAPH, STEP = "model.onnx", "step.onnx"
 """The middle layers over a whole history, and one position further, if they can go on from it."""
 TABLES, ITEMS, MANIFEST = "tables.safetensors", "items.safetensors", "manifest.json"
 EXPORT = "export the run again with `cprec export`"
+
+
+def check_no_export(folder: Path) -> None:
+    """Raise ValueError if the folder holds an exported model: its manifest would be replaced."""
+    if (folder / GRAPH).exists():
+        raise ValueError(f"{folder} holds an exported model; choose another folder")
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Name the folder and the way out in the system's own errors; ours have no number."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(
+            error.errno, f"cannot read {str(folder)[:100]}: {error.strerror}; name another folder"
+        ) from error
 
 
 @dataclass(frozen=True)

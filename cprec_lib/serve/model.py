@@ -12,7 +12,7 @@ import numpy as np
 from cprec_lib.checks import check_histories
 from cprec_lib.files import named_path
 from cprec_lib.serve.items import Names
-from cprec_lib.serve.manifest import EXPORT, GRAPH, ITEMS, TABLES, Manifest
+from cprec_lib.serve.manifest import EXPORT, GRAPH, ITEMS, TABLES, Manifest, readable
 from cprec_lib.serve.search import Softmax
 from cprec_lib.serve.tables import Embedding, Floats, Ints, map_tensors, read_blocks
 
@@ -70,14 +70,17 @@ class Model:
 def load(folder: str | Path) -> Model:
     """Read a folder that `cprec export` wrote, without executing code from it.
 
-    Raises FileNotFoundError for a missing file, ValueError for a folder of another version and for
-    a file that is corrupt or has changed.
+    The folder is mapped into memory: while it is served, replace its files, as `cprec export` does,
+    but do not overwrite them in place. Raises FileNotFoundError for a missing file, OSError for a
+    folder that cannot be read, ValueError for one of another version and for a file that is corrupt
+    or has changed.
     """
     folder = named_path(folder)
-    manifest = Manifest.read(folder)
-    with fitting(folder):
-        model = Model(folder, manifest)
-        model.recommend([[1]], 1)  # the first call is slow: it touches each table
+    with readable(folder):
+        manifest = Manifest.read(folder)
+        with fitting(folder):
+            model = Model(folder, manifest)
+            model.recommend([[1]], 1)  # the first call is slow: it touches each table
     return model
 
 

@@ -231,7 +231,8 @@ def _add_operation(app: FastAPI, service: Service, registry: CollectorRegistry) 
             try:
                 service.swap(*await asyncio.to_thread(service.prepare, folder))
             except (ValueError, OSError) as error:
-                raise Refusal(422, "folder", str(error)) from error
+                message = getattr(error, "strerror", None) or str(error)
+                raise Refusal(422, "folder", message) from error
         return await health()
 
 
@@ -268,6 +269,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return JSONResponse(problem("body", f"the body is not JSON: {first['ctx']['error']}"), 400)
     _, *place = first["loc"]
+    if not place and isinstance(first["input"], bytes) and first["input"]:
+        way_out = "send the header Content-Type: application/json"
+        return JSONResponse(problem("body", f"the body is not marked as JSON; {way_out}"), 422)
     names = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     field = "".join(names).removeprefix(".") or "body"
     return JSONResponse(problem(field, first["msg"]), 422)

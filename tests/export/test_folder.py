@@ -8,12 +8,14 @@ import torch
 from cprec_lib import SequentialRecommender, count_parameters, cprec, serve
 from cprec_lib.compress.compressor import compress_with
 from cprec_lib.compress.quantisation import Rounding
+from cprec_lib.compress.runs import check_free
 from cprec_lib.export import folder as exporting
 from cprec_lib.export.folder import export_model, export_run
 from cprec_lib.files import file_hash
 from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES, Manifest
 from cprec_lib.serve.tables import map_tensors
-from cprec_lib.train.run_folder import Run
+from cprec_lib.train.checkpoints import CHECKPOINT
+from cprec_lib.train.run_folder import Run, train
 from tests.serve.exported import CONFIGS, ORIGINALS, TITLES, build, export
 
 
@@ -60,6 +62,21 @@ def test_a_run_is_not_exported_into_its_own_folder(trained: Path):
     with pytest.raises(ValueError, match="already holds a run; choose another folder"):
         export_run(trained, trained)
     Run.load(trained)
+
+
+def test_no_run_is_written_over_an_exported_model(tmp_path: Path):
+    export("cross-block", tmp_path)
+    with pytest.raises(ValueError, match="holds an exported model; choose another folder"):
+        train(tmp_path, "synthetic:users=20", "nextitnet", resume=True)
+    with pytest.raises(ValueError, match="holds an exported model; choose another folder"):
+        check_free(tmp_path)
+    serve.load(tmp_path)
+
+
+def test_no_model_is_exported_over_a_run_that_was_interrupted(tmp_path: Path):
+    (tmp_path / CHECKPOINT).touch()
+    with pytest.raises(ValueError, match="already holds a run"):
+        export("cross-block", tmp_path)
 
 
 def test_a_rounded_model_takes_the_bytes_that_its_run_takes(tmp_path: Path):

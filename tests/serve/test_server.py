@@ -127,6 +127,21 @@ def test_bad_input_is_answered_with_the_field_and_the_way_out(
     assert len(answer.content) < 1000
 
 
+def test_a_body_that_is_not_marked_as_json_is_answered_with_the_header(client: TestClient):
+    answer = client.post("/recommend", content=b'{"history": ["1000"]}')
+    assert answer.status_code == 422
+    assert "send the header Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "a\x00b", "~nobody-here/x", " ", "/dev/null/x"])
+def test_a_folder_that_cannot_be_named_is_refused_with_a_sentence(name: str, client: TestClient):
+    answer = client.post("/reload", json={"folder": name})
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 422
+    assert "Errno" not in message
+    assert len(message) < 400
+
+
 def test_an_unknown_address_is_answered_with_json(client: TestClient):
     for answer in (client.get("/nothing"), client.delete("/recommend")):
         assert answer.status_code in (404, 405)
