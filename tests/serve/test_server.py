@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -23,11 +22,11 @@ from starlette.testclient import TestClient
 
 from cprec_lib.files import file_hash
 from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES
-from cprec_lib.serve.server import allow_many_files, build_app
+from cprec_lib.serve.server import allow_many_files, build_app, run
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
 from tests.serve.exported import ORIGINALS, TITLES, export
-from tests.serve.running import ROOT, request, serving
+from tests.serve.running import request, serving
 
 LOCAL = ("127.0.0.1", 1)
 
@@ -251,24 +250,19 @@ def test_told_to_end_it_answers_what_has_begun(exported: Exported):
         assert "Traceback" not in process.stdout.read()
 
 
-def test_a_port_in_use_is_named(exported: Exported):
+def test_a_port_in_use_and_an_unknown_host_are_named(exported: Exported):
+    service = Service(exported("gru4rec")[0])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [
-            sys.executable,
-            "-m",
-            "cprec_lib",
-            "serve",
-            exported("gru4rec")[0],
-            "--port",
-            port,
-        ]
-        done = subprocess.run(
-            list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; end" in done.stderr
-    assert "Traceback" not in done.stderr
+        with pytest.raises(OSError) as caught:
+            run(service, port=port)
+    assert caught.value.strerror == (
+        f"cannot listen on 127.0.0.1, port {port}: Address already in use; end what uses the port, "
+        "or choose another --port"
+    )
+    with pytest.raises(OSError) as caught:
+        run(service, host="999.1.1.1")
+    assert caught.value.strerror.endswith("; choose another --host or --port")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits another process's files")
