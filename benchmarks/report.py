@@ -131,7 +131,7 @@ def serving(result: Sealed, others: bool = True) -> str:
     )
     lines = ["", columns, "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for served in result["served"]:
-        if not others and "same server" in served["name"]:
+        if not others and served["way"] != "exported":
             continue
         carries, memory = f"{served['largest_rate']:.0f} a second", _beyond_tables(served["memory"])
         for load in served["loads"] if others else served["loads"][:1]:

@@ -57,7 +57,7 @@ def load(served: list[dict[str, Any]]) -> Explorable:
         look_up,
         draw,
         say,
-        ((500, 50), (20, 50)),
+        ((5, 10), (500, 50), (1000, 100)),
         "p90 of the answers by the rate of requests, server and client on two cores. Dark lines "
         "belong to the models that carry the rate within the limit.",
     )

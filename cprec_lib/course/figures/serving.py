@@ -1,10 +1,12 @@
 """How long requests take."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from cprec_lib.course.figures import style
 
@@ -15,14 +17,15 @@ def latencies(milliseconds: Sequence[float], title: str) -> Figure:
     """How many requests took how long, on a log scale, with p50, p90 and p99."""
     figure, [axes] = style.canvas(height=3.2)
     bins = np.geomspace(min(milliseconds), max(milliseconds), 40)
-    axes.hist(milliseconds, bins, color=style.colours(3)[1])
+    axes.hist(milliseconds, bins.tolist(), color=style.colours(3)[1])
     for percentile, line in zip(PERCENTILES, style.LINES, strict=False):
         place = float(np.percentile(milliseconds, percentile))
         name = f"p{percentile}, {place:.1f} ms"
         axes.axvline(place, color="black", linestyle=line, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.minorticks_off()
     style.label(axes, title, "milliseconds", "requests")
     axes.legend()
     return figure
@@ -50,7 +53,7 @@ def loads(states: Sequence[Load]) -> Figure:
         for name, points, look in style.styled(state.points):
             strong = dict(zip(map(style.plain, state.carries), state.carries.values(), strict=True))
             alpha = 1 if strong[name] else 0.35
-            line = {"color": look.colour, "alpha": alpha, "label": name, "ms": 5}
+            line = {"color": look.colour, "alpha": alpha, "label": fill(name, 28), "ms": 5}
             axis.plot(*np.transpose(sorted(points)), look.marker + look.line, **line)
         for draw, place in ((axis.axvline, state.rate), (axis.axhline, state.limit)):
             draw(place, color="black", linestyle=":", linewidth=1.5)
