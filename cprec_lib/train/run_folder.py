@@ -22,6 +22,7 @@ from cprec_lib.machine import Device, MachineRecord, choose_device, describe_mac
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.serve.manifest import check_no_export
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History, TrainingRecord
 from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.data_record import DataRecord, describe_data, fingerprint
@@ -265,6 +266,7 @@ def _find_data(dataset: str, folder: Path) -> str:
 
 
 def _refuse_to_overwrite(folder: Path, resume: bool) -> None:
+    check_no_export(folder)
     if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
         raise ValueError(
             f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "

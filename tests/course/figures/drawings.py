@@ -258,13 +258,9 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.boxes([np.zeros((1, 2))], (1, 0)),
         lambda: figures.boxes([np.eye(2) + 3 * n for n in range(9)], (-1, 30)),
     ),
-    "search_by_blocks": (
-        lambda: figures.search_by_blocks([1], {"one": [0.0]}, {"one": [1.0]}),
-        lambda: figures.search_by_blocks(
-            [1, 4, 64],
-            {name: [1.0, 0.5, 0.0] for name in names(3)},
-            {name: [0.0, 0.0, 1.0] for name in names(3)},
-        ),
+    "latencies": (
+        lambda: figures.latencies([1.0, 1.5], "one"),
+        lambda: figures.latencies([0.1, 4.0, 2e4] * 40, LONG),
     ),
     "by_block": (
         lambda: figures.by_block({"HR@10": {"one": [NARROW]}}, ["head"]),
@@ -304,7 +300,6 @@ NINE_SERIES: dict[str, Callable[[], Figure]] = {
     "grouped_bars": lambda: figures.grouped_bars(pd.DataFrame(nine([0.5])), "share", names(1)[0]),
     "by_block": lambda: figures.by_block({"HR@10": nine([NARROW])}, ["head"]),
     "token_bounds": lambda: figures.token_bounds(np.array([0.1]), nine(np.array([0.1])), k=1),
-    "search_by_blocks": lambda: figures.search_by_blocks([1], nine([0.5]), nine([0.5])),
 }
 
 
