@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cprec_lib.big.windows import shuffled
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import named_path
 from cprec_lib.model.recommender import SequentialRecommender
@@ -96,7 +97,10 @@ def _train(
             started, number = time.perf_counter(), len(history.epochs) + 1
             total = torch.zeros((), device=batches.device)
             model.train()
-            with _drawing(training, number, batches) as order, _advice_on_memory(config):
+            with (
+                _drawing(training, number, batches, data.block) as order,
+                _advice_on_memory(config),
+            ):
                 for step, part in enumerate(batches.parts(order)):
                     epochs_done = number - 1 + step * config.batch_size / max(1, len(order))
                     optimizer.param_groups[0]["lr"] = config.rate(epochs_done)
@@ -232,7 +236,7 @@ class Objective(nn.Module):
 
 
 @contextmanager
-def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tensor]:
+def _drawing(training: Training, number: int, batches: Batches, block: int) -> Iterator[Tensor]:
     """Draw the order of an epoch's windows; in the body, dropout too follows seed and epoch.
 
     Afterwards torch's generators, the CPU's and that of a CUDA device, have the caller's state
@@ -242,7 +246,7 @@ def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tens
     seed = training.config.seed * 1_000_003 + number
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         _seed(seed, device)
-        order = torch.randperm(len(batches.counts))
+        order = shuffled(len(batches.counts), block)
         if index > 0:
             _seed(seed + (index << 32), device)  # each process drops other units
         yield order
