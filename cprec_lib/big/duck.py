@@ -164,6 +164,13 @@ def sorted_rows(connection: Any, shortest: int) -> tuple[pa.Array, Iterator[pa.R
     return items, iter(rows.to_arrow_reader(ROWS))
 
 
+def count(connection: Any) -> tuple[int, ...]:
+    """The number of users, and then the number of rows of each item, falling."""
+    (users,) = connection.execute("SELECT count(DISTINCT user) FROM clean").fetchone()
+    counts = connection.execute("SELECT count(*) AS n FROM clean GROUP BY item ORDER BY n DESC")
+    return (users, *counts.fetchnumpy()["n"].tolist())
+
+
 def mixed_units(connection: Any) -> int:
     """`columns.mixed_units` of the rows."""
     low, high = connection.execute(

@@ -77,8 +77,7 @@ class SequenceData:
     """Training windows and held-out predictions over one catalogue.
 
     `train` [W, L + 1] are left-padded windows that overlap by one item, so that each transition
-    of a user's training sequence is in exactly one of them. Training reads `block` windows in a
-    row, for windows that lie on a disk.
+    of a user's training sequence is in exactly one of them. Training reads `block` in a row.
     """
 
     catalogue: Catalogue

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-import pandas as pd
-
 from cprec_lib.data.sequences import SequenceData, Split
 from cprec_lib.files import sha256
-from cprec_lib.logs.fingerprint import LogRecord, describe_log
+from cprec_lib.logs.fingerprint import LogRecord
 
 
 class WindowsHash(TypedDict, total=False):
@@ -44,12 +42,4 @@ def describe_sequences(data: SequenceData) -> SequencesRecord:
         "split": data.split,
         "split_seed": data.split_seed,
         "windows_sha256": sha256(part.cpu().contiguous().view(-1).numpy().data for part in read),
-    }
-
-
-def describe_data(table: pd.DataFrame, data: SequenceData) -> DataRecord:
-    """The description of a table and the sequences made from it."""
-    return {
-        **describe_sequences(data),
-        **describe_log(table, data.dropped_users),
     }

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from cprec_lib.big.memory import announce
 from cprec_lib.big.sequences import Engine, load_sequences
 from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import Catalogue, SequenceData
@@ -111,6 +112,8 @@ def train(
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
+        if progress and processes.main:
+            announce(config, training, data.max_len, processes.count, chosen)
         model = SequentialRecommender(config, training.seed).to(chosen)
         history = fit(model, data, training, folder, resume, progress, deadline, log)
         record: RunRecord = {

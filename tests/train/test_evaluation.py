@@ -22,6 +22,8 @@ from cprec_lib.train import evaluation
 
 NAN = float("nan")
 
+CPU = torch.device("cpu")
+
 
 class Fixed:
     """Gives prepared scores [U, N], a row a user, whatever the contexts."""
