@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -21,7 +21,8 @@ from cprec_lib.model.recommender import SequentialRecommender
 class Need:
     """Bytes of one process at the moment that needs most, in float32 and with AdamW.
 
-    `kept` are the best epoch's weights. While a checkpoint is written, it is in memory once more.
+    `kept` are the best epoch's weights. At the end of an epoch their successors are copied beside
+    them, and then a checkpoint is put together before it is written.
     """
 
     weights: int
@@ -33,9 +34,9 @@ class Need:
 
     @property
     def total(self) -> int:
-        """Activations are gone when a checkpoint is written, so the larger of both counts."""
+        """Activations, the second copy and the checkpoint follow each other: the largest counts."""
         fixed = self.weights + self.gradients + self.optimizer + self.kept
-        return fixed + max(self.activations, self.checkpoint)
+        return fixed + max(self.activations, self.kept, self.checkpoint)
 
     def __str__(self) -> str:
         names = ("weights", "gradients", "AdamW", "best weights", "activations", "checkpoint")
@@ -66,29 +67,37 @@ def training_need(
 
 
 def _activations(config: ModelConfig, rows: int, length: int) -> int:
-    """Bytes that autograd saves in the forward pass, counted by torch without computing it.
+    """Bytes that autograd saves in the forward pass, and those of the loss.
 
-    The loss has the hidden vectors, their gradient and a few rows of logits.
+    Counted by torch on one window and on three, with a tiny catalogue of as many blocks; the bytes
+    grow evenly with the windows. The loss has the hidden vectors, their gradient and a few rows of
+    logits.
     """
+    blocks = len(config.cutoffs) + 1
+    tiny = replace(config, n_items=blocks + 1, cutoffs=tuple(range(1, blocks)))
+    model = SequentialRecommender(tiny)
+    one, three = (_saved(model, n, length) for n in (1, 3))
+    sizes = config.partition.sizes if config.block_softmax and config.tree else (config.n_items,)
+    positions, largest = rows * length, max(sizes)
+    chunk = min(positions, chunk_rows(config.width, largest, torch.device("cpu")))
+    return rows * (three - one) // 2 + 4 * (3 * positions * config.width + chunk * largest)
+
+
+def _saved(model: SequentialRecommender, rows: int, length: int) -> int:
+    """Bytes that the forward pass of so many windows saves for the backward pass."""
     saved: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage._cdata] = storage.nbytes()
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with torch.device("meta"):
-        model = SequentialRecommender(config)
-        weights = {p.untyped_storage()._cdata for p in model.parameters()}
-        ids = torch.ones(rows, length, dtype=torch.long)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            model(ids)
-    passed: int = sum(size for storage, size in saved.items() if storage not in weights)
-    positions = rows * length
-    sizes = config.partition.sizes if config.block_softmax and config.tree else (config.n_items,)
-    width, largest = config.width, max(sizes)
-    chunk = min(positions, chunk_rows(width, largest, torch.device("cpu")))
-    return passed + 4 * (3 * positions * width + chunk * largest)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        # The result keeps the saved tensors, so that no two of them have the same address.
+        hidden = model(torch.ones(rows, length, dtype=torch.long))
+    del hidden
+    for parameter in model.parameters():
+        saved.pop(parameter.untyped_storage().data_ptr(), None)
+    return sum(saved.values())
 
 
 class Plan(Protocol):

@@ -9,13 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -154,26 +152,6 @@ def folder(tmp_path: Path) -> Path:
 
 def prepared(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "prepared").iterdir() if path.is_dir())
-
-
-def test_kinds_of_parquet(tmp_path: Path) -> None:
-    uuids = pa.array([UUID(int=i % 3).bytes for i in range(30)], pa.binary(16))
-    items = pa.array([f"i{i % 7}" for i in range(30)]).dictionary_encode()
-    times = pa.array(range(30), pa.timestamp("ns"))
-    for number, users in enumerate([pa.ExtensionArray.from_storage(pa.uuid(), uuids), uuids]):
-        path = tmp_path / f"{number}.parquet"
-        parquet.write_table(pa.table([users, items, times], ["user", "item", "time"]), path)
-        assert not isinstance(assert_same(path, tmp_path), str)
-    for kind in (pa.int8(), pa.uint16(), pa.uint64(), pa.float32(), pa.bool_(), pa.date32()):
-        users = (
-            pa.array([i % 3 % 2 for i in range(30)], pa.int32()).cast(pa.int8()).cast(kind)
-            if (kind != pa.date32())
-            else pa.array([0] * 30, pa.int32()).cast(kind)
-        )
-        path = tmp_path / f"{kind}.parquet"
-        parquet.write_table(pa.table([users, items, times], ["user", "item", "time"]), path)
-        expected, found = outcome(path, "pandas")[0], outcome(path, "duckdb", data_dir=tmp_path)[0]
-        assert isinstance(expected, str) == isinstance(found, str)
 
 
 def test_a_pattern_stands_for_its_files(folder: Path) -> None:
@@ -315,19 +293,6 @@ def test_a_damaged_array(folder: Path, tmp_path: Path) -> None:
     train.write_bytes(train.read_bytes()[:-8])
     with pytest.raises(ValueError, match=r"train\.npy is damaged .*; delete its folder"):
         load_sequences(folder, engine="duckdb", data_dir=tmp_path)
-
-
-def test_blocks_of_windows_are_shuffled_and_none_is_lost(monkeypatch) -> None:
-    monkeypatch.setattr(windows, "POOL", 3)
-    torch.manual_seed(0)
-    order = windows.shuffled(101, 4)
-    assert sorted(order.tolist()) == list(range(101))
-    first = order[:12] // 4  # a pool holds three whole blocks
-    assert len(set(first.tolist())) == 3 and order[:12].tolist() != sorted(order[:12].tolist())
-    torch.manual_seed(0)
-    plain = torch.randperm(101)
-    torch.manual_seed(0)
-    assert torch.equal(windows.shuffled(101, 1), plain)
 
 
 def test_training_from_the_disk_ends_as_from_memory_in_the_same_order(folder, tmp_path) -> None:
