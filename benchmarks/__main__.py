@@ -17,7 +17,18 @@ from cprec_lib.evidence.records import write_result
 from cprec_lib.files import check_writable, make_folder
 from cprec_lib.machine import choose_device, commit, cpu_cores, describe_machine
 
-ROWS = ("losses", "search", "growth", "epochs", "neighbour", "loading", "serving", "gpu", "recbole")
+ROWS = (
+    "losses",
+    "search",
+    "growth",
+    "epochs",
+    "neighbour",
+    "loading",
+    "big",
+    "serving",
+    "gpu",
+    "recbole",
+)
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, QUICK = ROOT / "results" / "bench", ROOT / "build" / "bench"
 
