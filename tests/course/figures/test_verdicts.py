@@ -18,7 +18,7 @@ def test_a_row_for_each_comparison_with_its_answer(results: Path) -> None:
     claim = judge_claims(results)[3]
     panel, *_ = figures.forest(claim.parts).axes
     names = [label.get_text() for label in panel.get_yticklabels()]
-    assert names == ["a, width 64: CpRec", "b, width 64: CpRec"]
+    assert names == ["a, width 64, fixed rates: CpRec", "b, width 64, fixed rates: CpRec"]
     notes = [text.get_text() for text in panel.texts]
     assert notes == ["as good; 2+2 seeds, 200 users", "not counted; 1+1 seeds, 200 users"]
     dots = [line.get_markerfacecolor() for line in panel.lines if line.get_marker() == "o"]
