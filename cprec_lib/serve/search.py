@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cprec_lib.checks import whole_number
 from cprec_lib.serve.tables import Block, Floats, Ints, Tensors, read_blocks
 
 CELLS = 2**24
@@ -49,14 +50,14 @@ class Softmax:
     Without tail blocks it is a flat softmax over all items, whose root may have a bias.
     """
 
-    def __init__(self, tensors: Tensors, ends: Sequence[int]) -> None:
-        self._root = read_blocks(tensors, "root")
+    def __init__(self, tensors: Tensors, ends: Sequence[int], width: int) -> None:
+        self._root = read_blocks(tensors, "root", width)
         self._bias = tensors.get("root.bias")
         self._head_size, self._n_items = ends[0], ends[-1]
         self.tails = [
             Tail(start, block, Cells(*(tensors[f"tail.{tail}.{name}"] for name in CELL_TENSORS)))
             for tail, (start, block) in enumerate(
-                zip(ends[:-1], read_blocks(tensors, "tail"), strict=True)
+                zip(ends[:-1], read_blocks(tensors, "tail", width), strict=True)
             )
         ]
 
@@ -103,8 +104,7 @@ class Softmax:
         return values, items
 
     def _check(self, k: int, exclude: Sequence[Ints] | None) -> None:
-        if k < 1:
-            raise ValueError(f"k {k} is below 1; ask for at least one item")
+        whole_number("k", k, least=1)
         excluded = 0 if exclude is None else max(len(np.unique(items)) for items in exclude)
         if k > self._n_items - excluded:
             raise ValueError(

@@ -20,10 +20,11 @@ from cprec_lib.data.sequences import Catalogue, SequenceData
 from cprec_lib.files import file_hash, named_path, write_text
 from cprec_lib.logs.datasets import DATASETS, find_item, load_titles
 from cprec_lib.logs.synthetic import PREFIX
-from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
+from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine, require_memory
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.serve.manifest import check_no_export
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History, TrainingRecord
 from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.data_record import DataRecord, describe_sequences
@@ -114,6 +115,8 @@ def train(
         items = _items(data.catalogue, dataset)
         if progress and processes.main:
             announce(config, training, data.max_len, processes.count, chosen)
+        parts = processes.count if training.shard else 1
+        require_memory(16 * count_parameters(config).total // parts, chosen)  # four float32 each
         model = SequentialRecommender(config, training.seed).to(chosen)
         history = fit(model, data, training, folder, resume, progress, deadline, log)
         record: RunRecord = {
@@ -270,6 +273,7 @@ def _find_data(dataset: str, folder: Path) -> str:
 
 
 def _refuse_to_overwrite(folder: Path, resume: bool) -> None:
+    check_no_export(folder)
     if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
         raise ValueError(
             f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "
