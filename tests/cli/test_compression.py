@@ -121,3 +121,20 @@ def test_no_time_for_one_epoch_is_said(tiny: Path, tmp_path: Path) -> None:
     command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", tmp_path, *SMALL]
     message = fail(*command, "--minutes", "0")
     assert "the time ends before the first epoch of the uncompressed model; give more" in message
+
+
+def test_a_race_is_recorded_and_goes_on(tmp_path: Path, monkeypatch) -> None:
+    from cprec_lib.evidence import race
+
+    small = race.Setting(
+        width=8, dilations=(1,), learning_rates=(0.02,), epochs=1, max_len=10, seeds=1
+    )
+    log = "synthetic:items=120,users=60,groups=6,zipf=0.8"
+    monkeypatch.setitem(race.RACES, race.log_name(log), small)
+    where = ["--results", tmp_path, "--work", tmp_path / "work", "--racer", "own tables, int8"]
+    command = ["race", "--dataset", log, *where]
+    printed = succeed(*command)
+    assert "1/4, seed 0: own tables, int8, width" in printed and "new results in" in printed
+    assert succeed(*command).startswith("0 new results in ")
+    assert "unknown racer 'all'" in fail("race", "--dataset", log, "--racer", "all")
+    assert "shared codes, int8" in succeed("race", "--dataset", log, "--list").splitlines()
