@@ -153,15 +153,18 @@ class TableConvolution(CausalConvolution):
 
     def __init__(self, layer: CausalConvolution, table: Callable[[Tensor], Table]) -> None:
         nn.Module.__init__(self)
-        self.taps = layer.weight.shape[-1]
-        self.table = table(layer.weight.transpose(1, 2).flatten(1))
+        self.kernel_size = layer.kernel_size
+        self.table = table(layer.rows())
         self.bias = layer.bias
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """The weights [d, d, k], unpacked."""
-        weight: Tensor = self.table.weight.unflatten(1, (self.taps, -1)).transpose(1, 2)
+        weight: Tensor = self.table.weight.unflatten(1, (self.kernel_size, -1)).transpose(1, 2)
         return weight
+
+    def rows(self) -> Tensor:
+        return self.table.weight
 
 
 def linear(table: nn.Module, hidden: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -32,8 +32,8 @@ from cprec_lib.model.embedding import FullEmbedding
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
 
-CELLS = 2**19
-"""Codes that a search converts to floats at once: few enough for a CPU's cache."""
+CELLS = 2**20
+"""Codes that a search converts to floats at once: 4 MB of them."""
 SCALE_BYTES = 2
 """Bytes of a bfloat16 scale."""
 
@@ -175,9 +175,12 @@ class RoundedTable(Table):
     def _values(self, codes: Tensor, scales: Tensor) -> Tensor:
         """float32 [..., columns] of packed codes and scales; float64 if the scales are."""
         scales = scales.to(torch.promote_types(scales.dtype, torch.float32))
-        codes = torch.cat(self.format.split(codes), -1)[..., : self.columns].to(scales.dtype)
-        groups = (codes - self.format.offset).unflatten(-1, (scales.shape[-1], -1))
-        values: Tensor = (groups * scales.unsqueeze(-1)).flatten(-2)
+        parts = self.format.split(codes)
+        together = torch.cat(parts, -1)[..., : self.columns] if len(parts) > 1 else parts[0]
+        values = together.to(scales.dtype)
+        if self.format.offset:
+            values -= self.format.offset
+        values.unflatten(-1, (scales.shape[-1], -1)).mul_(scales.unsqueeze(-1))
         return values
 
     def scores(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
