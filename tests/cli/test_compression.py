@@ -117,6 +117,14 @@ def test_budgets_out_of_reach_are_refused(trained: Path, tiny: Path, tmp_path: P
     assert "already holds a run" in fail(*command[:3], "--budget", "2x", "--out", base)
 
 
+def test_an_exported_model_is_not_overwritten(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    succeed("export", "--model", trained, "--out", tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    command = ["compress", "--dataset", tiny, "--budget", "2x", "--out", tmp_path, *SMALL]
+    assert "already holds an exported model; choose another folder" in fail(*command)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_no_time_for_one_epoch_is_said(tiny: Path, tmp_path: Path) -> None:
     command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", tmp_path, *SMALL]
     message = fail(*command, "--minutes", "0")
