@@ -26,7 +26,6 @@ from cprec_lib.evidence.experiments import Experiment
 from cprec_lib.evidence.records import by_popularity, read_result, write_result
 from cprec_lib.evidence.settings import Setting, log_name
 from cprec_lib.evidence.statistics import Difference, difference, difference_over_users
-from cprec_lib.evidence.timing import EXACT, latency
 from cprec_lib.machine import Device, choose_device, commit, describe_machine
 from cprec_lib.model.config import ModelConfig, nextitnet
 from cprec_lib.train.data_record import describe_data
@@ -82,8 +81,7 @@ class Finish(TypedDict):
     `times` is the budget, how many times smaller than the uncompressed model; 1 for that model.
     `valid` and `test` are NDCG@10; `head` and `outside` are that of the test users whose target is
     among the most popular tenth of the items, and of the others. `seconds` are those of its
-    training. `search` is the time of a search for one user, divided by the uncompressed model's,
-    measured right after it. `ranks` are the test ranks [U], those beyond ten as 11, packed.
+    training. `ranks` are the test ranks [U], those beyond ten as 11, packed.
     """
 
     racer: str
@@ -96,7 +94,6 @@ class Finish(TypedDict):
     head: float | None
     outside: float | None
     seconds: float
-    search: float
     ranks: str
     commit: str | None
     date: str
@@ -187,7 +184,6 @@ class Lane:
         (rate,) = setting.learning_rates
         self.trainer = Trainer(full, data, setting.training(rate, seed), device, work=work)
         self.base = Plan.of(BASE, full, None)
-        self.full = self.trainer.result(self.base)
 
     def entrants(self, racers: Sequence[Racer]) -> Iterator[tuple[Plan, str, int]]:
         """The plans with their racers and budgets: the uncompressed one first."""
@@ -201,11 +197,10 @@ class Lane:
 
     def run(self, plan: Plan, racer: str, times: int) -> Finish:
         """Train and finish the model of a plan, and measure it."""
-        result, full = self.trainer.result(plan), self.full
-        assert result and full  # without a deadline there always is one
+        result = self.trainer.result(plan)
+        assert result  # without a deadline there always is one
         test = evaluate(result.model, self.data, "test")
         head, outside = by_popularity(test, self.data, (0.1,))
-        speeds = [latency(r.model, self.data.test.contexts)[EXACT[1].key] for r in (full, result)]
         return {
             "racer": racer,
             "model": result.label,
@@ -217,7 +212,6 @@ class Lane:
             "head": head["ndcg@10"],
             "outside": outside["ndcg@10"],
             "seconds": result.seconds,
-            "search": speeds[1] / speeds[0],
             "ranks": pack(test),
             "commit": commit(),
             "date": time.strftime("%Y-%m-%d"),
@@ -254,7 +248,6 @@ class Standing(NamedTuple):
     head: float
     outside: float
     seconds: float
-    search: float
     seeds: int
     gap: Difference
 
@@ -287,7 +280,41 @@ def read_race(path: Path) -> list[Standing]:
     ]
 
 
-MEANS = ("valid", "test", "head", "outside", "seconds", "search")
+def winners(standings: Sequence[Standing]) -> dict[int, Standing]:
+    """The racer with the best validation NDCG@10 at each budget; of equal ones the smallest."""
+    best: dict[int, Standing] = {}
+    for each in sorted(standings, key=lambda each: (-each.valid, each.bytes)):
+        if each.racer != BASE:
+            best.setdefault(each.times, each)
+    return dict(sorted(best.items()))
+
+
+def to_markdown(standings: Sequence[Standing], dataset: str) -> str:
+    """The README's table: the best form of each architecture at each budget, and its command."""
+    names = dict.fromkeys(racer.partition(",")[0] for racer in RACED)
+    lines = [
+        f"| racer | {' | '.join(f'1/{times}' for times in TIMES)} | command |",
+        f"|---|{'---|' * len(TIMES)}---|",
+    ]
+    for name in names:
+        own = [each for each in standings if each.racer.partition(",")[0] == name]
+        best = winners(own)
+        cells = [_cell(best[times]) if times in best else "" for times in TIMES]
+        chosen = " ".join(f'--racer "{racer}"' for racer in dict.fromkeys(e.racer for e in own))
+        command = f"`cprec race --dataset {dataset} {chosen}`"
+        lines.append(f"| {name} | {' | '.join(cells)} | {command} |")
+    return "\n".join(lines)
+
+
+def _cell(standing: Standing) -> str:
+    """What the best form of an architecture loses, in percent of the uncompressed NDCG@10."""
+    gap, form = standing.gap, standing.racer.partition(", ")[2].replace(" in groups of 16", "")
+    low, high = (100 * end / gap.baseline for end in gap.interval())
+    share = 100 * gap.estimate / gap.baseline
+    return f"{share:+.0f} % [{low:+.0f}, {high:+.0f}] {form}".strip()
+
+
+MEANS = ("valid", "test", "head", "outside", "seconds")
 
 
 def _mean(runs: Sequence[Finish], name: str) -> float:

@@ -54,7 +54,7 @@ def test_a_finish_says_how_well_the_model_does(finishes: list[Finish]) -> None:
         head, outside = finish["head"], finish["outside"]
         assert head is not None and outside is not None
         assert min(head, outside) <= finish["test"] <= max(head, outside)
-        assert finish["search"] > 0 and (finish["seconds"] > 0 or "int8" in finish["racer"])
+        assert finish["seconds"] > 0
 
 
 def test_only_what_is_missing_is_run(finishes: list[Finish], folder: Path) -> None:
@@ -102,7 +102,7 @@ def test_ranks_survive_packing() -> None:
 
 
 def finish(racer: str, seed: int, ranks: list[int], **values: Any) -> dict[str, Any]:
-    found = {name: 0.1 for name in ("valid", "test", "head", "outside", "seconds", "search")}
+    found = {name: 0.1 for name in ("valid", "test", "head", "outside", "seconds")}
     made = {"racer": racer, "model": racer, "seed": seed, "times": 4 if racer != BASE else 1}
     return {**made, "bytes": 10, **found, "ranks": pack(Ranks(np.array(ranks))), **values}
 

@@ -3,7 +3,7 @@
 Each function returns an `Explorable`, which is displayed as the last line of a notebook's cell.
 """
 
-from cprec_lib.course.explore.budget import budget, race
+from cprec_lib.course.explore.budget import budget, race, recorded_race
 from cprec_lib.course.explore.partition import partition
 from cprec_lib.course.explore.reach import reach
 from cprec_lib.course.explore.recommendations import recommendations
@@ -11,4 +11,14 @@ from cprec_lib.course.explore.sharing import sharing
 from cprec_lib.course.explore.tail import tail
 from cprec_lib.course.explore.tree import tree
 
-__all__ = ["budget", "partition", "race", "reach", "recommendations", "sharing", "tail", "tree"]
+__all__ = [
+    "budget",
+    "partition",
+    "race",
+    "reach",
+    "recommendations",
+    "recorded_race",
+    "sharing",
+    "tail",
+    "tree",
+]
