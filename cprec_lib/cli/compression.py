@@ -130,7 +130,8 @@ def race(
     results: Annotated[Path, path_option("Folder of the recorded races.")] = Path("results/race"),
     work: Annotated[Path, path_option("Folder of the trainings.")] = Path("build/race"),
     racer: Annotated[
-        list[str] | None, typer.Option(help="Only this racer, by its label; repeatable.")
+        list[str] | None,
+        typer.Option(help="Only this racer, as 'tied' or 'tied, int8'; repeatable."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds; default: those of the setting.")

@@ -112,13 +112,15 @@ def run_race(
 ) -> Iterator[Finish]:
     """Run what `path` lacks of a log's race, and add each finish to it; yields the new ones.
 
-    `racers` are labels of `RACED`, all without any. Seed after seed, the smallest budgets last.
+    `racers` are labels of `RACED`, or their ways, as "tied" for all forms; all without any. Seed
+    after seed, the smallest budgets last.
     Interrupted trainings go on from `work`. Raises ValueError for an unknown racer, and for a file
     that was recorded with another setting or other data.
     """
+    names = [*RACED, *dict.fromkeys(map(way, RACED))]
     for racer in racers:
-        check_choice("racer", racer, RACED)
-    chosen = [RACED[racer] for racer in racers or RACED]
+        check_choice("racer", racer, names)
+    chosen = [RACED[name] for name in RACED if not racers or {name, way(name)} & {*racers}]
     table, data = Experiment(
         BASE, dataset, None, None, setting.max_len, setting.split, setting.split_seed, setting.users
     ).load()
@@ -142,6 +144,11 @@ def run_race(
                 record["finishes"].append(finish := lane.run(plan, racer, times))
                 write_result(path, record)
                 yield finish
+
+
+def way(racer: str) -> str:
+    """The way in a racer's label, without the form in which its weights are stored."""
+    return racer.partition(",")[0]
 
 
 def _key(finish: Finish) -> tuple[str, int, int]:
@@ -291,17 +298,15 @@ def winners(standings: Sequence[Standing]) -> dict[int, Standing]:
 
 def to_markdown(standings: Sequence[Standing], dataset: str) -> str:
     """The README's table: the best form of each architecture at each budget, and its command."""
-    names = dict.fromkeys(racer.partition(",")[0] for racer in RACED)
     lines = [
         f"| racer | {' | '.join(f'1/{times}' for times in TIMES)} | command |",
         f"|---|{'---|' * len(TIMES)}---|",
     ]
-    for name in names:
-        own = [each for each in standings if each.racer.partition(",")[0] == name]
+    for name in dict.fromkeys(map(way, RACED)):
+        own = [each for each in standings if way(each.racer) == name]
         best = winners(own)
         cells = [_cell(best[times]) if times in best else "" for times in TIMES]
-        chosen = " ".join(f'--racer "{racer}"' for racer in dict.fromkeys(e.racer for e in own))
-        command = f"`cprec race --dataset {dataset} {chosen}`"
+        command = f'`cprec race --dataset {dataset} --racer "{name}"`'
         lines.append(f"| {name} | {' | '.join(cells)} | {command} |")
     return "\n".join(lines)
 

@@ -17,11 +17,13 @@ from cprec_lib.evidence.race import (
     pack,
     read_race,
     run_race,
+    to_markdown,
     unpack,
 )
 from cprec_lib.evidence.records import read_result, write_result
 from cprec_lib.evidence.settings import Setting
 
+ROOT = Path(__file__).resolve().parents[2]
 LOG = "synthetic:items=120,users=60,groups=6,zipf=0.8"
 SETTING = Setting(
     width=16, dilations=(1,), learning_rates=(0.02,), epochs=1, batch_size=16, max_len=10, seeds=1
@@ -76,6 +78,19 @@ def test_a_training_that_is_kept_is_not_repeated(finishes: list[Finish], folder:
         before = first[finish["racer"], finish["times"]]
         for name in ("bytes", "valid", "test", "seconds", "ranks"):
             assert finish[name] == before[name]  # type: ignore[literal-required]
+
+
+def test_a_way_names_all_its_forms(finishes: list[Finish], folder: Path) -> None:
+    path = folder / "way.json"
+    found = {f["racer"] for f in run_race(LOG, SETTING, path, folder / "work", ["CpRec"], "cpu")}
+    assert found == {BASE, *(name for name in RACED if name.startswith("CpRec, "))}
+
+
+def test_the_readme_has_the_table_of_the_record() -> None:
+    standings = read_race(ROOT / "results" / "race" / "ml-100k.json")
+    table = to_markdown(standings, "ml-100k")
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f'--racer "{name}"' in table for name in ("shared codes", "hashing", "pruned"))
 
 
 def test_another_race_and_an_unknown_racer_are_refused(
