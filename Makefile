@@ -7,6 +7,11 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 1000
 endif
 
+# As many processes of tests as there are cores, up to four, with one thread each. The cells of a
+# notebook run in one process.
+WORKERS := -n logical --maxprocesses 4
+test test-browser: export OMP_NUM_THREADS := 1
+
 READY := .venv/.ready
 ifeq ($(OS),Windows_NT)
 PYTHON ?= python
@@ -30,11 +35,12 @@ figures: data  ## Run the notebooks in place; figures go to build/figures/ as PN
 	$(BIN)/python -m tools.course figures
 
 test: data  ## Run the tests, then every notebook as a test.
-	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+	$(BIN)/python -m pytest $(WORKERS) --dist worksteal tests
+	$(BIN)/python -m pytest $(WORKERS) --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout 900 notebooks
 
 test-browser: data  ## Run the notebooks in JupyterLab and open the pages, in the system's Chromium.
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest $(WORKERS) --dist loadgroup tests/browser
 
 bench: data  ## Measure speed and memory beside other ways, under 30 minutes; README's table anew.
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.report

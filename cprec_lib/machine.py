@@ -90,6 +90,16 @@ def free_bytes(device: torch.device) -> int:
     return available
 
 
+def require_memory(n_bytes: int, device: torch.device) -> None:
+    """Raise MemoryError if the training of a model needs more than the free memory."""
+    free = free_bytes(device)
+    if n_bytes > free:
+        raise MemoryError(
+            f"weights, gradients and the optimiser's moments need {n_bytes / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free; choose a narrower model"
+        )
+
+
 def peak_bytes(device: torch.device) -> int | None:
     """Peak memory allocated on a GPU, or else resident in this process; None where unknown."""
     if device.type == "cuda":

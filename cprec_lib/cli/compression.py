@@ -23,8 +23,10 @@ from cprec_lib.cli.options import (
     TimeColumn,
     UserColumn,
     given,
+    number_option,
     path_option,
     reading,
+    text_option,
 )
 from cprec_lib.cli.training import option_groups
 
@@ -58,7 +60,10 @@ def _groups() -> dict[str, dict[str, Parameter]]:
 
 def compress(
     budget: Annotated[
-        str, typer.Option(help="Largest size of the weights: 500kB, 2MB, or 8x for an eighth.")
+        str,
+        text_option(
+            "Largest size of the weights: 500kB, 2MB, or 8x for an eighth.", metavar="SIZE"
+        ),
     ],
     out: OutFolder,
     dataset: OtherDataset = None,
@@ -74,7 +79,7 @@ def compress(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Minutes after which no training starts.")
+        float | None, number_option("Minutes after which no training starts.", least=0)
     ] = None,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cprec_lib.cli.console import say
-from cprec_lib.cli.options import Device, OtherDataset, given, options_of, path_option
+from cprec_lib.cli.options import (
+    Device,
+    OtherDataset,
+    given,
+    number_option,
+    options_of,
+    path_option,
+    text_option,
+)
 
 if TYPE_CHECKING:
     from cprec_lib.evidence.claims import Claim
@@ -33,11 +41,10 @@ def reproduce(
     ] = None,
     dataset: OtherDataset = None,
     named: Annotated[
-        str | None, typer.Option("--setting", help="Tuned setting, such as ml-100k-w64-authors.")
+        str | None,
+        text_option("Tuned setting, such as ml-100k-w64-authors.", "--setting", metavar="NAME"),
     ] = None,
-    budget: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which to stop.")
-    ] = None,
+    budget: Annotated[float | None, number_option("Seconds after which to stop.", least=0)] = None,
     device: Device = "auto",
     show: Annotated[
         bool, typer.Option("--list", help="List the groups and the missing runs; run nothing.")
@@ -51,7 +58,7 @@ def reproduce(
         list[str] | None, typer.Option(help="Only this model, by its key; repeatable.")
     ] = None,
     learning_rate: Annotated[
-        list[float] | None, typer.Option(help="Learning rate to try; repeatable.")
+        list[float] | None, number_option("Learning rate to try; repeatable.")
     ] = None,
     **options: Any,
 ) -> None:

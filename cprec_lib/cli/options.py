@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -35,6 +35,53 @@ def path(text: str) -> Path:
         raise typer.BadParameter(str(error)) from error
 
 
+def choice(text: str, words: Collection[str]) -> str:
+    """One of some words."""
+    if text not in words:
+        raise typer.BadParameter(f"{text[:40]!r} is none of {', '.join(words)}")
+    return text
+
+
+def whole(text: str | int, least: int = 0, most: int = LARGEST) -> int:
+    """A whole number from `least` to `most`; typer passes a default, which is a number, too."""
+    digits = str(text).isascii() and str(text).isdecimal() and len(str(text)) < 20
+    found = int(text) if digits else -1
+    if not least <= found <= most:
+        raise typer.BadParameter(f"{str(text)[:40]!r} is no whole number from {least} to {most}")
+    return found
+
+
+def number(text: str, least: float = -LARGEST) -> float:
+    """A number from `least` to `LARGEST`."""
+    try:
+        found = float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text[:40]!r} is no number") from error
+    if not least <= found <= LARGEST:  # neither does one that is not a number
+        raise typer.BadParameter(f"{text[:40]!r} does not lie between {least} and {LARGEST}")
+    return found
+
+
+def numbers(text: str, count: int | None = None) -> tuple[float, ...]:
+    """Numbers up to `LARGEST` between commas, whole ones as int; an empty text is none of them."""
+    try:
+        found = tuple(_number(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text[:40]!r} is no list of numbers up to {LARGEST} with commas between them"
+        ) from error
+    if count is not None and len(found) != count:
+        raise typer.BadParameter(f"{text[:40]!r} is no list of {count} numbers")
+    return found
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    if not abs(found) <= LARGEST:  # neither is one that is not a number
+        raise ValueError
+    return int(found) if text.strip().isdecimal() else found
+
+
 def path_option(text: str, *names: str, metavar: str = "PATH") -> Any:
     """An option for a path; `text` is its help."""
     return typer.Option(*names, help=text, parser=path, metavar=metavar)
@@ -45,6 +92,30 @@ def data_option(text: str) -> Any:
     return typer.Option(help=text, parser=name_or_path, metavar="NAME_OR_PATH")
 
 
+def text_option(text: str, *names: str, metavar: str = "TEXT") -> Any:
+    """An option for any text; `text` is its help."""
+    return typer.Option(*names, help=text, metavar=metavar)
+
+
+def choice_option(kind: Any, text: str, *names: str) -> Any:
+    """An option for one of the words of a Literal; `text` is its help."""
+    words = get_args(kind)
+    metavar = f"[{'|'.join(words)}]"
+    return typer.Option(*names, help=text, parser=partial(choice, words=words), metavar=metavar)
+
+
+def whole_option(text: str, *names: str, least: int = 0, most: int = LARGEST) -> Any:
+    """An option for a whole number from `least` to `most`; `text` is its help."""
+    parser = partial(whole, least=least, most=most)
+    return typer.Option(*names, help=text, parser=parser, metavar="INTEGER")
+
+
+def number_option(text: str, *names: str, least: float = -LARGEST) -> Any:
+    """An option for a number from `least` on; `text` is its help."""
+    parser = partial(number, least=least)
+    return typer.Option(*names, help=text, parser=parser, metavar="NUMBER")
+
+
 RunFolder = Annotated[Path, path_option("Folder that `cprec train` wrote.", "--model")]
 OutFolder = Annotated[Path, path_option("Folder that receives the run.")]
 Dataset = Annotated[str, data_option("Name in the registry (see `cprec data`) or path of a table.")]
@@ -52,18 +123,20 @@ OtherDataset = Annotated[
     str | None, data_option("Name or path of the data, if not that of the run or setting.")
 ]
 UserColumn = Annotated[
-    str | None, typer.Option(help="Column of the users in a table: its name, or number from 0.")
+    str | None,
+    text_option("Column of the users in a table: its name, or number from 0.", metavar="COLUMN"),
 ]
-ItemColumn = Annotated[str | None, typer.Option(help="Column of the items.")]
+ItemColumn = Annotated[str | None, text_option("Column of the items.", metavar="COLUMN")]
 TimeColumn = Annotated[
-    str | None, typer.Option(help="Column of the times, or order if the rows are in order of time.")
+    str | None,
+    text_option(
+        "Column of the times, or order if the rows are in order of time.", metavar="COLUMN"
+    ),
 ]
-Separator = Annotated[
-    str | None, typer.Option(help="Text between two columns, such as ; or :: or \\t.")
-]
+Separator = Annotated[str | None, text_option("Text between two columns, such as ; or :: or \\t.")]
 Device = Annotated[
     machine.Device,
-    typer.Option(help="Where to compute; auto takes a GPU if there is one."),
+    choice_option(machine.Device, "Where to compute; auto takes a GPU if there is one."),
 ]
 
 
@@ -104,45 +177,18 @@ def _option(name: str, kind: Any, text: str) -> Parameter:
     if NoneType in get_args(kind):
         kinds = [each for each in get_args(kind) if each is not NoneType]
         kind = str if str in kinds else kinds[0]
-    parser: Callable[[str], Any] | None = None
-    metavar = {str: "TEXT", float: "NUMBER"}.get(kind)
-    if kind is int:
-        parser, metavar = whole, "INTEGER"
+    if get_origin(kind) is Literal:
+        option = choice_option(kind, text)
     elif get_origin(kind) is tuple:
         count = None if Ellipsis in get_args(kind) else len(get_args(kind))
-        kind, parser, metavar = str, lambda text: numbers(text, count), "NUMBER,..."
-    option = typer.Option(help=text, parser=parser, metavar=metavar)
+        kind, parser = str, partial(numbers, count=count)
+        option = typer.Option(help=text, parser=parser, metavar="NUMBER,...")
+    else:
+        makers: dict[Any, Callable[[str], Any]]
+        makers = {int: whole_option, float: number_option, str: text_option}
+        option = makers[kind](text) if kind in makers else typer.Option(help=text)
     annotation = Annotated[kind | None, option]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def whole(text: str) -> int:
-    """A whole number from 0 to `LARGEST`."""
-    digits = text.isascii() and text.isdecimal() and len(text) < 20
-    number = int(text) if digits else -1
-    if not 0 <= number <= LARGEST:
-        raise typer.BadParameter(f"{text[:40]!r} is no whole number from 0 to {LARGEST}")
-    return number
-
-
-def numbers(text: str, count: int | None = None) -> tuple[float, ...]:
-    """Numbers up to `LARGEST` between commas, whole ones as int; an empty text is none of them."""
-    try:
-        found = tuple(_number(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{text[:40]!r} is no list of numbers up to {LARGEST} with commas between them"
-        ) from error
-    if count is not None and len(found) != count:
-        raise typer.BadParameter(f"{text[:40]!r} is no list of {count} numbers")
-    return found
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not abs(number) <= LARGEST:  # neither is one that is not a number
-        raise ValueError
-    return int(number) if text.strip().isdecimal() else number
 
 
 def with_options(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cprec_lib.cli.console import say
-from cprec_lib.cli.options import RunFolder, path, path_option
+from cprec_lib.cli.options import RunFolder, path, path_option, text_option, whole_option
 
 
 def export(
@@ -32,17 +32,17 @@ def serve(
         Path,
         typer.Argument(help="Folder that `cprec export` wrote.", parser=path, metavar="DIR"),
     ],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on; others see it.")] = "127.0.0.1",
+    port: Annotated[int, whole_option("Port to listen on.", most=65535)] = 8000,
+    host: Annotated[
+        str, text_option("Address to listen on; others see it.", metavar="ADDRESS")
+    ] = "127.0.0.1",
     compare: Annotated[
         Path | None, path_option("Second model for the page at /.", metavar="DIR")
     ] = None,
     events: Annotated[
         Path | None, path_option("File that keeps the users' events.", metavar="FILE")
     ] = None,
-    max_users: Annotated[
-        int, typer.Option(min=1, help="Users whose states stay in memory.")
-    ] = 10_000,
+    max_users: Annotated[int, whole_option("Users whose states stay in memory.", least=1)] = 10_000,
 ) -> None:
     """Serve an exported model over HTTP, without torch."""
     # Its products are small, and a second thread would wait for requests beside the first.

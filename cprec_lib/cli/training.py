@@ -22,15 +22,18 @@ from cprec_lib.cli.options import (
     Separator,
     TimeColumn,
     UserColumn,
+    choice_option,
     given,
     options_of,
     reading,
+    whole_option,
 )
 
 if TYPE_CHECKING:
     from cprec_lib.train.checkpoints import Epoch
 
 Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
+Part = Literal["test", "valid"]
 
 
 def train_options() -> dict[str, Parameter]:
@@ -55,7 +58,7 @@ def train(
     dataset: Dataset,
     model: Annotated[
         Preset,
-        typer.Option(help="The uncompressed or the compressed CNN, a GRU, or self-attention."),
+        choice_option(Preset, "The uncompressed or the compressed CNN, a GRU, or self-attention."),
     ],
     out: OutFolder,
     user_column: UserColumn = None,
@@ -137,9 +140,7 @@ def evaluate(
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
     separator: Separator = None,
-    split_part: Annotated[
-        Literal["test", "valid"], typer.Option(help="Held-out part to predict.")
-    ] = "test",
+    split_part: Annotated[Part, choice_option(Part, "Held-out part to predict.")] = "test",
 ) -> None:
     """Print a run's metrics with their intervals.
 
@@ -167,7 +168,7 @@ def recommend(
         ),
     ],
     folder: RunFolder,
-    k: Annotated[int, typer.Option("--k", min=1, help="How many to recommend.")] = 10,
+    k: Annotated[int, whole_option("How many to recommend.", "--k", least=1)] = 10,
     exclude_seen: Annotated[
         bool,
         typer.Option("--exclude-seen/--include-seen", help="Leave out the items given."),

@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from cprec_lib.evidence.claims import Claim
+from cprec_lib.evidence.claims import Claim, Evidence
 from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded
 from cprec_lib.evidence.records import Record, trial_of
+from cprec_lib.evidence.settings import TUNED
 from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, as_good, judge
 from cprec_lib.evidence.variants import label
 
@@ -45,12 +46,22 @@ def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
         lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
         lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
         if claim.evidence:
-            lines += ["", *_table(("data", "compared", "measured", "from"))]
-            lines += [_row(_escaped(e.where), e.what, e.found, e.made) for e in claim.evidence]
+            lines += ["", *_measurements(claim.evidence)]
         if claim.parts:
             lines += ["", *_accuracy(claim, figures)]
         lines += ["", f"To repeat: `{claim.command}`"]
     return "\n".join([*lines, "", *_runs(claims)]) + "\n"
+
+
+def _measurements(evidence: Sequence[Evidence]) -> Iterator[str]:
+    """A row for each log or case, a column for each quantity."""
+    columns = [*dict.fromkeys(each.what for each in evidence)]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for each in evidence:
+        rows.setdefault((each.where, each.made), {})[each.what] = each.found
+    yield from _table(("data", *columns, "from"))
+    for (where, made), found in rows.items():
+        yield _row(_escaped(where), *(found.get(what, "") for what in columns), made)
 
 
 def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
@@ -95,7 +106,7 @@ def _other_margins(finding: Finding) -> str:
 
 
 def setting(recorded: Recorded) -> str:
-    """A setting in words."""
+    """A setting in words; "fixed rates" are learning rates that no rule extends."""
     run = recorded.any_run
     if recorded.synthetic:
         tail = f"{recorded.outside_head:.0%} outside the head"
@@ -112,6 +123,8 @@ def setting(recorded: Recorded) -> str:
         parts.append(f"split {run['split'].replace('_', ' ')}")
     if (config or {}).get("initial_weights") == "authors":
         parts.append("the authors' initial weights")
+    if recorded.folder not in TUNED:
+        parts.append("fixed rates")
     return ", ".join(parts)
 
 

@@ -23,8 +23,10 @@ Tables = Mapping[str, np.ndarray]
 class Difference:
     """The difference between two variants' means, with its standard error.
 
-    `of_users` and `of_seeds` add up to the squared error. `freedom` is the number of degrees of
-    freedom of Student's t, and `baseline` is the mean of the variant that was subtracted.
+    Three parts add up to the squared error: more users reduce `of_users`, more seeds reduce
+    `of_seeds`, and both reduce `of_both`, which neither user nor seed explains. `freedom` is the
+    number of degrees of freedom of Student's t, and `baseline` is the mean of the variant that was
+    subtracted.
     """
 
     estimate: float
@@ -32,11 +34,12 @@ class Difference:
     of_users: float
     of_seeds: float
     freedom: float
+    of_both: float = 0.0
 
     @property
     def error(self) -> float:
         """Standard error."""
-        return math.sqrt(self.of_users + self.of_seeds)
+        return math.sqrt(self.of_users + self.of_seeds + self.of_both)
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Confidence interval, by Student's t."""
@@ -85,14 +88,15 @@ def difference(tables: Tables, variant: str, baseline: str) -> Difference:
     users = float((a.mean(0) - b.mean(0)).var(ddof=1)) / n_users
     seeds, twice = per_seed * between / freedom, per_seed * rest / n_users
     # The residual is subtracted from the users' part, which is known far more precisely.
-    own = max(users - twice, 0.0)
+    own, both = max(users - twice, 0.0), min(twice, seeds)
     uncertain = users**2 / (n_users - 1) + seeds**2 / freedom
     return Difference(
         estimate=float(a.mean() - b.mean()),
         baseline=float(b.mean()),
         of_users=own,
-        of_seeds=seeds,
+        of_seeds=seeds - both,
         freedom=max((own + seeds) ** 2 / uncertain, 1.0) if uncertain else math.inf,
+        of_both=both,
     )
 
 
@@ -171,10 +175,11 @@ def needed(found: Difference, question: Question = AS_GOOD) -> Needed:
     reach = max(share - question.above, question.below - share) * found.baseline
     allowed = (reach / student_quantile((1 + CONFIDENCE) / 2, found.freedom)) ** 2
 
-    def times(own: float, other: float) -> float | None:
-        return max(own / (allowed - other), 1.0) if reach > 0 and allowed > other else None
+    def times(stays: float) -> float | None:
+        shrinks = found.error**2 - stays
+        return max(shrinks / (allowed - stays), 1.0) if reach > 0 and allowed > stays else None
 
-    return Needed(times(found.of_seeds, found.of_users), times(found.of_users, found.of_seeds))
+    return Needed(seeds=times(found.of_users), users=times(found.of_seeds))
 
 
 # ---- Rule 3: many settings, two logs ----

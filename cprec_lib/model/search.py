@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cprec_lib.checks import whole_number
 from cprec_lib.model.embedding import check_ids
 
 UpperBound = Callable[[int, Tensor], Tensor]
@@ -64,7 +65,7 @@ def search(
     for tail, (start, _) in enumerate(pairwise(tree.ends)):
         token = root[:, head_size + tail]
         at_most = token if bound is None else token + bound(tail, hidden)
-        rows = (at_most > values[:, -1]).nonzero().squeeze(1)
+        rows = (~(at_most <= values[:, -1])).nonzero().squeeze(1)  # also where it is NaN
         opened.append(len(rows))
         if len(rows) == 0:
             if bound is None:  # `TailBounds` has already checked the weights
@@ -114,8 +115,7 @@ def _without(scores: Tensor, exclude: Ids, start: int) -> Tensor:
 
 def check_search(k: int, n_items: int, n_rows: int, exclude: Ids) -> None:
     """Raise ValueError unless every row has at least k items that are not excluded."""
-    if k < 1:
-        raise ValueError(f"k {k} is below 1; ask for at least one item")
+    whole_number("k", k, least=1)
     excluded = 0 if exclude is None else _most_excluded(exclude, n_items, n_rows)
     if k > n_items - excluded:
         raise ValueError(

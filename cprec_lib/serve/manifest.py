@@ -95,7 +95,7 @@ def _parse(path: Path) -> Manifest:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = values["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no manifest ({error!r}); {EXPORT}") from error
+        raise ValueError(f"{path} is not that of an exported model; {EXPORT}") from error
     if version != FORMAT:
         raise ValueError(
             f"{path} has the format {version!r}, and this version of cprec-lib reads {FORMAT}; "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cprec_lib.checks import whole_number
 from cprec_lib.serve.tables import Block, Floats, Ints, Tensors, read_blocks
 
 CELLS = 2**24
@@ -103,8 +104,7 @@ class Softmax:
         return values, items
 
     def _check(self, k: int, exclude: Sequence[Ints] | None) -> None:
-        if k < 1:
-            raise ValueError(f"k {k} is below 1; ask for at least one item")
+        whole_number("k", k, least=1)
         excluded = 0 if exclude is None else max(len(np.unique(items)) for items in exclude)
         if k > self._n_items - excluded:
             raise ValueError(

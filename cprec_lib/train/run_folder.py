@@ -18,7 +18,7 @@ from cprec_lib.data.sequences import Catalogue, SequenceData
 from cprec_lib.files import file_hash, named_path, write_text
 from cprec_lib.logs.datasets import DATASETS, find_item, load_interactions, load_titles
 from cprec_lib.logs.synthetic import PREFIX
-from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine
+from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine, require_memory
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
@@ -107,6 +107,7 @@ def train(
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
+        require_memory(16 * count_parameters(config).total, chosen)  # four float32 a parameter
         model = SequentialRecommender(config, training.seed).to(chosen)
         history = fit(model, data, training, folder, resume, progress, deadline, log)
         record: RunRecord = {

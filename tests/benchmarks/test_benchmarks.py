@@ -25,41 +25,17 @@ from cprec_lib.train.checkpoints import Epoch, History
 ROOT = Path(__file__).parents[2]
 
 
-# --- sides for the tests, run by the benchmark's own child ---------------------------------------
-
-
-def adding(number: float, grow: int = 0) -> child.Work:
-    """Adds 1 to a number, and holds so many bytes meanwhile."""
-
-    def work() -> list[float]:
-        held = torch.ones(grow // 4)
-        return [number + 1 + 0 * float(held.sum())]
-
-    return work
-
-
-def too_large() -> child.Work:
-    """Needs more than any machine has."""
-    child.require(1e18)
-    raise AssertionError("not reached")
-
-
-def broken() -> child.Work:
-    """Fails."""
-    raise ZeroDivisionError("a fault of its own")
+# --- contest and child ---------------------------------------------------------------------------
 
 
 def side(name: str, function: str, calls: int = 2, **options: float) -> Side:
-    return Side(name, f"{__name__}:{function}", options, calls=calls, threads=1)
+    return Side(name, f"tests.benchmarks.sides:{function}", options, calls=calls, threads=1)
 
 
 @pytest.fixture
 def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
-
-
-# --- contest and child ---------------------------------------------------------------------------
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def test_sides_run_in_turn_and_have_their_ratios(in_root, capsys):
@@ -101,10 +77,12 @@ def test_a_size_that_does_not_fit_is_skipped_aloud(in_root, capsys):
     assert capsys.readouterr().out.count("b: skipped, needs") == 1
 
 
-@pytest.mark.parametrize("row", ["losses", "search", "epochs", "growth", "loading"])
-def test_a_child_imports_neither_experiments_nor_training(row):
+def test_the_children_import_neither_experiments_nor_training():
+    rows = ", ".join(
+        f"benchmarks.{row}" for row in ("losses", "search", "epochs", "growth", "loading")
+    )
     said = "import sys; print([n for n in sys.modules if n.startswith('cprec_lib')])"
-    command = [sys.executable, "-c", f"import benchmarks.{row}; {said}"]
+    command = [sys.executable, "-c", f"import {rows}; {said}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout))
     assert loaded & {"cprec_lib.evidence.statistics"}
@@ -378,12 +356,6 @@ def test_an_edited_result_is_refused(tmp_path):
 
 
 # --- beside a neighbour --------------------------------------------------------------------------
-
-
-def surroundings(variable: str) -> child.Work:
-    """Whether a variable is set, and how many processes the parent of this one has."""
-    siblings = psutil.Process().parent().children()
-    return lambda: [float(variable in os.environ), len(siblings)]
 
 
 def test_a_side_has_its_environment_and_its_neighbours(in_root, monkeypatch):

@@ -45,7 +45,8 @@ COLOURS = """
 """
 RAW_FORMULA = re.compile(r"\\(frac|sum|text|mathbf|begin|cdot|left|log)|\$[^$\s][^$]*\$|\\\(|\\\[")
 
-
+# In one of several processes, so that the pages are written once.
+pytestmark = pytest.mark.xdist_group("pages")
 light = pytest.mark.parametrize("window", ["light"], indirect=True)
 
 

@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.serve.exported import export
 from tests.serve.running import serving
 
+# In one of several processes, so that the server starts once.
+pytestmark = pytest.mark.xdist_group("serving")
 WIDTHS = {"narrow": 400, "wide": 1280}
 
 

@@ -12,6 +12,8 @@ from tests.browser import small_problems
 from tests.browser.lab import CONTROL, Lab, use_control
 from tests.browser.server import Server
 
+# In one of several processes, so that the notebook runs once.
+pytestmark = pytest.mark.xdist_group("small_notebook")
 EXPLORABLE_CELL = """
 import ipywidgets
 

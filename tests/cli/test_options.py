@@ -9,7 +9,16 @@ import typer
 from typer.testing import CliRunner
 
 from cprec_lib.cli.evidence import reproduce_options
-from cprec_lib.cli.options import LARGEST, numbers, options_of, whole, with_options, without_options
+from cprec_lib.cli.options import (
+    LARGEST,
+    choice,
+    number,
+    numbers,
+    options_of,
+    whole,
+    with_options,
+    without_options,
+)
 from cprec_lib.cli.training import train_options
 from cprec_lib.evidence.settings import Setting
 from cprec_lib.model.config import ModelConfig
@@ -122,3 +131,26 @@ def test_whole_numbers_seed_a_generator() -> None:
     for text in ("", "-1", "1.0", "1e3", "²", str(LARGEST + 1), "9" * 5000):
         with pytest.raises(typer.BadParameter, match="no whole number from 0 to"):
             whole(text)
+
+
+def test_whole_numbers_may_have_limits() -> None:
+    assert whole(8000, most=65535) == 8000  # typer passes a default through the parser
+    for text in ("0", "65536"):
+        with pytest.raises(typer.BadParameter, match="no whole number from 1 to 65535"):
+            whole(text, least=1, most=65535)
+
+
+def test_a_number_is_one_within_its_limits() -> None:
+    assert [number(text) for text in ("-1", "0.5", "2e3")] == [-1, 0.5, 2000]
+    for text in ("", "x", "1,5"):
+        with pytest.raises(typer.BadParameter, match="is no number"):
+            number(text)
+    for text in ("-1", "nan", "inf"):
+        with pytest.raises(typer.BadParameter, match=f"does not lie between 0 and {LARGEST}"):
+            number(text, least=0)
+
+
+def test_a_choice_names_the_words() -> None:
+    assert choice("a", ("a", "b")) == "a"
+    with pytest.raises(typer.BadParameter, match="'c' is none of a, b"):
+        choice("c", ("a", "b"))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -289,6 +290,13 @@ def test_train_refuses_wrong_options(options: str, tiny: Path, tmp_path: Path) -
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_train_refuses_a_model_that_no_memory_holds(tiny: Path, tmp_path: Path) -> None:
+    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path / "run"]
+    message = fail(*command, "--width", "4000000000")
+    assert re.search(r"need [0-9,]+\.[0-9] GB, and .* free; choose a narrower model", message)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_train_refuses_a_device_that_is_not_there(tiny: Path, tmp_path: Path) -> None:
     start = ["--dataset", tiny, "--model", "cprec", "--out", tmp_path]
     assert "choose auto or cpu" in fail("train", *start, "--device", "cuda")

@@ -44,7 +44,9 @@ def test_a_counted_comparison_has_its_row(results: Path) -> None:
     write_run(results, "cprec", BAD)
     text = page(results)
     (row,) = [line for line in text.splitlines() if "against NextItNet |" in line]
-    assert re.match(r"\| a, width 64 \| CpRec \(3\.0 times smaller\) against NextItNet \| -\d", row)
+    assert re.match(
+        r"\| a, width 64, fixed rates \| CpRec \(3\.0 times smaller\) against NextItNet \| -\d", row
+    )
     assert row.endswith("| worse | 2 and 2 | 200 |")
     assert "| **fails on a** |" in text
     assert "| 0.003 (0.001, 0.003, 0.01) | 0.3 (0.1, 0.3, 0.5) | 7, 7 | 2, cpu |" in text
@@ -62,7 +64,9 @@ def test_it_says_what_would_decide(results: Path) -> None:
     write_run(results, "nextitnet", MIDDLING)
     write_run(results, "cprec", np.where(np.arange(200) % 5 < 2, GOOD, BAD))  # users differ widely
     _, _, advice = page(results).split("## C4")[1].partition("What would decide:\n\n")
-    assert re.match(r"- a, width 64, CpRec against NextItNet: about \d+\.\d times as many", advice)
+    assert re.match(
+        r"- a, width 64, fixed rates, CpRec against NextItNet: about \d+\.\d times as many", advice
+    )
     write_run(results, "cprec", BAD)
     _, _, advice = page(results).split("## C4")[1].partition("What would decide:\n\n")
     assert "--setting ml-1m-w64`" in advice.splitlines()[0]
@@ -81,4 +85,4 @@ def test_the_name_of_a_log_is_text_on_the_page(results: Path) -> None:
     for key, rank in (("nextitnet", MIDDLING), ("cprec", GOOD)):
         write_run(results, key, rank, dataset="a|b *c* $\\frac{$ <i>\x1b[31m")
     (row,) = [line for line in page(results).splitlines() if "against NextItNet |" in line]
-    assert row.startswith(r"| a\|b \*c\* \$\\frac\{\$ \<i\>?\[31m, width 64 |")
+    assert row.startswith(r"| a\|b \*c\* \$\\frac\{\$ \<i\>?\[31m, width 64, fixed rates |")

@@ -160,6 +160,35 @@ def test_what_would_decide_decides() -> None:
     assert needed(made(-0.03, 0.01)).seeds == 1  # decided already
 
 
+@pytest.mark.parametrize(("of_users", "of_seeds"), [(1e-4, 0.0), (0.0, 1e-4), (1e-4, 5e-5)])
+def test_more_seeds_and_more_users_both_reduce_what_neither_explains(
+    of_users: float, of_seeds: float
+) -> None:
+    def repeated(seeds: float, users: float) -> Difference:
+        both = 4e-4 / (seeds * users)
+        return Difference(-0.03, 1.0, of_users / users, of_seeds / seeds, math.inf, both)
+
+    more = needed(repeated(1, 1))
+    assert judge(repeated(1, 1)) == "undecided"
+    assert more.seeds is not None and more.users is not None
+    for factor, answer in ((0.95, "undecided"), (1.05, "worse")):
+        assert judge(repeated(factor * more.seeds, 1)) == answer
+        assert judge(repeated(1, factor * more.users)) == answer
+
+
+def test_the_parts_of_the_error_are_what_the_tables_were_made_of() -> None:
+    draw = np.random.default_rng(5)
+    parts = np.mean(
+        [
+            (found.of_users, found.of_seeds, found.of_both)
+            for found in (difference(tables(draw, 5, spread=0.02), "a", "b") for _ in range(300))
+        ],
+        axis=0,
+    )
+    users, seeds, both = 2 * 0.05**2 / USERS, 2 / 5 * 0.02**2, 2 / 5 * 0.15**2 / USERS
+    assert parts == pytest.approx([users, seeds, both], rel=0.1)
+
+
 def test_holm_multiplies_by_what_is_left() -> None:
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.5, 0.6]) == [1.0, 1.0]

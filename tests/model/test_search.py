@@ -251,9 +251,11 @@ HIDDEN = torch.ones(2, 4, dtype=torch.float64)
 
 
 @TOPS
-@pytest.mark.parametrize("k", [0, -3])
-def test_k_below_1_is_refused(top, k):
-    with pytest.raises(ValueError, match=f"k {k} is below 1; ask for at least one item"):
+@pytest.mark.parametrize(
+    ("k", "message"), [(0, "is below 1"), (-3, "is below 1"), (3.0, "is not a whole number")]
+)
+def test_k_is_a_whole_number_of_at_least_1(top, k, message):
+    with pytest.raises(ValueError, match=f"k {k} {message}"):
         top(HIDDEN, k)
 
 
@@ -285,6 +287,15 @@ def test_k_above_what_the_exclusions_leave_is_refused(top):
 def test_exclusions_that_do_not_fit_are_refused(top, exclude, message):
     with pytest.raises(ValueError, match=message):
         top(HIDDEN, 1, exclude)
+
+
+@KINDS
+def test_a_row_of_nan_is_refused_although_its_head_is_excluded(kind):
+    module = build(kind, BlockPartition(20, (3, 9), (4, 2, 1)))
+    hidden = HIDDEN.clone()
+    hidden[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="scores of row 1 are not numbers"):
+        module.top_k(hidden, 3, torch.tensor([[1, 2, 3], [1, 2, 3]]))
 
 
 @KINDS

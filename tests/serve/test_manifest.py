@@ -71,5 +71,5 @@ def test_a_manifest_of_another_shape_is_refused(folder: Path, entries, message):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no json", "[" * 100_000])
 def test_a_manifest_that_is_none_is_refused(folder: Path, text: str):
     (folder / MANIFEST).write_text(text)
-    with pytest.raises(ValueError, match="is no manifest"):
+    with pytest.raises(ValueError, match="is not that of an exported model"):
         Manifest.read(folder)

@@ -35,6 +35,9 @@ spread_of_seeds = Problem(
     len(own) - 1 for => len(own) for
         You divided by the number of runs. Each model's mean is computed from its own seeds, so
         one seed of each model tells nothing new: count the seeds minus one.
+    len(own) - 1 for own in repeated => len(own) for own in scores.values()
+        You divided by the number of all runs. A model with one seed says nothing about seeds, and
+        each other model says as much as its number of seeds minus one.
     lambda scores: float(np.mean([np.var(own, ddof=1) for own in scores.values() if len(own) > 1]))
         Every model counts the same here. A model with many seeds says more about their variance
         than one with two: weight each variance by its number of seeds minus one.
@@ -84,6 +87,7 @@ many_comparisons = Problem(
         ([0.2, 0.012, 0.6, 0.001], 0.05),
         ([0.02, 0.001, 0.03, 0.03], 0.05),
         ([0.03, 0.026, 0.9], 0.05),
+        ([0.025, 0.5], 0.05),
     ),
     wrong="""
     * (n - rank) => * 1
@@ -92,6 +96,11 @@ many_comparisons = Problem(
     * (n - rank) => * n
         Every p-value is multiplied by n: that is Bonferroni's method. It is right but stricter than
         necessary. After one rejection, only n - 1 hypotheses remain.
+    > level => >= level
+        A product that equals the level counts as too large here. It may be as large as the level.
+    * (n - rank) => * n / (rank + 1)
+        The p-value is multiplied by n divided by its rank, as by Benjamini and Hochberg. They bound
+        the share of wrong rejections; Holm bounds the probability of a single one.
     break => continue
         The method stops at the first hypothesis that it keeps. Larger p-values are kept as well,
         even if they are small enough for their own rank.
@@ -147,6 +156,12 @@ logs_that_decide = Problem(
     lambda judged: {log: answer == "as good" for log, answer in judged}
         The last answer of each log wins here. A log may have several settings: collect their
         answers first. And "undecided" is no answer.
+    lambda judged: {log: answer == "as good" for log, answer in judged if answer != "undecided"}
+        The last decided answer of each log wins here. A log whose settings contradict each other
+        decides nothing, whichever comes last.
+    lambda judged: {log: all(a == "as good" for l, a in judged if l == log) for log, _ in judged}
+        "Undecided" counts as an answer against here. It says nothing either way: leave it out, and
+        with it a log that has no other answer.
     found - {"undecided"} => found
         One undecided setting keeps the whole log from deciding here. It says nothing either way:
         leave it out.
