@@ -128,8 +128,8 @@ def standings_at(standings: list[Standing], data_set: str, times: int) -> Budget
     winner = winners(standings)[times]
     gaps = {s.racer: Interval(s.gap.estimate, *s.gap.interval()) for s in here}
     return Budget(
-        f"{data_set}, 1/{times} of the bytes, {limit:,}: {winner.racer} wins\n"
-        f"{gaps[winner.racer]}: {judge(winner.gap)}",
+        f"{data_set}, 1/{times} of the bytes, {limit:,}\n{winner.racer} wins\n"
+        f"{gaps[winner.racer]}, {judge(winner.gap)}",
         {s.racer: s.bytes for s in here},
         gaps,
         limit,
@@ -160,5 +160,6 @@ def recorded_race(recorded: dict[str, list[Standing]]) -> Explorable:
         _say,
         ((first, TIMES[0]), (last, TIMES[-1])),
         "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes). The "
-        "racers are in the order of their validation NDCG@10, and the first one wins.",
+        "racers are in the order of their validation NDCG@10, and the first one wins. int4 has groups "
+        "of 16.",
     )
