@@ -160,6 +160,6 @@ def recorded_race(recorded: dict[str, list[Standing]]) -> Explorable:
         _say,
         ((first, TIMES[0]), (last, TIMES[-1])),
         "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes). The "
-        "racers are in the order of their validation NDCG@10, and the first one wins. int4 has groups "
-        "of 16.",
+        "racers are in the order of their validation NDCG@10, and the first one wins. int4 has "
+        "groups of 16.",
     )
