@@ -1,6 +1,7 @@
 """The benchmark's tables and picture, from its records: `python -m benchmarks.report`.
 
-docs/benchmarks.md shows all comparisons, the README one for each task.
+docs/benchmarks.md shows all comparisons, the README one for each task. The load of the server has a
+table of its own in both.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ BRIEF = {
     "loading": "pandas",
     "recbole": "RecBole 1.2.1",
 }
-MARKED = re.compile("<!-- benchmark -->.*?<!-- /benchmark -->", flags=re.DOTALL)
 
 
 def shown(folder: Path = RESULTS) -> pd.DataFrame:
@@ -121,20 +121,62 @@ def picture(table: pd.DataFrame) -> Any:
     return figure
 
 
-def write_table(path: Path, table: pd.DataFrame) -> str:
-    """The text of a file with its table replaced. Raises ValueError unless it has one marker."""
-    text = path.read_text(encoding="utf-8")
-    marked = f"<!-- benchmark -->{markdown(table)}<!-- /benchmark -->"
-    changed, n_places = MARKED.subn(lambda _: marked, text)
+def serving(result: Sealed, others: bool = True) -> str:
+    """A table of the server's latencies: 500 requests a second, and how many it carries.
+
+    `others` shows a third and a tenth of the load, and what else a user could serve, as well.
+    """
+    columns = (
+        "| served | requests a second | reached | p50 | p90 | p99 | errors | carries | memory |"
+    )
+    lines = ["", columns, "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for served in result["served"]:
+        if not others and served["way"] != "exported":
+            continue
+        carries, memory = f"{served['largest_rate']:.0f} a second", _beyond_tables(served["memory"])
+        for load in served["loads"] if others else served["loads"][:1]:
+            numbers = (f"{load[name]:.1f} ms" for name in ("p50", "p90", "p99"))
+            cells = [f"{load['asked']:.0f}", f"{load['reached']:.0f}", *numbers, load["errors"]]
+            lines.append(
+                "| " + " | ".join(map(str, [served["name"], *cells, carries, memory])) + " |"
+            )
+            carries = memory = ""
+    return "\n".join([*lines, ""])
+
+
+def _beyond_tables(memory: dict[str, Any]) -> str:
+    """Megabytes that are private to the process, all, and of these the model's mapped files."""
+    found = memory["after"]
+    if found is None:
+        return ""
+    private, total, mapped = (found[k] / 1e6 for k in ("private", "all", "mapped_model"))
+    return f"{private:.0f} MB private, {total:.0f} MB with {mapped:.0f} MB of the model's files"
+
+
+def write_table(text: str, mark: str, table: str, name: str) -> str:
+    """The text of a file with a table replaced. Raises ValueError unless it has one marker."""
+    marked = re.compile(f"<!-- {mark} -->.*?<!-- /{mark} -->", flags=re.DOTALL)
+    new = f"<!-- {mark} -->{table}<!-- /{mark} -->"
+    changed, n_places = marked.subn(lambda _: new, text)
     if n_places != 1:
-        raise ValueError(f"{path.name} has {n_places} places marked <!-- benchmark -->, not one")
+        raise ValueError(f"{name} has {n_places} places marked <!-- {mark} -->, not one")
     return changed
 
 
-def pages(table: pd.DataFrame) -> dict[Path, str]:
-    """The files that show the comparisons, each with its text."""
-    shown_in = {ROOT / "docs" / "benchmarks.md": table, ROOT / "README.md": brief(table)}
-    return {path: write_table(path, some) for path, some in shown_in.items()}
+def pages(table: pd.DataFrame, folder: Path = RESULTS) -> dict[Path, str]:
+    """The files that show the comparisons and, if it is recorded, the load, each with its text."""
+    page, readme = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+    shown_in = {page: table, readme: brief(table)}
+    texts = {
+        path: write_table(path.read_text(encoding="utf-8"), "benchmark", markdown(some), path.name)
+        for path, some in shown_in.items()
+    }
+    result = read_result(recorded) if (recorded := folder / "serving.json").exists() else {}
+    if "served" in result:
+        for path in texts:
+            rows = serving(result, others=path == page)
+            texts[path] = write_table(texts[path], "serving", rows, path.name)
+    return texts
 
 
 def main() -> None:

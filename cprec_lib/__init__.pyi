@@ -1,6 +1,7 @@
 """Every public name and the module that has it; `__init__.py` reads this list."""
 
 from . import serve as serve
+from .big.sequences import load_sequences as load_sequences
 from .compress.codes import Codes as Codes
 from .compress.compressor import CompressedConfig as CompressedConfig
 from .compress.compressor import compress_with as compress_with

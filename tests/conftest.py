@@ -61,4 +61,4 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str, **reading: Any) -> None:
         raise AssertionError("the data was loaded")
 
-    monkeypatch.setattr(run_folder, "load_interactions", load)
+    monkeypatch.setattr(run_folder, "load_sequences", load)

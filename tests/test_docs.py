@@ -1,5 +1,6 @@
 """The pages name files, modules and headings that are there."""
 
+import json
 import re
 from pathlib import Path
 
@@ -94,6 +95,21 @@ def test_a_workshop_adds_up_and_gives_exercises_their_minutes(heading: str) -> N
         for name, number in re.findall(r"Exercise `(\w+)` of (\d\d)", what):
             [notebook] = [stem for stem in NOTEBOOKS if stem.startswith(number)]
             assert problems(notebook)[name].minutes <= length, name
+
+
+def test_the_workshop_has_the_minutes_of_the_notebooks() -> None:
+    text = (ROOT / "docs" / "workshop.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d\d) \| (\d+) \| (\d+) \| (\d*) ?\|$", text, flags=re.MULTILINE)
+    assert [number for number, *_ in rows] == [f"{n:02d}" for n in range(7)]
+    for number, *minutes in rows:
+        [path] = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        head = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        stated = re.search(
+            r"Reading:\*\* (\d+) minutes, and (\d+) for the exercises\."
+            r"(?: \*\*Optional:\*\* (\d+) minutes)?",
+            "".join(head),
+        )
+        assert stated and [*stated.groups(default="")] == minutes, number
 
 
 def test_every_module_has_its_test_file() -> None:

@@ -59,6 +59,22 @@ def test_lock_lines_are_exact_pins(line: str) -> None:
     assert re.fullmatch(r"==[0-9a-z.]+", str(requirement.specifier))
 
 
+def test_a_machine_that_only_serves_needs_the_extra_and_what_it_shares_with_training() -> None:
+    """requirements-serve.txt installs the extra `serve` without torch and pandas."""
+    lines = (ROOT / "requirements-serve.txt").read_text(encoding="utf-8").splitlines()
+    named = {Requirement(line) for line in lines if not line.startswith("#")}
+    extra = {*map(Requirement, PROJECT["project"]["optional-dependencies"]["serve"])}
+    shared = named - extra
+    assert extra < named
+    assert shared < {*map(Requirement, PROJECT["project"]["dependencies"])}
+    assert {requirement.name for requirement in shared} == {
+        "numpy",
+        "filelock",
+        "typer",
+        "lazy-loader",
+    }
+
+
 def test_lock_names_each_package_once() -> None:
     assert len(pinned_versions()) == len(lock_lines())
 

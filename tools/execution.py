@@ -1,6 +1,7 @@
 """Run one notebook from top to bottom in a fresh kernel, and measure it."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal
-from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -18,6 +18,7 @@ from tools.memory import PeakMemory
 
 SECONDS_A_CELL = 300
 SECONDS_TO_START = 180  # the first start reads a lot, perhaps from a slow disk
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")  # terminal colours of a traceback
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -130,7 +131,7 @@ def _execute_cells(client: NotebookClient, progress: tqdm) -> Failure | None:
 def _reason(error: Exception, cell: NotebookNode) -> str:
     tracebacks = [o.traceback for o in cell.outputs if o.output_type == "error"]
     text = "\n".join(tracebacks[-1]) if tracebacks else f"{type(error).__name__}: {error}"
-    return str(strip_ansi(text))
+    return _COLOUR.sub("", text)
 
 
 def _progress_bar(name: str, n_cells: int) -> tqdm:

@@ -1,117 +1,121 @@
-"""Notebooks as web pages that need no network, with an index page."""
+"""The executed notebooks and the glossary as a site that needs no network: Sphinx builds it."""
 
-import os
+import base64
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import jinja2
 import nbformat
-from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
-from pygments.formatters import HtmlFormatter
 
-from cprec_lib.machine import cpu_cores
 from tools import measured
 from tools.execution import Measured
-from tools.formulas import to_mathml
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
-UNREAD_FORMULA = "unread-formula"
+SITE = Path(__file__).resolve().parent / "site"
 COURSE_TITLE = "CpRec, step by step"
-
-
-class PageRenderer(IPythonRenderer):
-    """Markdown as HTML, with formulas as MathML and links relative to the page."""
-
-    def __init__(self, folder: Path, out: Path, **options: Any) -> None:
-        super().__init__(escape=False, embed_images=True, path=str(folder), **options)
-        self._folder, self._out = folder, out
-
-    def link(self, text: str, url: str, title: str | None = None) -> str:
-        """A link; a link to a notebook leads to its page."""
-        return super().link(text, page_link(url, self._folder, self._out), title)
-
-    def block_html(self, html: str) -> str:
-        """Tags as they are: the parser that embeds pictures would close a tag at once."""
-        return super().block_html(html) if "<img" in html else f"{html}\n"
-
-    def inline_math(self, body: str) -> str:
-        """A formula inside a line."""
-        return _formula(body, "inline")
-
-    def block_math(self, body: str) -> str:
-        """A formula on a line of its own."""
-        return _formula(body, "block")
-
-    def latex_environment(self, name: str, body: str) -> str:
-        """A formula given as an environment, such as align."""
-        return _formula(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
-
-
-class PageExporter(HTMLExporter):
-    """Turns notebooks of `folder` into pages for `out`."""
-
-    def __init__(self, folder: Path, out: Path) -> None:
-        self._folder, self._out = folder, out
-        super().__init__(
-            template_name="course",
-            extra_template_basedirs=[str(TEMPLATES)],
-            exclude_input_prompt=True,
-            exclude_output_prompt=True,
-        )
-
-    def render_markdown(self, source: str, attachments: dict[str, Any] | None = None) -> str:
-        """A piece of Markdown as HTML."""
-        renderer = PageRenderer(self._folder, self._out, attachments=attachments)
-        return MarkdownWithMath(renderer=renderer).render(source)
-
-    @jinja2.pass_context
-    def markdown2html(self, context: jinja2.runtime.Context, source: str) -> str:
-        """The filter of that name in nbconvert's templates."""
-        cell = context.get("cell", {})
-        return self.render_markdown(source, cell.get("attachments", {}))
+# Of docs/, what a reader of the course is sent to; the rest is for those who change it.
+DOCS = ("glossary", "claims", "evidence", "benchmarks", "workshop")
 
 
 def write_course(
     runs: Sequence[Measured], folder: Path, out: Path, headlines: Sequence[str]
 ) -> None:
-    """Write the executed notebooks, a page of each and an index of them to `out`."""
+    """Write the executed notebooks of `folder` and a site of them, with an index, to `out`.
+
+    The site takes its other pages from docs/ beside `folder`. Raises CalledProcessError if Sphinx
+    fails, which has then said why.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    exporter = PageExporter(folder, out)
-    entries = [describe(run, exporter) for run in runs]
-    for run, page in zip(runs, _with_neighbours(entries), strict=True):
+    for run in runs:
         nbformat.write(run.notebook, out / f"{run.name}.ipynb")
-        html, _ = exporter.from_notebook_node(run.notebook, resources={"page": page})
-        (out / page["file"]).write_text(html, encoding="utf-8")
-    index = {"file": "index.html", "title": COURSE_TITLE, "style": stylesheet()}
-    template = exporter.environment.get_template("contents.html.j2")
-    html = template.render(page=index, entries=entries, headlines=headlines)
-    (out / "index.html").write_text(html, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "source"
+        write_source(runs, folder.resolve().parent / "docs", source, headlines)
+        build(source, out)
 
 
-def describe(run: Measured, exporter: PageExporter) -> dict[str, Any]:
-    """What the frame of a page and the index say about a notebook."""
-    title, promise = title_and_promise(run.notebook)
+def write_source(
+    runs: Sequence[Measured], docs: Path, source: Path, headlines: Sequence[str]
+) -> None:
+    """Write what Sphinx reads: notebooks/, docs/, covers/ and index.md."""
+    for name in ("notebooks", "covers"):
+        (source / name).mkdir(parents=True)
+    pages = copy_docs(docs, source)
+    entries = [describe(run, source) for run in runs]
+    for run in runs:
+        nbformat.write(for_sphinx(run), source / "notebooks" / f"{run.name}.ipynb")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(SITE), trim_blocks=True)
+    text = environment.get_template("index.md.j2").render(
+        title=COURSE_TITLE,
+        picture=(docs / "parameters.png").exists(),
+        entries=entries,
+        pages=pages,
+        headlines=headlines,
+    )
+    (source / "index.md").write_text(text, encoding="utf-8")
+
+
+def copy_docs(docs: Path, source: Path) -> list[str]:
+    """Copy the pages of DOCS, with the pictures of `docs`; returns the names that are there."""
+    shutil.copytree(docs, source / "docs", ignore=shutil.ignore_patterns("*.md"))
+    pages = [name for name in DOCS if (docs / f"{name}.md").exists()]
+    for name in pages:
+        shutil.copy(docs / f"{name}.md", source / "docs")
+    return pages
+
+
+def build(source: Path, out: Path, builder: str = "html") -> None:
+    """Let Sphinx turn `source` into HTML, with the configuration of tools/site/conf.py."""
+    doctrees = source.parent / "doctrees"
+    options = ["-q", "-b", builder, "-c", SITE, "-d", doctrees]
+    subprocess.run([sys.executable, "-m", "sphinx", *options, source, out], check=True)
+
+
+def for_sphinx(run: Measured) -> NotebookNode:
+    """A copy for myst-nb, with a note if the notebook failed."""
+    notebook = with_alternative_texts(run.notebook)
+    if run.failure:
+        warning = f"**This notebook {run.status}: the rest of it was not run.**"
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(warning))
+    return notebook
+
+
+def with_alternative_texts(notebook: NotebookNode) -> NotebookNode:
+    """A copy with the alternative texts of its pictures where myst-nb looks for them."""
+    notebook = nbformat.from_dict(notebook)
+    for cell, picture in _pictures(notebook):
+        cell.metadata["mystnb"] = {"image": {"alt": picture.metadata["image/png"].get("alt", "")}}
+    return notebook
+
+
+def describe(run: Measured, source: Path) -> dict[str, Any]:
+    """What the index says about a notebook; its first picture goes to covers/."""
+    first = next((cell.source for cell in run.notebook.cells if cell.cell_type == "markdown"), "")
+    title, promise = title_and_promise(first)
+    cover = next((picture for _, picture in _pictures(run.notebook)), None)
+    if cover:
+        data = base64.b64decode(cover.data["image/png"])
+        (source / "covers" / f"{run.name}.png").write_bytes(data)
     return {
-        "file": f"{run.name}.html",
+        "name": run.name,
         "title": title or run.name,
-        "promise": exporter.render_markdown(promise),
-        "measured": (
-            f"Ran in {measured.duration(run.seconds)} with {measured.memory(run.peak_bytes)} "
-            f"on {cpu_cores()} CPU cores."
-        ),
+        "promise": promise,
+        "abilities": re.findall(r"^- .+$", first, re.MULTILINE),
+        "minutes": "".join(re.findall(r"\*\*Reading:\*\* (.+)", first)[:1]),
+        "measured": f"{measured.duration(run.seconds)}, {measured.memory(run.peak_bytes)}",
         "failure": run.status if run.failure else "",
-        "style": stylesheet(),
+        "cover": cover is not None,
     }
 
 
-def title_and_promise(notebook: NotebookNode) -> tuple[str, str]:
-    """The first heading of a notebook and the paragraph below it; empty if there is none."""
-    text = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
+def title_and_promise(text: str) -> tuple[str, str]:
+    """The heading that a text starts with and the paragraph below it; empty if there is none."""
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
     if not paragraphs or not paragraphs[0].startswith("# "):
         return "", ""
@@ -120,39 +124,11 @@ def title_and_promise(notebook: NotebookNode) -> tuple[str, str]:
     return heading.removeprefix("# ").strip(), promise
 
 
-def page_link(url: str, folder: Path, out: Path) -> str:
-    """The target, from a page in `out`, of a link that a notebook in `folder` contains.
-
-    A link to a notebook leads to its page; a link to another file of the repository is adjusted.
-    """
-    parts = urlsplit(url)
-    if parts.scheme or parts.netloc or not parts.path:
-        return url
-    if parts.path.endswith(".ipynb") and (folder / parts.path).parent.resolve() == folder.resolve():
-        path = Path(parts.path).with_suffix(".html").name
-    else:
-        path = Path(os.path.relpath(folder / parts.path, out)).as_posix()
-    return parts._replace(path=path).geturl()
-
-
-def stylesheet() -> str:
-    """The style of every page, with colours of code for light and dark mode."""
-    light = HtmlFormatter(style="default").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-    own = (TEMPLATES / "course" / "style.css").read_text(encoding="utf-8")
-    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}"
-
-
-def _with_neighbours(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    before, after = [None, *entries[:-1]], [*entries[1:], None]
+def _pictures(notebook: NotebookNode) -> list[tuple[NotebookNode, NotebookNode]]:
+    """The cells with a PNG among their outputs, each with that output."""
     return [
-        {**entry, "previous": previous, "next": following}
-        for entry, previous, following in zip(entries, before, after, strict=True)
+        (cell, output)
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
     ]
-
-
-def _formula(latex: str, display: str) -> str:
-    try:
-        return to_mathml(latex, display)
-    except ValueError:  # show the source; the tests refuse such a formula
-        return f'<code class="{UNREAD_FORMULA}">{escape(latex)}</code>'

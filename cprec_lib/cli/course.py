@@ -50,12 +50,17 @@ def data(
 ) -> None:
     """Download data sets and count their rows, users and items, or list the registry.
 
-    A data set that is present is not downloaded again.
+    A data set that is present is not downloaded again. A file, a folder or a pattern that would
+    fill more than half of the free memory is counted by DuckDB, without loading it.
     """
+    from cprec_lib.big.sequences import choose_engine, count_rows, files_of
     from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
 
     columns = reading(user_column, item_column, time_column, separator)
     for name in names or []:
+        if (path := files_of(name)) and choose_engine(path) == "duckdb":
+            say(f"{name}: {count_rows(path, columns, data_dir)}")
+            continue
         table = load_interactions(name, data_dir, **columns)
         users, items = table["user"].nunique(), table["item"].nunique()
         say(f"{name}: {len(table):,} rows, {users:,} users, {items:,} items")

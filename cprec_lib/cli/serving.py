@@ -51,5 +51,6 @@ def serve(
     from cprec_lib.serve.service import Service
 
     service = Service(folder, compare, events, max_users)
-    say(f"{service.model.manifest.name}, {service.model.n_items:,} items: http://{host}:{port}/")
+    address = f"[{host}]" if ":" in host else host
+    say(f"{service.model.manifest.name}, {service.model.n_items:,} items: http://{address}:{port}/")
     run(service, host, port)

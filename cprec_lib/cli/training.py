@@ -69,6 +69,10 @@ def train(
         bool, typer.Option("--resume", help="Continue the run that the folder holds.")
     ] = False,
     device: Device = "auto",
+    engine: Annotated[
+        Literal["auto", "pandas", "duckdb"],
+        typer.Option(help="Read the log in memory (pandas) or on disk (duckdb); auto by size."),
+    ] = "auto",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")
     ] = False,
@@ -101,6 +105,7 @@ def train(
             split_seed=split_seed,
             training=training,
             device=device,
+            engine=engine,
             resume=resume,
             log=_curves(out / "tensorboard") if tensorboard else None,
         )

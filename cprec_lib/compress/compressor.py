@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pkgutil import resolve_name
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -148,23 +148,30 @@ class ItemTable(Table):
         return self.rows(index) * real
 
 
+class _Unpacked(NamedTuple):
+    weight: Tensor
+    bias: Tensor
+
+
 class TableConvolution(CausalConvolution):
     """A convolution whose table has a row for each output, with its weights tap after tap."""
 
     def __init__(self, layer: CausalConvolution, table: Callable[[Tensor], Table]) -> None:
         nn.Module.__init__(self)
-        self.kernel_size = layer.kernel_size
-        self.table = table(layer.rows())
+        self.taps = layer.weight.shape[-1]
+        self.table = table(layer.weight.transpose(1, 2).flatten(1))
         self.bias = layer.bias
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """The weights [d, d, k], unpacked."""
-        weight: Tensor = self.table.weight.unflatten(1, (self.kernel_size, -1)).transpose(1, 2)
+        weight: Tensor = self.table.weight.unflatten(1, (self.taps, -1)).transpose(1, 2)
         return weight
 
-    def rows(self) -> Tensor:
-        return self.table.weight
+    def forward(self, hidden: Tensor, dilation: int) -> Tensor:
+        """As that of `CausalConvolution`, which reads the weights twice; they are unpacked once."""
+        layer: Any = _Unpacked(self.weight, self.bias)
+        return CausalConvolution.forward(layer, hidden, dilation)
 
 
 def linear(table: nn.Module, hidden: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from cprec_lib.compress.budget import Race
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.machine import describe_machine
 from cprec_lib.model.cost import count_parameters
+from cprec_lib.serve.manifest import check_no_export
 from cprec_lib.train import run_folder
 from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History
 from cprec_lib.train.config import TrainConfig
@@ -23,8 +24,14 @@ UNCOMPRESSED = "uncompressed"
 
 
 def check_free(folder: Path) -> None:
-    """Raise ValueError if the folder holds a run."""
-    if any((folder / name).exists() for name in FILES):
+    """Raise ValueError if the folder holds a run or an exported model."""
+    check_no_export(folder)
+    check_no_run(folder)
+
+
+def check_no_run(folder: Path) -> None:
+    """Raise ValueError if the folder holds a run, finished or not."""
+    if any((folder / name).exists() for name in (*FILES, CHECKPOINT)):
         raise ValueError(f"{folder} already holds a run; choose another folder")
 
 

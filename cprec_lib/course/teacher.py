@@ -39,7 +39,7 @@ def _overview(problems: Mapping[str, Mapping[str, Problem]]) -> str:
 
 def _exercise(name: str, problem: Problem) -> Iterator[str]:
     yield f"### {problem.title}"
-    yield f"`{name}`, {problem.minutes} minutes, {problem.difficulty}. {problem.purpose}"
+    yield f"`{name}`, {problem.about}"
     yield f"**Task.** {_prose(problem.task)}"
     for number, hint in enumerate(problem.hints, start=1):
         yield f"**Hint {number}.** {_prose(hint)}"

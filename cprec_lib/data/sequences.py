@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
@@ -17,6 +17,12 @@ from cprec_lib.checks import check_choice, whole_number
 
 Split = Literal["leave_one_out", "by_user", "by_time", "by_time_first", "by_time_last"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+PERIODS = (81, 90)
+"""Percent of all interactions before the validation and before the test period."""
+NO_TIMES = (
+    "the log has an order but no times: every user's timestamps count 0, 1, 2 and so on; use "
+    "split='leave_one_out' or 'by_user'"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class SequenceData:
     """Training windows and held-out predictions over one catalogue.
 
     `train` [W, L + 1] are left-padded windows that overlap by one item, so that each transition
-    of a user's training sequence is in exactly one of them.
+    of a user's training sequence is in exactly one of them. Training reads `block` in a row.
     """
 
     catalogue: Catalogue
@@ -82,6 +88,7 @@ class SequenceData:
     split: Split
     dropped_users: int
     split_seed: int = 0
+    block: int = 1
 
     @property
     def n_items(self) -> int:
@@ -122,19 +129,23 @@ class SequenceData:
         _check_table(table)
         items, codes, times, starts, ends, dropped = _order(table, 2 + (split == "leave_one_out"))
         if split.startswith("by_time"):
-            bounds = _split_by_time(times, starts, ends, split, seed)
+            cuts = moments(np.sort(times))
+            reached = [reach(times, starts, ends, moment) for moment in cuts]
+            if only_numbered(times, starts, ends):
+                raise ValueError(NO_TIMES)
+            bounds = split_by_time(starts, ends, reached, split, seed)
         else:
-            bounds = _split(starts, ends, split, seed)
-        counts = _count(codes, *bounds["train"], len(items))
+            bounds = split_users(starts, ends, split, seed)
+        counts = count(codes, *bounds["train"], len(items))
         order = np.argsort(-counts, kind="stable")
         ids = np.empty(len(items), dtype=np.int64)
         ids[order] = np.arange(1, len(items) + 1)
         sequence = ids[codes]
         return cls(
             Catalogue(items[order], counts[order]),
-            _windows(sequence, *bounds["train"], max_len),
-            _held_out(sequence, *bounds["valid"], max_len),
-            _held_out(sequence, *bounds["test"], max_len),
+            windows(sequence, *bounds["train"], max_len),
+            held_out(sequence, *bounds["valid"], max_len),
+            held_out(sequence, *bounds["test"], max_len),
             max_len,
             split,
             dropped,
@@ -184,22 +195,27 @@ def _order(
     lengths = np.diff(starts, append=len(table))
     long_enough = lengths >= shortest
     dropped = int(np.sum(~long_enough))
-    if dropped:
-        warnings.warn(
-            f"{dropped} of {len(lengths)} users have fewer than {shortest} "
-            "interactions, too few to split, and were dropped",
-            stacklevel=3,
-        )
-    if dropped == len(lengths):
-        raise ValueError(
-            f"no user has the {shortest} interactions that the split needs; the longest history "
-            f"has {lengths.max()}"
-        )
+    check_lengths(dropped, len(lengths) - dropped, shortest, int(lengths.max()))
     kept = np.repeat(long_enough, lengths)
     codes, items = pd.factorize(table["item"].values[kept], sort=True)
     times = table["timestamp"].to_numpy()[kept]
     ends = lengths[long_enough].cumsum()
     return np.asarray(items), codes, times, ends - lengths[long_enough], ends, dropped
+
+
+def check_lengths(dropped: int, kept: int, shortest: int, longest: int) -> None:
+    """Warn of dropped users. Raises ValueError if none is kept."""
+    if dropped:
+        warnings.warn(
+            f"{dropped} of {dropped + kept} users have fewer than {shortest} "
+            "interactions, too few to split, and were dropped",
+            stacklevel=4,
+        )
+    if not kept:
+        raise ValueError(
+            f"no user has the {shortest} interactions that the split needs; the longest history "
+            f"has {longest}"
+        )
 
 
 def _is_ordered(table: pd.DataFrame) -> bool:
@@ -217,7 +233,7 @@ def _changes(values: pd.Series) -> np.ndarray:
     return np.asarray(np.diff(codes, prepend=-1) != 0)
 
 
-def _split(
+def split_users(
     starts: np.ndarray, ends: np.ndarray, split: Split, seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Starts and ends of each part's sequences; in a held-out part the last item is the target."""
@@ -238,26 +254,35 @@ def _split(
     }
 
 
-def _split_by_time(
-    times: np.ndarray, starts: np.ndarray, ends: np.ndarray, split: Split, seed: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Like `_split`, by two moments; Gusak et al. (RecSys 2025) compare the choices of a target.
-
-    Raises ValueError if the times only number each user's interactions.
-    """
+def only_numbered(times: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> bool:
+    """Whether the times of each user count 0, 1, 2 and so on from the first: `NO_TIMES`."""
     places = np.arange(len(times)) - starts.repeat(ends - starts)
-    if np.array_equal(times - times[starts].repeat(ends - starts), places):
-        raise ValueError(
-            "the log has an order but no times: every user's timestamps count 0, 1, 2 and so on; "
-            "use split='leave_one_out' or 'by_user'"
-        )
-    reached, in_order = [], np.sort(times)
-    for percent in (81, 90):
-        counted = np.append(0, (times < in_order[len(times) * percent // 100]).cumsum())
-        reached.append(starts + counted[ends] - counted[starts])
-    early, draw = starts < reached[0], np.random.default_rng(seed)
-    bounds = {"train": (starts[early], reached[0][early])}
-    for name, low, high in (("valid", *reached), ("test", reached[1], ends)):
+    return np.array_equal(times - times[starts].repeat(ends - starts), places)
+
+
+def moments(in_order: np.ndarray) -> list[Any]:
+    """The first moments of the validation and of the test period, from the sorted times."""
+    return [in_order[len(in_order) * percent // 100] for percent in PERIODS]
+
+
+def reach(times: np.ndarray, starts: np.ndarray, ends: np.ndarray, moment: Any) -> np.ndarray:
+    """For each user, whose times rise, the end [U] of the rows before the moment."""
+    counted = np.append(0, (times < moment).cumsum())
+    reached: np.ndarray = starts + counted[ends] - counted[starts]
+    return reached
+
+
+def split_by_time(
+    starts: np.ndarray, ends: np.ndarray, reached: Sequence[np.ndarray], split: Split, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Like `split_users`, by the rows that `reach` finds for two moments.
+
+    Gusak et al. (RecSys 2025) compare the choices of a target.
+    """
+    first, second = reached
+    early, draw = starts < first, np.random.default_rng(seed)
+    bounds = {"train": (starts[early], first[early])}
+    for name, low, high in (("valid", first, second), ("test", second, ends)):
         low = np.maximum(low, starts + 1)  # the context needs an item
         users = np.flatnonzero(low < high)
         if not len(users):
@@ -273,7 +298,7 @@ def _split_by_time(
     return bounds
 
 
-def _count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int) -> np.ndarray:
+def count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int) -> np.ndarray:
     """Occurrences [N] of each item code in the sequences starts[i] .. ends[i] - 1."""
     steps = np.zeros(len(codes) + 1, dtype=np.int64)
     np.add.at(steps, starts, 1)
@@ -282,7 +307,7 @@ def _count(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_items: int
     return np.bincount(codes[inside], minlength=n_items)
 
 
-def _windows(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> Tensor:
+def windows(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> Tensor:
     """Left-padded windows [W, max_len + 1], cut from each sequence's end, overlapping by 1."""
     n_windows = -(-(ends - starts - 1) // max_len)
     user = np.repeat(np.arange(len(starts)), n_windows)
@@ -290,7 +315,7 @@ def _windows(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int
     return _left_padded(ids, starts[user], ends[user] - number * max_len, max_len + 1)
 
 
-def _held_out(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> HeldOut:
+def held_out(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, max_len: int) -> HeldOut:
     contexts = _left_padded(ids, starts, ends - 1, max_len)
     return HeldOut(contexts, torch.from_numpy(ids[ends - 1]))
 

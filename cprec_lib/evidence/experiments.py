@@ -41,6 +41,7 @@ from cprec_lib.evidence.settings import Setting, Trial, log_name
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.evidence.variants import choose, label, models
 from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
+from cprec_lib.logs.fingerprint import describe_log, fingerprint
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import count_parameters
@@ -48,7 +49,7 @@ from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.softmax import BlockSoftmax
 from cprec_lib.train.baselines import Bigram, Popularity
 from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.data_record import describe_data, fingerprint
+from cprec_lib.train.data_record import describe_sequences
 from cprec_lib.train.evaluation import Scorer, evaluate
 from cprec_lib.train.training import OutOfTime, fit
 
@@ -353,7 +354,8 @@ def _circumstances(
     """What records and times say about data, machine and date."""
     return {
         "dataset": log_name(dataset),
-        **describe_data(table, data),
+        **describe_sequences(data),
+        **describe_log(table, data.dropped_users),
         **describe_machine(device),
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),

@@ -26,9 +26,10 @@ from cprec_lib.evidence.experiments import Experiment
 from cprec_lib.evidence.records import by_popularity, read_result, write_result
 from cprec_lib.evidence.settings import Setting, log_name
 from cprec_lib.evidence.statistics import Difference, difference, difference_over_users
+from cprec_lib.logs.fingerprint import describe_log
 from cprec_lib.machine import Device, choose_device, commit, describe_machine
 from cprec_lib.model.config import ModelConfig, nextitnet
-from cprec_lib.train.data_record import describe_data
+from cprec_lib.train.data_record import describe_sequences
 from cprec_lib.train.evaluation import Ranks, evaluate
 
 TIMES = (4, 8, 16, 32)
@@ -130,7 +131,8 @@ def run_race(
         {
             "dataset": log_name(dataset),
             "setting": {**asdict(setting), "seeds": 0},
-            **describe_data(table, data),
+            **describe_sequences(data),
+            **describe_log(table, data.dropped_users),
         },
     )
     record |= describe_machine(place)

@@ -10,6 +10,7 @@ import numpy as np
 OPSET, IR_VERSION = 18, 10
 """Versions of the operators and of the file: all that is needed, so that old runtimes read it."""
 Shape = Sequence[str | int]
+Values = Mapping[str, tuple[type[np.generic], Shape]]
 
 
 class Graph:
@@ -43,10 +44,8 @@ class Graph:
         """Give a value the name of an output of the graph."""
         self._nodes.append(("Identity", [name], [output], {}))
 
-    def to_bytes(
-        self, inputs: Mapping[str, tuple[type[np.generic], Shape]], outputs: Mapping[str, Shape]
-    ) -> bytes:
-        """The graph as an ONNX file: inputs with type and shape, outputs (float32) with shape."""
+    def to_bytes(self, inputs: Values, outputs: Values) -> bytes:
+        """The graph as an ONNX file, for inputs and outputs with their types and shapes."""
         import onnx
         from onnx import helper, numpy_helper
 
@@ -58,7 +57,7 @@ class Graph:
             [helper.make_node(op, i, o, **options) for op, i, o, options in self._nodes],
             "middle",
             [describe(name, kind, shape) for name, (kind, shape) in inputs.items()],
-            [describe(name, np.float32, shape) for name, shape in outputs.items()],
+            [describe(name, kind, shape) for name, (kind, shape) in outputs.items()],
             [numpy_helper.from_array(array, name) for name, array in self._constants.values()],
         )
         opset = [helper.make_opsetid("", OPSET)]

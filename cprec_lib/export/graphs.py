@@ -12,7 +12,9 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
-from cprec_lib.export.builder import Graph, Shape
+from cprec_lib.compress.quantisation import Four, RoundedConvolution, RoundedTable
+from cprec_lib.compress.tying import WithOutputLayer
+from cprec_lib.export.builder import Graph, Values
 from cprec_lib.model.middle import (
     GRU,
     AttentionBlock,
@@ -36,11 +38,11 @@ def last_hidden_graph(middle: CausalLayers, width: int) -> bytes:
     mask = graph.add("Cast", graph.add("Unsqueeze", "real", graph.constant([2])), to=1)
     hidden = over_history(middle, graph, graph.add("Mul", "vectors", mask), mask)
     graph.rename(graph.add("Gather", hidden, graph.constant(-1), axis=1), "hidden")
-    inputs: dict[str, tuple[type[np.generic], Shape]] = {
+    inputs: Values = {
         "vectors": (np.float32, ["B", "L", width]),
         "real": (np.bool_, ["B", "L"]),
     }
-    return graph.to_bytes(inputs, {"hidden": ["B", width]})
+    return graph.to_bytes(inputs, {"hidden": (np.float32, ["B", width])})
 
 
 def next_position_graph(middle: CausalLayers, width: int) -> bytes:
@@ -60,11 +62,15 @@ def next_position_graph(middle: CausalLayers, width: int) -> bytes:
     together = graph.add("Concat", *rows, axis=1)
     graph.rename(hidden, "hidden")
     graph.rename(graph.add("Reshape", together, graph.constant([0, len(known), width])), "rows")
-    inputs: dict[str, tuple[type[np.generic], Shape]] = {
+    inputs: Values = {
         "vector": (np.float32, ["B", width]),
         "past": (np.float32, ["B", n_past, width]),
     }
-    return graph.to_bytes(inputs, {"hidden": ["B", width], "rows": ["B", len(known), width]})
+    outputs: Values = {
+        "hidden": (np.float32, ["B", width]),
+        "rows": (np.float32, ["B", len(known), width]),
+    }
+    return graph.to_bytes(inputs, outputs)
 
 
 @singledispatch
@@ -166,8 +172,7 @@ def _taps(graph: Graph, hidden: str, count: int, dilation: int) -> str:
 
 def _convolve(graph: Graph, layer: CausalConvolution, norm: nn.LayerNorm, taps: str) -> str:
     """ReLU(LN(W taps + b)) of gathered inputs [..., k d]."""
-    weight = layer.weight.detach().transpose(1, 2).flatten(1)
-    product = graph.add("MatMul", taps, graph.constant(weight.T))
+    product = graph.add("MatMul", taps, transposed(layer, graph))
     biased = graph.add("Add", product, _weight(graph, layer.bias))
     return graph.add("Relu", _normalise(graph, norm, biased))
 
@@ -253,7 +258,7 @@ def _blind(graph: Graph) -> str:
 def _attend(graph: Graph, block: AttentionBlock, hidden: str, blind: str) -> str:
     """An `AttentionBlock`, [B, L, d] to [B, L, d]."""
     width = block.norm1.normalized_shape[0]
-    projected = _linear(graph, block.projection, _normalise(graph, block.norm1, hidden))
+    projected = linear(graph, block.projection, _normalise(graph, block.norm1, hidden))
     parts = graph.add_several("Split", 3, projected, axis=2, num_outputs=3)
     shape = graph.constant([0, 0, block.heads, width // block.heads])
     query, key, value = (graph.add("Reshape", part, shape) for part in parts)
@@ -265,8 +270,32 @@ def _attend(graph: Graph, block: AttentionBlock, hidden: str, blind: str) -> str
     mixed = graph.add("Transpose", graph.add("MatMul", weights, value), perm=[0, 2, 1, 3])
     hidden = graph.add("Add", hidden, graph.add("Reshape", mixed, graph.constant([0, 0, width])))
     first, _, second = cast(list[nn.Linear], block.feed_forward)
-    inner = _linear(graph, first, _normalise(graph, block.norm2, hidden))
-    return graph.add("Add", hidden, _linear(graph, second, graph.add("Relu", inner)))
+    inner = linear(graph, first, _normalise(graph, block.norm2, hidden))
+    return graph.add("Add", hidden, linear(graph, second, graph.add("Relu", inner)))
+
+
+# ---- Layers of a tied model ----
+
+
+@over_history.register
+def _(middle: WithOutputLayer, graph: Graph, hidden: str, mask: str) -> str:
+    return linear(graph, middle.output, over_history(middle.layers, graph, hidden, mask))
+
+
+@one_position.register
+def _(middle: WithOutputLayer, graph: Graph, hidden: str, past: list[str]) -> tuple[str, list[str]]:
+    hidden, rows = one_position(middle.layers, graph, hidden, past)
+    return linear(graph, middle.output, hidden), rows
+
+
+@lags.register
+def _(middle: WithOutputLayer) -> Lags | None:
+    return lags(middle.layers)
+
+
+@window.register
+def _(middle: WithOutputLayer) -> int | None:
+    return window(middle.layers)
 
 
 # ---- Parts of several ----
@@ -276,9 +305,45 @@ def _weight(graph: Graph, weight: Tensor) -> str:
     return graph.constant(weight.detach())
 
 
-def _linear(graph: Graph, layer: nn.Linear, hidden: str) -> str:
-    product = graph.add("MatMul", hidden, graph.constant(layer.weight.detach().T))
-    return product if layer.bias is None else graph.add("Add", product, _weight(graph, layer.bias))
+@singledispatch
+def transposed(layer: nn.Module, graph: Graph) -> str:
+    """Add the transposed matrix of a layer to a graph."""
+    return _weight(graph, cast(Tensor, layer.weight).T)
+
+
+@transposed.register
+def _(layer: CausalConvolution, graph: Graph) -> str:
+    return _weight(graph, layer.weight.transpose(1, 2).flatten(1).T)
+
+
+@transposed.register
+def _(layer: RoundedConvolution, graph: Graph) -> str:
+    return transposed(layer.table, graph)
+
+
+@transposed.register
+def _(layer: RoundedTable, graph: Graph) -> str:
+    """The codes stay packed in the file; the runtime unpacks them once, when it reads the graph."""
+    codes = _weight(graph, layer.codes)
+    if layer.format is Four:
+        low = graph.add("BitwiseAnd", codes, graph.constant(np.uint8(15)))
+        high = graph.add("BitShift", codes, graph.constant(np.uint8(4)), direction="RIGHT")
+        ends = (graph.constant([end]) for end in (0, layer.columns, 1))  # the axis is the last
+        codes = graph.add("Slice", graph.add("Concat", low, high, axis=1), *ends)
+    offset = graph.constant(np.float32(layer.format.offset))
+    numbers = graph.add("Sub", graph.add("Cast", codes, to=1), offset)
+    rows, groups = layer.scales.shape
+    grouped = graph.add("Reshape", numbers, graph.constant([rows, groups, -1]))
+    scaled = graph.add("Mul", grouped, _weight(graph, layer.scales.float().unsqueeze(2)))
+    matrix = graph.add("Reshape", scaled, graph.constant([rows, layer.columns]))
+    return graph.add("Transpose", matrix, perm=[1, 0])
+
+
+def linear(graph: Graph, layer: nn.Module, hidden: str) -> str:
+    """Add a linear layer to a graph."""
+    product = graph.add("MatMul", hidden, transposed(layer, graph))
+    bias = getattr(layer, "bias", None)
+    return product if bias is None else graph.add("Add", product, _weight(graph, bias))
 
 
 def _normalise(graph: Graph, norm: nn.LayerNorm, hidden: str) -> str:

@@ -19,7 +19,7 @@ from cprec_lib.files import named_path
 from cprec_lib.logs import formats
 from cprec_lib.logs.downloads import AGAIN, DataFile, Source, fetch, find, verify
 from cprec_lib.logs.synthetic import PREFIX, Synthetic
-from cprec_lib.logs.tables import COLUMNS, brief, in_order, read_log, read_table
+from cprec_lib.logs.tables import COLUMNS, brief, in_order, is_pattern, read_log, read_table
 
 T = TypeVar("T")
 
@@ -56,10 +56,11 @@ def load_interactions(
     "synthetic:items=5000,users=2000,zipf=1.1" (see `Synthetic`).
 
     A log is text (.csv, .tsv, .inter, .dat, .data, .txt; also .gz, .bz2, .xz or .zip), .jsonl or
-    .parquet, or a folder of such parts. Its columns are found by their usual names, or given by
-    name or, in a text without header, by number from 0. `time_column` may also be "date+clock", two
-    columns to join, or "order": the rows are in time order, as in a text of `user item` pairs, and
-    the timestamp is the position in the user's sequence. With `item_column="1:"` each line of a
+    .parquet, a folder of such parts, or a pattern such as logs/2024-*.parquet. Its columns are
+    found by their usual names, or given by name or, in a text without header, by number from 0.
+    `time_column` may also be "date+clock", two columns to join, or "order": the rows are in time
+    order, as in a text of `user item` pairs, and the timestamp is the position in the user's
+    sequence. With `item_column="1:"` each line of a
     text is a user followed by a sequence of items; with "0:" each line is a session.
 
     Ids are those of the file, whole numbers or text, without surrounding blanks. Times are the
@@ -82,7 +83,7 @@ def load_interactions(
     if name.startswith(PREFIX):
         return Synthetic.parse(name).interactions()
     path = named_path(name)
-    if not path.exists():
+    if not (path.exists() or is_pattern(path)):
         _registered(name, "nor a file; the path of a .csv, .tsv or .parquet file works as well")
     given = zip(COLUMNS, (user_column, item_column, time_column), strict=True)
     named = {role: str(column) for role, column in given if column is not None}

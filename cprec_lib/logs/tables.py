@@ -8,6 +8,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,17 @@ def read_table(
     `given` are the options of `load_interactions` for some of these columns. Times are numbers or,
     where the file has dates, moments in UTC. Raises ValueError, naming the file, for other files.
     """
-    with _naming(path):
-        files, given = _parts(path), given or {}
+    with naming(path):
+        files, given = parts(path), given or {}
         if len(files) > 1 and given.get("item") == "0:":
             raise ValueError("lines of several files have no numbers to tell the sessions by")
-    parts = []
+    found = []
     for file in files:
-        with _naming(file):
-            parts.append(_read_file(file, given, separator))
-    with _naming(path):
-        user, item, *clocks = (joined(list(same)) for same in zip(*parts, strict=True))
-        del parts
+        with naming(file):
+            found.append(_read_file(file, given, separator))
+    with naming(path):
+        user, item, *clocks = (joined(list(same)) for same in zip(*found, strict=True))
+        del found
         if not len(user):
             raise ValueError("it has no rows; at least one interaction is needed")
         users = columns.ids(user, "user").to_pandas()
@@ -77,7 +78,7 @@ def read_table(
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Raise ValueError, naming the file, for any of the many errors that readers raise."""
     try:
         yield
@@ -89,15 +90,25 @@ def _naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read as a table ({brief(error)})") from error
 
 
-def _parts(path: Path) -> list[Path]:
-    """The tables of a folder, by name; or the file itself."""
-    if not path.is_dir():
+def parts(path: Path) -> list[Path]:
+    """The tables of a folder or of a pattern such as logs/*.parquet, by name; or the file itself.
+
+    Raises ValueError for a folder without tables.
+    """
+    if path.is_file() or not (path.is_dir() or is_pattern(path)):
         return [path]
-    shown = (file for file in sorted(path.rglob("*")) if not file.name.startswith((".", "_")))
-    parts = [file for file in shown if file.is_file() and _reader(file)]
-    if not parts:
-        raise ValueError(f"this folder holds no file that ends in .{', .'.join(READERS)}")
-    return parts
+    found = path.rglob("*") if path.is_dir() else map(Path, glob(str(path), recursive=True))
+    shown = (file for file in sorted(found) if not file.name.startswith((".", "_")))
+    tables = [file for file in shown if file.is_file() and _reader(file)]
+    if not tables:
+        what = "folder holds" if path.is_dir() else "pattern matches"
+        raise ValueError(f"this {what} no file that ends in .{', .'.join(READERS)}")
+    return tables
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path that does not exist stands for all files that match it."""
+    return any(sign in str(path) for sign in "*?[") and not path.exists()
 
 
 def _reader(path: Path) -> Reader | None:
@@ -117,7 +128,7 @@ def _read_file(path: Path, given: Mapping[str, str], separator: str | None) -> l
         raise ValueError("only a text has a sequence a line; name the column that holds the lists")
     if sequence:
         return read_sequences(path, int(sequence[1]), separator)
-    arrays = reader(path, lambda header: _find_columns(header, given), separator)
+    arrays = reader(path, lambda header: find_columns(header, given), separator)
     if not pa.types.is_list(arrays[1].type):
         return arrays
     _check_lengths(arrays)
@@ -175,7 +186,7 @@ READERS: dict[str, Reader] = {
 }
 
 
-def _find_columns(header: list[str], given: Mapping[str, str]) -> tuple[list[int], bool]:
+def find_columns(header: list[str], given: Mapping[str, str]) -> tuple[list[int], bool]:
     """Positions of user, item and 0 to 2 columns of times; whether the first line is a header.
 
     A first line of two whole numbers is not a header but the first pair of user and item.
@@ -253,14 +264,19 @@ def read_log(
             table["timestamp"]
         )  # after sorting, because they are rounded
     mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
+    warn_of_doubts(path, len(table), mixed, doubled)
+    return table
+
+
+def warn_of_doubts(path: Path, rows: int, mixed: int, doubled: int) -> None:
+    """Warn of so many rows with mixed units of time, and of repeated rows."""
     doubts = [
         (mixed, "times are over 100 times smaller than the largest: seconds among milliseconds?"),
         (doubled, "rows repeat user, item and time of another one; they are kept"),
     ]
     for count, doubt in doubts:
         if count:
-            warnings.warn(f"{path}: {count:,} of {len(table):,} {doubt}", stacklevel=3)
-    return table
+            warnings.warn(f"{path}: {count:,} of {rows:,} {doubt}", stacklevel=4)
 
 
 def brief(error: BaseException) -> str:

@@ -60,7 +60,7 @@ def read_text(path: Path, find: Find, separator: str | None = None) -> list[Any]
     length or a wanted column has quotes, the file is read again as CSV, where a separator or a line
     end inside quotes is text.
     """
-    mark, header = _first_line(path, separator)
+    mark, header = first_line(path, separator)
     positions, has_header = find(header)
     # "::" is read as ":" with empty columns in between.
     wanted = [str(len(mark) * i) for i in positions]
@@ -70,14 +70,18 @@ def read_text(path: Path, find: Find, separator: str | None = None) -> list[Any]
         return read(quote=False)
     except (pa.ArrowInvalid, _QuotesError):
         columns = read(quote='"')
-    with opened(path) as file:
-        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
-    if len(columns[0]) + has_header < lines:
+    if len(columns[0]) + has_header < count_lines(path):
         _refuse_swallowed_rows(path, mark, len(header), positions[-1])
     return columns
 
 
-def _first_line(path: Path, separator: str | None) -> tuple[str, list[str]]:
+def count_lines(path: Path) -> int:
+    """Number of line ends in a text, perhaps compressed."""
+    with opened(path) as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
+
+
+def first_line(path: Path, separator: str | None) -> tuple[str, list[str]]:
     """The separator, given or the most frequent one, and the fields of the first line."""
     with opened(path) as file:
         line = file.readline(BLOCK).decode("utf-8-sig", "replace").rstrip("\r\n")
@@ -128,7 +132,7 @@ def read_sequences(path: Path, start: int, separator: str | None = None) -> list
 
     The user is the first column, or the number of the line if `start` is 0.
     """
-    mark, _ = _first_line(path, separator)
+    mark, _ = first_line(path, separator)
     with io.TextIOWrapper(opened(path), "utf-8-sig") as text:
         lines = compute.ascii_trim_whitespace(pa.array(text.read().split("\n")))
     lines = lines.filter(compute.greater(compute.binary_length(lines), 0))

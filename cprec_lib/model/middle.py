@@ -79,7 +79,6 @@ class CausalConvolution(nn.Module):
 
     def __init__(self, width: int, kernel_size: int) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
         self.weight = nn.Parameter(torch.empty(width, width, kernel_size))
         self.bias = nn.Parameter(torch.zeros(width))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
@@ -89,13 +88,10 @@ class CausalConvolution(nn.Module):
         if torch.is_autocast_enabled(hidden.device.type):
             # Rounded before the taps are gathered: one copy instead of k.
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+        kernel_size = self.weight.shape[-1]
         # A gather and a matrix product: at width 64 on a CPU 2 to 4 times as fast as conv1d.
-        taps: Tensor = _Taps.apply(hidden, self.kernel_size, dilation)  # type: ignore[no-untyped-call]
-        return F.linear(taps, self.rows(), self.bias)
-
-    def rows(self) -> Tensor:
-        """The weights as a matrix [d, k d], tap after tap."""
-        return self.weight.transpose(1, 2).flatten(1)
+        taps: Tensor = _Taps.apply(hidden, kernel_size, dilation)  # type: ignore[no-untyped-call]
+        return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)
 
 
 class _Taps(torch.autograd.Function):

@@ -44,7 +44,12 @@ class EventFile:
             raise ValueError(
                 f"{path} is in use by another process; end that, or name another file"
             ) from None
-        self._file: BinaryIO = path.open("a+b", buffering=0)
+        try:
+            self._file: BinaryIO = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"cannot write events into {path}: {error.strerror}; name another file"
+            ) from error
         self._end = self._whole_lines()
         self._remove_torn_line()
 

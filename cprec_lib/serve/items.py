@@ -1,4 +1,4 @@
-"""Names of items: original ids and titles, packed so that a million take tens of megabytes."""
+"""Names of items: original ids and titles, as bytes in a file that is mapped into memory."""
 
 from __future__ import annotations
 
@@ -11,31 +11,37 @@ import numpy as np
 
 from cprec_lib.serve.tables import Ints, Tensors
 
+AT_ONCE = 2**12
+"""Names that a search reads at once."""
 NEIGHBOURS = 300
 """Names on each side in alphabetical order that may be the nearest to one that is unknown."""
 
 
 def pack(names: Sequence[str], part: str) -> dict[str, np.ndarray]:
-    """The tensors of `Names`: the text in UTF-8, where each name ends, alphabetical order."""
+    """The tensors of `Names`: text in UTF-8, its lower case, ends of names, alphabetical order."""
     encoded = [name.encode("utf-8", "replace") for name in names]
     ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
     order = sorted(range(len(encoded)), key=lambda position: encoded[position].lower())
-    return {
-        f"{part}.text": np.frombuffer(b"".join(encoded), np.uint8),
+    text = b"".join(encoded)
+    lower = text.lower()  # of ASCII letters only, so every name keeps its place
+    tensors: dict[str, np.ndarray] = {
+        f"{part}.text": np.frombuffer(text, np.uint8),
         f"{part}.ends": ends,
         f"{part}.order": np.array(order, np.int32),
     }
+    if lower != text:
+        tensors[f"{part}.lower"] = np.frombuffer(lower, np.uint8)
+    return tensors
 
 
 class Names(Sequence[str]):
     """The names of the items 1..N, at the positions 0..N-1. ASCII letters match in either case."""
 
     def __init__(self, tensors: Tensors, part: str) -> None:
-        self._text = tensors[f"{part}.text"].tobytes()
-        lower = self._text.lower()  # of ASCII letters only, so every name keeps its place
-        self._lower = self._text if lower == self._text else lower
-        self._ends_array: Ints = tensors[f"{part}.ends"]
         # A memoryview gives a number in a fifth of the time that an array takes.
+        self._text = tensors[f"{part}.text"].data
+        self._lower = tensors[f"{part}.lower"].data if f"{part}.lower" in tensors else self._text
+        self._ends_array: Ints = tensors[f"{part}.ends"]
         self._ends = self._ends_array.data
         self._order = tensors[f"{part}.order"].data
 
@@ -71,21 +77,27 @@ class Names(Sequence[str]):
 
     def containing(self, part: str, limit: int) -> list[int]:
         """Up to `limit` items 1..N whose names contain the text, the most popular first."""
-        wanted, found, place = part.encode("utf-8", "replace").lower(), list[int](), 0
-        while len(found) < limit and (place := self._lower.find(wanted, place)) >= 0:
-            position = int(np.searchsorted(self._ends_array, place, side="right"))
-            if position == len(self):  # an empty text is found at the end, too
-                break
-            if place + len(wanted) <= self._ends[position]:
-                found.append(position + 1)
-                place = self._ends[position]
-            else:  # it starts in one name and ends in the next
-                place += 1
+        wanted, found = part.encode("utf-8", "replace").lower(), list[int]()
+        for first in range(0, len(self), AT_ONCE):
+            last = min(first + AT_ONCE, len(self))
+            start = self._start(first)
+            text, place = bytes(self._lower[start : self._ends[last - 1]]), 0
+            while len(found) < limit and (place := text.find(wanted, place)) >= 0:
+                if start + place == self._ends[last - 1]:
+                    break  # an empty text is found at the end, too
+                position = int(np.searchsorted(self._ends_array, start + place, side="right"))
+                if start + place + len(wanted) <= self._ends[position]:
+                    found.append(position + 1)
+                    place = self._ends[position] - start
+                else:  # it starts in one name and ends in the next
+                    place += 1
         return found
 
-    def _of(self, text: bytes, position: int) -> bytes:
-        start = self._ends[position - 1] if position else 0
-        return text[start : self._ends[position]]
+    def _start(self, position: int) -> int:
+        return self._ends[position - 1] if position else 0
+
+    def _of(self, text: memoryview, position: int) -> bytes:
+        return bytes(text[self._start(position) : self._ends[position]])
 
     def _place(self, wanted: bytes) -> int:
         """Where a name in lower case stands, or would stand, in alphabetical order."""

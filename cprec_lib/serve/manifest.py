@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,31 @@ from typing import Any
 from cprec_lib.checks import whole_number, whole_numbers
 from cprec_lib.files import file_hash, write_text
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format; a reader refuses every other one."""
 GRAPH, STEP = "model.onnx", "step.onnx"
 """The middle layers over a whole history, and one position further, if they can go on from it."""
 TABLES, ITEMS, MANIFEST = "tables.safetensors", "items.safetensors", "manifest.json"
 EXPORT = "export the run again with `cprec export`"
+
+
+def check_no_export(folder: Path) -> None:
+    """Raise ValueError if the folder holds an exported model: its manifest would be replaced."""
+    if (folder / GRAPH).exists():
+        raise ValueError(f"{folder} holds an exported model; choose another folder")
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Name the folder and the way out in the system's own errors; ours have no number."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(
+            error.errno, f"cannot read {str(folder)[:100]}: {error.strerror}; name another folder"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -26,8 +47,9 @@ class Manifest:
     all if it is None. The blocks of the embedding end at the items `embedding_ends`, those of the
     softmax at `softmax_ends`. `lags` has, for each layer of `STEP`, how many positions back its
     earlier inputs lie; it is None if the middle layers cannot go on from what they have computed.
-    `sha256` has the hash of each file. Raises ValueError for entries of
-    another type, and for blocks that do not end at the last item.
+    `shared` has, for each tensor that is stored under the name of another one, that name. `sha256`
+    has the hash of each file. Raises ValueError for entries of another type, and for blocks that do
+    not end at the last item.
     """
 
     name: str
@@ -37,12 +59,15 @@ class Manifest:
     embedding_ends: tuple[int, ...]
     softmax_ends: tuple[int, ...]
     lags: tuple[tuple[int, ...], ...] | None
+    shared: dict[str, str]
     sha256: dict[str, str]
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not isinstance(self.sha256, dict):
-            raise ValueError("name is a text, and sha256 an object")
+        if not isinstance(self.name, str):
+            raise ValueError("name is a text")
+        if not isinstance(self.sha256, dict) or not isinstance(self.shared, dict):
+            raise ValueError("sha256 and shared are objects")
         for name in ("n_items", "width"):
             whole_number(name, getattr(self, name), least=1)
         if self.window is not None:

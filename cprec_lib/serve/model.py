@@ -8,36 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from cprec_lib.checks import check_histories
 from cprec_lib.files import named_path
 from cprec_lib.serve.items import Names
-from cprec_lib.serve.manifest import EXPORT, GRAPH, ITEMS, TABLES, Manifest
+from cprec_lib.serve.manifest import EXPORT, GRAPH, ITEMS, TABLES, Manifest, readable
 from cprec_lib.serve.search import Softmax
-from cprec_lib.serve.tables import Embedding, Floats, Ints, Tensors, read_blocks
+from cprec_lib.serve.tables import Embedding, Floats, Ints, map_tensors, read_blocks
 
 
 class Model:
-    """An exported model in memory.
+    """An exported model, whose tables and names are mapped into memory.
 
     `titles` and `originals` hold the titles (the original ids if there are none) and the original
     ids of the items 1..N, at the positions 0..N-1. `bytes` is the size of its tables and its graph.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        tensors, items = _tensors(folder / TABLES), _tensors(folder / ITEMS)
-        self.folder, self.manifest = folder, manifest
-        self.embedding = Embedding(
-            read_blocks(tensors, "embedding"), manifest.embedding_ends, manifest.width
-        )
-        self.softmax = Softmax(tensors, manifest.softmax_ends)
+        stored, items = map_tensors(folder / TABLES), map_tensors(folder / ITEMS)
+        tensors = stored | {name: stored[same] for name, same in manifest.shared.items()}
+        self.folder, self.manifest, width = folder, manifest, manifest.width
+        blocks = read_blocks(tensors, "embedding", width)
+        self.embedding = Embedding(blocks, manifest.embedding_ends, width)
+        self.softmax = Softmax(tensors, manifest.softmax_ends, width)
         self.originals = Names(items, "originals")
         self.titles = Names(items, "titles") if "titles.text" in items else self.originals
         if not len(self.originals) == len(self.titles) == manifest.n_items:
             raise ValueError(f"{ITEMS} does not name {manifest.n_items} items")
         self._graph = session(folder / GRAPH)
-        self.bytes = sum(t.nbytes for t in tensors.values()) + (folder / GRAPH).stat().st_size
+        self.bytes = sum(t.nbytes for t in stored.values()) + (folder / GRAPH).stat().st_size
 
     @property
     def n_items(self) -> int:
@@ -71,14 +70,17 @@ class Model:
 def load(folder: str | Path) -> Model:
     """Read a folder that `cprec export` wrote, without executing code from it.
 
-    Raises FileNotFoundError for a missing file, ValueError for a folder of another version and for
-    a file that is corrupt or has changed.
+    The folder is mapped into memory: while it is served, replace its files, as `cprec export` does,
+    but do not overwrite them in place. Raises FileNotFoundError for a missing file, OSError for a
+    folder that cannot be read, ValueError for one of another version and for a file that is corrupt
+    or has changed.
     """
     folder = named_path(folder)
-    manifest = Manifest.read(folder)
-    with fitting(folder):
-        model = Model(folder, manifest)
-        model.recommend([[1]], 1)  # the first call is slow: it touches each table
+    with readable(folder):
+        manifest = Manifest.read(folder)
+        with fitting(folder):
+            model = Model(folder, manifest)
+            model.recommend([[1]], 1)  # the first call is slow: it touches each table
     return model
 
 
@@ -102,8 +104,3 @@ def session(path: Path) -> Any:
     options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _tensors(path: Path) -> Tensors:
-    tensors: Tensors = load_file(path)
-    return tensors

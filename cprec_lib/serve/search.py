@@ -50,14 +50,14 @@ class Softmax:
     Without tail blocks it is a flat softmax over all items, whose root may have a bias.
     """
 
-    def __init__(self, tensors: Tensors, ends: Sequence[int]) -> None:
-        self._root = read_blocks(tensors, "root")
+    def __init__(self, tensors: Tensors, ends: Sequence[int], width: int) -> None:
+        self._root = read_blocks(tensors, "root", width)
         self._bias = tensors.get("root.bias")
         self._head_size, self._n_items = ends[0], ends[-1]
         self.tails = [
             Tail(start, block, Cells(*(tensors[f"tail.{tail}.{name}"] for name in CELL_TENSORS)))
             for tail, (start, block) in enumerate(
-                zip(ends[:-1], read_blocks(tensors, "tail"), strict=True)
+                zip(ends[:-1], read_blocks(tensors, "tail", width), strict=True)
             )
         ]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -231,7 +231,8 @@ def _add_operation(app: FastAPI, service: Service, registry: CollectorRegistry) 
             try:
                 service.swap(*await asyncio.to_thread(service.prepare, folder))
             except (ValueError, OSError) as error:
-                raise Refusal(422, "folder", str(error)) from error
+                message = getattr(error, "strerror", None) or str(error)
+                raise Refusal(422, "folder", message) from error
         return await health()
 
 
@@ -268,6 +269,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return JSONResponse(problem("body", f"the body is not JSON: {first['ctx']['error']}"), 400)
     _, *place = first["loc"]
+    if not place and isinstance(first["input"], bytes) and first["input"]:
+        way_out = "send the header Content-Type: application/json"
+        return JSONResponse(problem("body", f"the body is not marked as JSON; {way_out}"), 422)
     names = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     field = "".join(names).removeprefix(".") or "body"
     return JSONResponse(problem(field, first["msg"]), 422)
@@ -314,13 +318,16 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        way_out = "choose another --host or --port"
+        if error.errno == errno.EADDRINUSE:
+            way_out = "end what uses the port, or choose another --port"
+        reason = str(error.strerror).split(" (while")[0]  # the address follows
         raise OSError(
-            error.errno,
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; end what uses the "
-            "port, or choose another --port",
+            error.errno, f"cannot listen on {host}, port {port}: {reason}; {way_out}"
         ) from error
     with listener:
         yield listener

@@ -41,8 +41,8 @@ class Service:
         self.models = {"first": load(folder)} | (
             {} if compare is None else {"second": load(compare)}
         )
-        if events is not None and self.model.manifest.lags is None:
-            raise ValueError(f"{folder} cannot follow users, so it needs no file of events")
+        if events is not None:
+            _check_follows(self.model)
         self._events = None if events is None else EventFile(events)
         self.stream = self._follow(self.model)
 
@@ -87,7 +87,8 @@ class Service:
     def prepare(self, folder: Path) -> tuple[Model, Stream | None]:
         """Load a new model beside the present one; another thread may meanwhile use this service.
 
-        Raises ValueError and FileNotFoundError as `load` does.
+        Raises OSError and ValueError as `load` does, and ValueError for a model that cannot follow
+        users if there is a file of events.
         """
         model = load(folder)
         return model, self._follow(model)
@@ -104,6 +105,8 @@ class Service:
             self._events.close()
 
     def _follow(self, model: Model) -> Stream | None:
+        if self._events is not None:
+            _check_follows(model)
         if model.manifest.lags is None:
             return None
         return Stream(model, self.max_users, self._events)
@@ -122,6 +125,14 @@ class Service:
         if key not in self.models:
             raise Refusal(422, "model", "there is no second model; start the server with --compare")
         return self.models[key]
+
+
+def _check_follows(model: Model) -> None:
+    if model.manifest.lags is None:
+        raise ValueError(
+            f"{model.folder} cannot follow users, so it cannot serve a file of events; name a "
+            "model with a CNN or a GRU, or start the server without --events"
+        )
 
 
 def find(model: Model, name: str, by: By, field: str) -> int:

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from cprec_lib.big.sharding import local
 from cprec_lib.files import save_tensors, sha256
 from cprec_lib.model.config import config_from_json
 from cprec_lib.train.config import TrainConfig
@@ -113,10 +114,14 @@ class Checkpoint:
         groups = {"model": self.model, "best": self.best, "adamw": self.adamw}
         return {f"{group}/{k}": t for group, own in groups.items() for k, t in own.items()}
 
+    def run(self) -> str:
+        """Settings and history as JSON."""
+        history = [asdict(epoch) for epoch in self.history.epochs]
+        return json.dumps({**self.settings, "history": history})
+
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all. Raises OSError if it cannot be written."""
-        history = [asdict(epoch) for epoch in self.history.epochs]
-        run = json.dumps({**self.settings, "history": history})
+        run = self.run()
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.tensors().items()}
         save_tensors(path, tensors, {"run": run, SEAL: _seal(run, tensors)})
 
@@ -127,7 +132,7 @@ class Checkpoint:
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata()
-                settings, history = _parse(metadata["run"])
+                settings, history = parse(metadata["run"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             for key, tensor in tensors.items():
                 group, _, name = key.partition("/")
@@ -169,7 +174,7 @@ def _seal(run: str, tensors: dict[str, Tensor]) -> str:
     return sha256(parts)
 
 
-def _parse(metadata: str) -> tuple[Settings, History]:
+def parse(metadata: str) -> tuple[Settings, History]:
     """Settings and history of a checkpoint; older forms are converted to the current one."""
     run = json.loads(metadata)
     data = dict(run["data"])
@@ -207,5 +212,6 @@ def _check_tensors(found: dict[str, Tensor], model: nn.Module, path: Path) -> No
                 f"{tensor.dtype}, the model's is {tuple(own.shape)} of {own.dtype}"
             )
         least = {"step": 1, "exp_avg_sq": 0}.get(name.rpartition("/")[2], -torch.inf)
+        tensor = local(tensor)
         if not (tensor.isfinite() & (tensor >= least)).all():
             raise ValueError(f"{path} is corrupt: {name} has numbers that no training produces")

@@ -21,7 +21,8 @@ class TrainConfig:
     every parameter. `seed` draws the order of the windows and the dropped units; a model's initial
     weights have their own seed. `precision`, "float32" or "bfloat16", is that of the large matrix
     products in training; weights, their updates, the loss and the evaluation stay float32.
-    `compile` compiles the embedding and the middle layers. With the `schedule` "linear" the
+    `compile` compiles the embedding and the middle layers. `shard` splits parameters, gradients and
+    optimiser over the processes by FSDP2, and their checkpoints. With the `schedule` "linear" the
     learning rate falls evenly to zero over `epochs`, which cannot be raised later; with "constant"
     it stays. Raises ValueError for a number out of range and an unknown precision or schedule.
     """
@@ -36,6 +37,7 @@ class TrainConfig:
         "float32"
     )
     compile: Annotated[bool, "Compile the embedding and the middle layers."] = False
+    shard: Annotated[bool, "Split tables, gradients and optimiser over the processes."] = False
     schedule: Annotated[str, f"Learning rate over time: {' or '.join(SCHEDULES)}."] = "constant"
 
     def __post_init__(self) -> None:
@@ -53,8 +55,9 @@ class TrainConfig:
             raise ValueError(f"weight_decay {decay} is negative or not a number; 0.01 is usual")
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("schedule", self.schedule, SCHEDULES)
-        if not isinstance(self.compile, bool):
-            raise ValueError(f"compile {self.compile!r} is neither True nor False")
+        for name in ("compile", "shard"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"{name} {value!r} is neither True nor False")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:

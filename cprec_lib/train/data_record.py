@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-import pandas as pd
-import pyarrow
-import pyarrow.csv
-
 from cprec_lib.data.sequences import SequenceData, Split
 from cprec_lib.files import sha256
+from cprec_lib.logs.fingerprint import LogRecord
 
 
 class WindowsHash(TypedDict, total=False):
@@ -31,12 +28,8 @@ class SequencesRecord(WindowsHash):
     split_seed: int
 
 
-class DataRecord(SequencesRecord):
+class DataRecord(SequencesRecord, LogRecord):
     """A `SequencesRecord` with the size of the table and its `fingerprint`."""
-
-    n_users: int
-    n_interactions: int
-    data_sha256: str
 
 
 def describe_sequences(data: SequenceData) -> SequencesRecord:
@@ -48,28 +41,5 @@ def describe_sequences(data: SequenceData) -> SequencesRecord:
         "max_len": data.max_len,
         "split": data.split,
         "split_seed": data.split_seed,
-        "windows_sha256": sha256(part.cpu().numpy().tobytes() for part in read),
+        "windows_sha256": sha256(part.cpu().contiguous().view(-1).numpy().data for part in read),
     }
-
-
-def describe_data(table: pd.DataFrame, data: SequenceData) -> DataRecord:
-    """The description of a table and the sequences made from it."""
-    return {
-        **describe_sequences(data),
-        "n_users": table["user"].nunique() - data.dropped_users,
-        "n_interactions": len(table),
-        "data_sha256": fingerprint(table),
-    }
-
-
-def fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of the table's rows as lines `user,item,timestamp` of CSV, in the table's order."""
-    rows = pyarrow.Table.from_pandas(table[["user", "item", "timestamp"]], preserve_index=False)
-    # In batches, because all rows as one text could fill the memory.
-    return sha256(_lines(batch) for batch in rows.to_batches(2**20))
-
-
-def _lines(rows: pyarrow.RecordBatch) -> memoryview:
-    text = pyarrow.BufferOutputStream()
-    pyarrow.csv.write_csv(rows, text, pyarrow.csv.WriteOptions(include_header=False))
-    return memoryview(text.getvalue())

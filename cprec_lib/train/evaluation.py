@@ -71,12 +71,11 @@ def evaluate(model: Scorer, data: SequenceData, part: Literal["valid", "test"] =
     check_choice("part", part, ("valid", "test"))
     held_out = data.valid if part == "valid" else data.test
     if not isinstance(model, nn.Module):
-        return Ranks(_ranks(model, data.n_items, held_out.contexts, held_out.targets))
+        return Ranks(_ranks(model, data.n_items, held_out, held_out.targets.device))
     device, training = next(model.parameters()).device, model.training
     model.eval()
     try:
-        contexts, targets = held_out.contexts.to(device), held_out.targets.to(device)
-        return Ranks(_ranks(model, data.n_items, contexts, targets))
+        return Ranks(_ranks(model, data.n_items, held_out, device))
     finally:
         model.train(training)
 
@@ -103,12 +102,13 @@ def _users_at_once(n_items: int, device: str) -> int:
     return max(1, min(USERS, cells // n_items))
 
 
-def _ranks(model: Scorer, n_items: int, contexts: Tensor, targets: Tensor) -> np.ndarray:
-    """Ranks [U], computed for a limited number of users at once."""
+def _ranks(model: Scorer, n_items: int, held_out: HeldOut, device: torch.device) -> np.ndarray:
+    """Ranks [U], computed for a limited number of users at once, who may come from a disk."""
     ranks = []
-    size = _users_at_once(n_items, contexts.device.type)
-    for some, target in zip(contexts.split(size), targets.split(size), strict=True):
-        scores = model.scores(some)
+    size = _users_at_once(n_items, device.type)
+    users = held_out.contexts.split(size), held_out.targets.split(size)
+    for some, targets in zip(*users, strict=True):
+        scores, target = model.scores(some.to(device)), targets.to(device)
         if scores.shape[1] != n_items:
             raise ValueError(
                 f"the model scores {scores.shape[1]} items, the data has {n_items}; "

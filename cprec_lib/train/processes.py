@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
+from cprec_lib.big.sharding import is_split
 from cprec_lib.files import held
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Processes:
 
         Every step must use every parameter. All processes get the main one's initial weights.
         """
-        wrapped: nn.Module = self._accelerator.prepare(module)
+        wrapped: nn.Module = module if is_split(module) else self._accelerator.prepare(module)
         return wrapped
 
     def mean(self, value: Tensor) -> Tensor:

@@ -13,18 +13,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from cprec_lib.big.memory import announce
+from cprec_lib.big.sequences import Engine, load_sequences
 from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import Catalogue, SequenceData
 from cprec_lib.files import file_hash, named_path, write_text
-from cprec_lib.logs.datasets import DATASETS, find_item, load_interactions, load_titles
+from cprec_lib.logs.datasets import DATASETS, find_item, load_titles
 from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.machine import Device, MachineRecord, choose_device, describe_machine, require_memory
 from cprec_lib.model.config import ModelConfig, cprec, gru4rec, nextitnet, sasrec
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.serve.manifest import check_no_export
 from cprec_lib.train.checkpoints import CHECKPOINT, Epoch, History, TrainingRecord
 from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.data_record import DataRecord, describe_data, fingerprint
+from cprec_lib.train.data_record import DataRecord, describe_sequences
 from cprec_lib.train.evaluation import evaluate_together
 from cprec_lib.train.processes import Processes
 from cprec_lib.train.training import fit
@@ -76,6 +79,7 @@ def train(
     progress: bool = True,
     log: Callable[[Epoch], None] | None = None,
     deadline: float | None = None,
+    engine: Engine = "auto",
 ) -> RunRecord:
     """Train a model on a data set and write the run into `folder`; returns its metrics.json.
 
@@ -89,7 +93,7 @@ def train(
     original id, training count, and title if known), history.jsonl (one epoch per line),
     metrics.json (`RunRecord`) and finally manifest.json with the SHA-256 of the others. Several
     processes (see `Processes`) train together: the main one writes, all return the record. `log`
-    and `deadline` are as for `fit`.
+    and `deadline` are as for `fit`, `engine` as for `load_sequences`.
 
     Raises ValueError for a setting, a table or a checkpoint that cannot be used, OSError if the
     data cannot be fetched or the folder cannot be written, and FloatingPointError, MemoryError and
@@ -102,12 +106,17 @@ def train(
     with processes.holding(folder):
         processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
         with processes.main_first():
-            table = load_interactions(dataset, **(reading or {}))
-        data = SequenceData.from_interactions(table, seed=split_seed, **(sequences or {}))
+            source = load_sequences(
+                dataset, seed=split_seed, engine=engine, reading=reading, **(sequences or {})
+            )
+        data = source.data
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
-        require_memory(16 * count_parameters(config).total, chosen)  # four float32 a parameter
+        if progress and processes.main:
+            announce(config, training, data.max_len, processes.count, chosen)
+        parts = processes.count if training.shard else 1
+        require_memory(16 * count_parameters(config).total // parts, chosen)  # four float32 each
         model = SequentialRecommender(config, training.seed).to(chosen)
         history = fit(model, data, training, folder, resume, progress, deadline, log)
         record: RunRecord = {
@@ -118,7 +127,8 @@ def train(
             "valid": history.best.valid,
             "test": evaluate_together(processes, model, data, "test").metrics(),
             **history.describe(),
-            **describe_data(table, data),
+            **describe_sequences(data),
+            **source.record,
             **describe_machine(chosen),
             "processes": processes.count,
             "seed": training.seed,
@@ -229,11 +239,9 @@ class Run:
         """
         record = self.record
         source = dataset or _find_data(record["dataset"], self.folder)
-        table = load_interactions(source, **(reading or record["reading"]))
-        data = SequenceData.from_interactions(
-            table, record["max_len"], record["split"], record["split_seed"]
-        )
-        theirs = data.catalogue.items.astype(str)
+        cut = record["max_len"], record["split"], record["split_seed"]
+        log = load_sequences(source, *cut, reading=reading or record["reading"])
+        theirs = log.data.catalogue.items.astype(str)
         if not np.array_equal(theirs, self.items["original"].to_numpy(dtype=str)):
             raise ValueError(
                 f"the catalogue of {source!r} ({len(theirs):,} items) is not the model's "
@@ -241,13 +249,13 @@ class Run:
                 f"popularity. Evaluate on the data that the model was trained on, "
                 f"{record['dataset']!r}, or train anew."
             )
-        if record.get("data_sha256") not in (None, fingerprint(table)):
+        if record.get("data_sha256") not in (None, log.record["data_sha256"]):
             warnings.warn(
                 f"the data of {source!r} is not that of the training: it has changed, or it is "
                 "another data set with the same catalogue",
                 stacklevel=2,
             )
-        return data
+        return log.data
 
 
 def _find_data(dataset: str, folder: Path) -> str:
@@ -265,6 +273,7 @@ def _find_data(dataset: str, folder: Path) -> str:
 
 
 def _refuse_to_overwrite(folder: Path, resume: bool) -> None:
+    check_no_export(folder)
     if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
         raise ValueError(
             f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cprec_lib.big import sharding
+from cprec_lib.big.windows import shuffled
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import named_path
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.model.weights import copy_tensors
+from cprec_lib.progress import bar, show
 from cprec_lib.train.batches import Batches
-from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, Settings
+from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History, Settings, parse
 from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.data_record import describe_sequences
 from cprec_lib.train.evaluation import evaluate_together
@@ -68,13 +70,15 @@ def fit(
     _check(model, data, config, processes)
     model.to(processes.device(next(model.parameters()).device))
     path = None if folder is None else named_path(folder) / CHECKPOINT
-    training = Training(model, data, config, path, processes)
+    split = sharding.split(model, processes.count) if config.shard else model
+    training = Training(split, data, config, path, processes)
     with processes.holding(path and path.parent):
-        training.open(resume)
         try:
+            training.open(resume)
             _train(training, data, progress, deadline, log)
         finally:
             training.restore_best()
+            sharding.join(split, model)
     return training.history
 
 
@@ -90,13 +94,16 @@ def _train(
     processes, history = training.processes, training.history
     objective = processes.wrap(Objective(model, config))
     batches = Batches(data.train, model, config.batch_size, processes)
-    with _bar(training, batches.positions, progress and processes.main) as bar:
+    with _bar(training, batches.positions, progress and processes.main) as positions:
         while not training.finished:
             training.check_time(deadline)
             started, number = time.perf_counter(), len(history.epochs) + 1
             total = torch.zeros((), device=batches.device)
             model.train()
-            with _drawing(training, number, batches) as order, _advice_on_memory(config):
+            with (
+                _drawing(training, number, batches, data.block) as order,
+                _advice_on_memory(config),
+            ):
                 for step, part in enumerate(batches.parts(order)):
                     epochs_done = number - 1 + step * config.batch_size / max(1, len(order))
                     optimizer.param_groups[0]["lr"] = config.rate(epochs_done)
@@ -105,13 +112,14 @@ def _train(
                     loss.backward()
                     optimizer.step()
                     total += loss.detach()  # on the device: no step waits for a GPU
-                    bar.update(part.positions)
+                    positions.update(part.positions)
             mean = float(processes.mean(total)) / (step + 1)
             training.check_finite(mean, number)
             seconds = time.perf_counter() - started
-            valid = evaluate_together(processes, model, data, "valid").metrics()
+            with sharding.whole(model):
+                valid = evaluate_together(processes, model, data, "valid").metrics()
             training.close(Epoch(number, mean, seconds, valid))
-            _show(bar, training)
+            _show(positions, training)
             if log and processes.main:
                 log(history.epochs[-1])
 
@@ -156,10 +164,10 @@ class Training:
     def check_finite(self, loss: float, number: int) -> None:
         """Raise FloatingPointError unless the loss, the weights and AdamW's state are finite."""
         moments = (tensor for own in self.optimizer.state.values() for tensor in own.values())
-        state = (*self.model.parameters(), *moments)
+        state = map(sharding.local, (*self.model.parameters(), *moments))
         if not math.isfinite(loss):
             what = f"the loss of epoch {number} is {loss}"
-        elif not all(tensor.isfinite().all() for tensor in state):
+        elif not all(self.processes.gather([all(bool(t.isfinite().all()) for t in state)])):
             what = f"the weights after epoch {number} are not finite"
         else:
             return
@@ -173,7 +181,9 @@ class Training:
         self.history.epochs.append(epoch)
         if self.history.best is epoch:
             self.best = _copy(self.model)
-        if path := self.path:
+        if (path := self.path) and self.config.shard:
+            sharding.save(path, epoch.epoch, self._checkpoint(), self.processes.on_main)
+        elif path:
             self.processes.on_main(lambda: self._checkpoint().save(path))
 
     def restore_best(self) -> None:
@@ -184,7 +194,7 @@ class Training:
         """Continue from the checkpoint if there is one. Raises ValueError if it cannot be used."""
         if (path := self.path) is None:
             return
-        if (found := self.processes.on_main(lambda: _find(path, resume))) is None:
+        if (found := self._find(path, resume)) is None:
             return
         found.check(self.settings, self.model, path)
         copy_tensors(found.model, self.model, path)
@@ -195,6 +205,16 @@ class Training:
             state.setdefault(int(number), {})[entry] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
+    def _find(self, path: Path, resume: bool) -> Checkpoint | None:
+        """The checkpoint to resume; of a split one, each process reads its own rows."""
+        on_main = self.processes.on_main
+        if not self.config.shard:
+            return on_main(lambda: Checkpoint.read(path) if _resumable(path, resume) else None)
+        if (folder := on_main(lambda: _resumable(sharding.newest(path), resume))) is None:
+            return None
+        run, names = on_main(lambda: sharding.read(folder))
+        return Checkpoint(*parse(run), *sharding.load(folder, names, self.model))
+
     def _checkpoint(self) -> Checkpoint:
         state = self.optimizer.state_dict()["state"]
         adamw = {f"{i}/{name}": t for i, own in state.items() for name, t in own.items()}
@@ -202,12 +222,13 @@ class Training:
         return Checkpoint(self.settings, self.history, now, self.best, adamw)
 
 
-def _find(path: Path, resume: bool) -> Checkpoint | None:
-    if not path.exists():
+def _resumable(path: Path | None, resume: bool) -> Path | None:
+    """The path if something is there. Raises ValueError unless it is to be resumed."""
+    if path is None or not path.exists():
         return None
     if not resume:
         raise ValueError(f"{path.parent} already holds a run; resume it, or choose another folder")
-    return Checkpoint.read(path)
+    return path
 
 
 class Objective(nn.Module):
@@ -221,8 +242,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.bf16 = model, config.precision == "bfloat16"
         self.loss: Callable[..., Tensor] = model.loss
-        if config.compile:
-            self.loss = partial(model.loss, forward=torch.compile(model.forward))
+        if config.compile or config.shard:
+            forward = torch.compile(model.forward) if config.compile else model.forward
+            self.loss = partial(model.loss, forward=forward)
 
     def forward(self, windows: Tensor, sizes: list[int]) -> Tensor:
         with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.bf16):
@@ -232,7 +254,7 @@ class Objective(nn.Module):
 
 
 @contextmanager
-def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tensor]:
+def _drawing(training: Training, number: int, batches: Batches, block: int) -> Iterator[Tensor]:
     """Draw the order of an epoch's windows; in the body, dropout too follows seed and epoch.
 
     Afterwards torch's generators, the CPU's and that of a CUDA device, have the caller's state
@@ -242,7 +264,7 @@ def _drawing(training: Training, number: int, batches: Batches) -> Iterator[Tens
     seed = training.config.seed * 1_000_003 + number
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         _seed(seed, device)
-        order = torch.randperm(len(batches.counts))
+        order = shuffled(len(batches.counts), block)
         if index > 0:
             _seed(seed + (index << 32), device)  # each process drops other units
         yield order
@@ -288,38 +310,19 @@ def _check(
         )
 
 
-def _watched() -> bool:
-    """Whether standard output can show a moving bar: a terminal's or a notebook's."""
-    return sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
-
-
 def _bar(training: Training, positions: int, progress: bool) -> tqdm[Any]:
-    """A bar over the positions that all epochs predict; it never appears if nobody can watch it."""
-    # With progress, `disable` is not passed, so that the environment's TQDM_DISABLE applies.
-    quiet: dict[str, Any] = {} if progress else {"disable": True}
-    bar = tqdm(
-        desc=_epochs(training),
-        total=training.config.epochs * positions,
-        initial=len(training.history.epochs) * positions,
-        unit=" positions",
-        unit_scale=True,
-        file=sys.stdout,
-        dynamic_ncols=True,
-        delay=0 if _watched() else math.inf,
-        **quiet,
-    )
-    _show(bar, training)
-    return bar
+    """A bar over the positions that all epochs predict."""
+    total, done = (n * positions for n in (training.config.epochs, len(training.history.epochs)))
+    started = bar(_epochs(training), total, done, " positions", progress)
+    _show(started, training)
+    return started
 
 
 def _show(bar: tqdm[Any], training: Training) -> None:
     if training.history.epochs:
         last = training.history.epochs[-1]
         numbers = f"loss {last.loss:.3f}, valid NDCG@10 {last.valid['ndcg@10']:.4f}"
-        bar.set_description_str(_epochs(training), refresh=False)
-        bar.set_postfix_str(numbers, refresh=_watched())
-        if not (bar.disable or _watched()):
-            print(f"{_epochs(training)}: {numbers}", flush=True)
+        show(bar, _epochs(training), numbers)
 
 
 def _epochs(training: Training) -> str:

@@ -7,13 +7,14 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from cprec_lib.course.workbook import NOTEBOOKS
 from tools.execution import Measured, remove_machine_traces
-from tools.pages import write_course
+from tools.pages import DOCS, write_course
 
-NAMES = ["index", *sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))]
+NOTEBOOK_PAGES = [f"notebooks/{path.stem}" for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+NAMES = ["index", *NOTEBOOK_PAGES, *(f"docs/{name}" for name in DOCS)]
 WIDTHS = {"narrow": 400, "wide": 1280}
 MISSING_PICTURES = """
 () => [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt || i.src)
@@ -21,7 +22,7 @@ MISSING_PICTURES = """
 # Text that a reader sees outside code: formulas are elements of their own.
 PROSE = """
 () => {
-  const copy = document.querySelector("main").cloneNode(true);
+  const copy = document.querySelector("article").cloneNode(true);
   copy.querySelectorAll("pre, code, math, style, script").forEach(e => e.remove());
   return copy.textContent;
 }
@@ -84,24 +85,45 @@ def test_page(name: str, window: Page, pages: Path, screenshots: Path) -> None:
     window.wait_for_load_state("load")
     assert window.evaluate(MISSING_PICTURES) == []
     assert RAW_FORMULA.search(window.evaluate(PROSE)) is None
-    assert window.locator(".unread-formula").count() == 0
     assert window.evaluate(UNSHOWN_FORMULAS) == []
     background, text = window.evaluate(COLOURS)
     assert (background > 200 and text < 60) == (window.scheme == "light")
     assert (background < 60 and text > 200) == (window.scheme == "dark")
     for label, width in WIDTHS.items():
         window.set_viewport_size({"width": width, "height": 1000})
-        file = screenshots / f"page-{name}-{label}-{window.scheme}.png"
-        window.screenshot(path=file, full_page=name == "00_start_here")
+        stem = name.replace("/", "-")
+        file = screenshots / f"page-{stem}-{label}-{window.scheme}.png"
+        window.screenshot(path=file, full_page=name == "index")
         assert window.evaluate(TOO_WIDE) == [], f"wider than {width} pixels"
     assert [url for url in window.asked if not url.startswith(("file:", "data:"))] == []
     assert window.complaints == []
 
 
 @light
+def test_search_finds_a_term(window: Page, pages: Path) -> None:
+    window.goto((pages / "index.html").as_uri())
+    window.locator("input[name=q]").fill("tap")
+    window.keyboard.press("Enter")
+    results = window.locator("ul.search li a")
+    expect(results.filter(has_text="Glossary").first).to_be_visible()
+    assert window.complaints == []
+
+
+@light
+def test_print_shows_the_text_alone(window: Page, pages: Path) -> None:
+    window.goto((pages / "notebooks/02_block_decomposition.html").as_uri())
+    window.emulate_media(media="print", color_scheme="dark")
+    window.set_viewport_size({"width": 794, "height": 1123})  # A4
+    for beside in (".sidebar-drawer", ".toc-drawer", ".mobile-header"):
+        expect(window.locator(beside)).not_to_be_in_viewport()
+    background, text = window.evaluate(COLOURS)
+    assert background > 200 and text < 60
+
+
+@light
 def test_formulas_are_there(window: Page, pages: Path) -> None:
     counts = []
-    for name in NAMES[1:]:
+    for name in NOTEBOOK_PAGES:
         window.goto((pages / f"{name}.html").as_uri())
         counts.append(window.locator("math").count())
     assert sum(count > 0 for count in counts) >= 5, counts

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from cprec_lib.big import sequences
 from cprec_lib.train import run_folder
 from tests.cli.shell import N_ITEMS, table
 
@@ -15,6 +16,6 @@ def with_titles(monkeypatch: pytest.MonkeyPatch) -> str:
     titles[108] = "\x1b[31m本棚\u202e"
     titles[106] = 'Film "6", a\r\ntale'
     monkeypatch.setattr(run_folder, "DATASETS", {"tiny": None})
-    monkeypatch.setattr(run_folder, "load_interactions", lambda name, **reading: table())
+    monkeypatch.setattr(sequences, "load_interactions", lambda *args, **reading: table())
     monkeypatch.setattr(run_folder, "load_titles", lambda name: titles)
     return "tiny"

@@ -100,7 +100,7 @@ def test_train_hands_every_option_on(
         "--dropout 0.1 --input-dropout 0.2 --no-block-input --no-tree --max-len 5 --split by_user "
         "--epochs 1 --batch-size 7 --learning-rate 0.01 --weight-decay 0.2 --patience 9 --seed 3 "
         "--split-seed 4 --initial-weights authors "
-        "--device cpu --precision bfloat16 --schedule linear --compile"
+        "--device cpu --precision bfloat16 --schedule linear --compile --shard"
     )
     monkeypatch.setattr(torch, "compile", lambda function: function)  # it takes half a minute
     succeed("train", "--dataset", tiny, "--model", "cprec", "--out", tmp_path, *options.split())
@@ -134,6 +134,7 @@ def test_train_hands_every_option_on(
         "seed": 3,
         "precision": "bfloat16",
         "compile": True,
+        "shard": True,
         "schedule": "linear",
     }
     assert (metrics["max_len"], metrics["split"], metrics["split_seed"]) == (5, "by_user", 4)

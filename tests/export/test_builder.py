@@ -9,7 +9,7 @@ from cprec_lib.export.builder import Graph
 
 
 def run(graph: Graph, x: np.ndarray) -> np.ndarray:
-    content = graph.to_bytes({"x": (np.float32, ["B", 2])}, {"y": ["B", 2]})
+    content = graph.to_bytes({"x": (np.float32, ["B", 2])}, {"y": (np.float32, ["B", 2])})
     (y,) = InferenceSession(content).run(None, {"x": x})
     return y
 

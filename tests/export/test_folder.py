@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from cprec_lib import serve
+from cprec_lib import SequentialRecommender, count_parameters, cprec, serve
 from cprec_lib.compress.compressor import compress_with
 from cprec_lib.compress.quantisation import Rounding
+from cprec_lib.compress.runs import check_free
 from cprec_lib.export import folder as exporting
 from cprec_lib.export.folder import export_model, export_run
 from cprec_lib.files import file_hash
 from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES, Manifest
-from cprec_lib.train.run_folder import Run
+from cprec_lib.serve.tables import map_tensors
+from cprec_lib.train.checkpoints import CHECKPOINT
+from cprec_lib.train.run_folder import Run, train
 from tests.serve.exported import CONFIGS, ORIGINALS, TITLES, build, export
 
 
@@ -61,12 +64,43 @@ def test_a_run_is_not_exported_into_its_own_folder(trained: Path):
     Run.load(trained)
 
 
+def test_no_run_is_written_over_an_exported_model(tmp_path: Path):
+    export("cross-block", tmp_path)
+    with pytest.raises(ValueError, match="holds an exported model; choose another folder"):
+        train(tmp_path, "synthetic:users=20", "nextitnet", resume=True)
+    with pytest.raises(ValueError, match="holds an exported model; choose another folder"):
+        check_free(tmp_path)
+    serve.load(tmp_path)
+
+
+def test_no_model_is_exported_over_a_run_that_was_interrupted(tmp_path: Path):
+    (tmp_path / CHECKPOINT).touch()
+    with pytest.raises(ValueError, match="already holds a run"):
+        export("cross-block", tmp_path)
+
+
+def test_a_rounded_model_takes_the_bytes_that_its_run_takes(tmp_path: Path):
+    """Apart from biases and norms, names of the graph's nodes, and bounds."""
+    model = SequentialRecommender(cprec(3000, 64, (300, 1000)))
+    for name, rounding in {"float32": None, "int8": Rounding(8), "int4": Rounding(4)}.items():
+        small = compress_with(model, rounding) if rounding else model
+        export_model(small, tmp_path / name, ["x"] * 3000)
+        expected = count_parameters(small.config).bytes
+        assert expected < serve.load(tmp_path / name).bytes < expected + 40_000
+
+
+def test_a_tied_model_stores_its_tables_once(tmp_path: Path):
+    export("tied blocks int4", tmp_path)
+    shared = Manifest.read(tmp_path).shared
+    assert shared["root.0.codes.columns"] == "embedding.0.codes.columns"
+    assert shared["tail.1.scales.columns"] == "embedding.2.scales.columns"
+    assert not {*shared} & {*map_tensors(tmp_path / TABLES)}
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path: Path):
     model = build(CONFIGS["nextitnet"])
     with pytest.raises(ValueError, match="59 titles for a model of 60 items"):
         export_model(model, tmp_path, ORIGINALS, TITLES[:-1])
-    with pytest.raises(ValueError, match="a model with rounding cannot be exported yet"):
-        export_model(compress_with(model, Rounding(8)), tmp_path, ORIGINALS)
     with torch.no_grad():
         model.softmax.output.bias[3] = torch.nan
     with pytest.raises(ValueError, match=r"softmax\.output\.bias holds NaN or infinity"):

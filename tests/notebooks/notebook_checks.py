@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from docutils.utils.math.latex2mathml import tex2mathml
 from IPython.core.inputtransformer2 import TransformerManager
+from markdown_it import MarkdownIt
+from mdit_py_plugins.amsmath import amsmath_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbformat import NotebookNode
 
 from tools.execution import WIDGET_VIEW, code_cells
 from tools.measured import CLOSING, OPENING
-from tools.pages import UNREAD_FORMULA, PageExporter
 
 LARGEST_BYTES = 3_000_000
 # Magics that a notebook may use. nbval passes over one that fails, so each is one more risk.
@@ -113,12 +116,11 @@ def pictures_without_alt(notebook: NotebookNode) -> list[str]:
 
 def unreadable_formulas(notebook: NotebookNode) -> list[str]:
     """Formulas that the pages could only show as source."""
-    exporter = PageExporter(Path(), Path())
-    pattern = re.compile(rf'<code class="{UNREAD_FORMULA}">(.*?)</code>', flags=re.DOTALL)
     return [
-        f"Cell {place} has a formula that cannot be turned into MathML: {found}"
+        f"Cell {place} has a formula that cannot be turned into MathML: {formula} ({problem})"
         for place, text in _markdown(notebook)
-        for found in pattern.findall(exporter.render_markdown(text))
+        for formula in _formulas(text)
+        if (problem := _unreadable(formula))
     ]
 
 
@@ -185,6 +187,12 @@ def words(notebook: NotebookNode) -> int:
     return sum(len(text.split()) for _, text in _markdown(notebook))
 
 
+def optional_reading(notebook: NotebookNode) -> int:
+    """Minutes of reading of the sections whose headings end in `(optional, N minutes)`."""
+    pattern = re.compile(r"^#+ .*\(optional, (\d+) minutes\)$", re.MULTILINE)
+    return sum(int(found) for _, text in _markdown(notebook) for found in pattern.findall(text))
+
+
 def missing_from_map(names: list[str], text: str) -> list[str]:
     """Notebooks that a map of the course leaves out."""
     return [f"The map does not name {name}" for name in names if name not in text]
@@ -203,6 +211,20 @@ CHECKS = (
     missing_measurements,
     leftovers,
 )
+
+
+def _formulas(text: str) -> list[str]:
+    blocks = MarkdownIt().use(dollarmath_plugin).use(amsmath_plugin).parse(text)
+    tokens = [token for block in blocks for token in (block, *(block.children or ()))]
+    return [token.content for token in tokens if "math" in token.type]
+
+
+def _unreadable(formula: str) -> str:
+    try:
+        tex2mathml(formula, as_block=True)
+    except Exception as error:  # docutils raises its own and plain kinds
+        return str(error)
+    return ""
 
 
 def _sources(notebook: NotebookNode) -> list[tuple[int, str]]:

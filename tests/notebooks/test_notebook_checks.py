@@ -152,7 +152,7 @@ def test_pictures_without_alt_in_text() -> None:
 def test_unreadable_formulas() -> None:
     (problem,) = checks.unreadable_formulas(notebook(text=r"So $x$ and $\foo y$."))
     assert problem.startswith("Cell 3 ")
-    assert problem.endswith(r"\foo y")
+    assert r": \foo y (" in problem
 
 
 @pytest.mark.parametrize("between", ["", "Measured some day.", "\n"])

@@ -14,6 +14,7 @@ from tests.notebooks import notebook_checks as checks
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_WORDS = 3000
+MOST_MINUTES = 60
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -62,10 +63,18 @@ def test_length(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_EXERCISES)
-def test_the_header_adds_up_the_minutes_of_the_exercises(name: str) -> None:
-    minutes = sum(problem.minutes for problem in problems(name).values())
-    header = read(ROOT / "notebooks" / f"{name}.ipynb").cells[0].source
-    assert re.search(rf"\*\*Reading:\*\* \d+ minutes, and {minutes} for the exercises\.", header)
+def test_the_header_adds_up_the_minutes(name: str) -> None:
+    notebook, bank = read(ROOT / "notebooks" / f"{name}.ipynb"), problems(name).values()
+    needed = sum(problem.minutes for problem in bank if not problem.optional)
+    optional = sum(problem.minutes for problem in bank if problem.optional)
+    optional += checks.optional_reading(notebook)
+    stated = rf"\*\*Reading:\*\* (\d+) minutes, and {needed} for the exercises\."
+    if optional:
+        stated += rf" \*\*Optional:\*\* {optional} minutes more\."
+    found = re.search(rf"{stated}$", notebook.cells[0].source, flags=re.MULTILINE)
+    assert found, stated
+    if name <= "07":
+        assert int(found[1]) + needed <= MOST_MINUTES
 
 
 def test_the_list_of_exercises_is_complete() -> None:

@@ -1,11 +1,15 @@
 """Models of every kind, exported, for the tests of this package."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cprec_lib import ModelConfig, SequentialRecommender, cprec, gru4rec, nextitnet, sasrec
+from cprec_lib.compress.compressor import Compressor, compress_with, compressed_config
+from cprec_lib.compress.quantisation import Rounding
+from cprec_lib.compress.tying import Tying
 from cprec_lib.export.folder import export_model
 from cprec_lib.model.sharing import SHARING
 
@@ -20,13 +24,31 @@ CONFIGS: dict[str, ModelConfig] = {
     "sasrec": sasrec(N_ITEMS, WIDTH, heads=2, max_positions=10),
     "gru4rec in blocks": gru4rec(N_ITEMS, WIDTH, block_input=True, block_softmax=True, **BLOCKS),
 }
+COMPRESSED: dict[str, tuple[str, tuple[Compressor, ...]]] = {
+    "nextitnet int8": ("nextitnet", (Rounding(8),)),
+    "nextitnet int4": ("nextitnet", (Rounding(4, group=4),)),
+    "cross-block int8": ("cross-block", (Rounding(8),)),
+    "cross-block int4": ("cross-block", (Rounding(4),)),
+    "flat int4": ("flat", (Rounding(4),)),
+    "gru4rec int8": ("gru4rec", (Rounding(8),)),
+    "sasrec int4": ("sasrec", (Rounding(4, group=2),)),
+    "tied": ("nextitnet", (Tying(),)),
+    "tied int8": ("nextitnet", (Tying(), Rounding(8))),
+    "tied gru4rec": ("gru4rec in blocks", (Tying(),)),
+    "tied blocks int4": ("cross-block", (Tying(), Rounding(4))),
+}
+"""Models that a compressor changed, and the name in `CONFIGS` of the one before."""
+CONFIGS |= {name: compressed_config(CONFIGS[base], *c) for name, (base, c) in COMPRESSED.items()}
 STREAMING = [name for name, config in CONFIGS.items() if config.middle != "attention"]
 ORIGINALS = [str(1000 + item) for item in range(N_ITEMS)]
 TITLES = [f"Item number {item}" for item in range(N_ITEMS)]
 
 
 def build(config: ModelConfig, seed: int = 0) -> SequentialRecommender:
-    """A model with new weights, wide apart so that items do not tie."""
+    """A model with new weights, wide apart so that items do not tie; rounded afterwards."""
+    if config.compressors and not config.compressors[-1].trains:
+        *before, rounding = config.compressors
+        return compress_with(build(replace(config, compressors=tuple(before)), seed), rounding)
     model = SequentialRecommender(config, seed).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -72,6 +72,12 @@ def test_another_kind_of_file_is_refused_and_stays_whole(path: Path, content: by
     assert path.read_bytes() == content
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(OSError, match="name another file") as caught:
+        EventFile(tmp_path)
+    assert str(tmp_path) in caught.value.strerror
+
+
 @pytest.mark.parametrize("line", ["{}", "[]", "no json", '{"user": 1, "item": "2"}', "[" * 10**5])
 def test_a_line_that_is_no_event_is_named(path: Path, line: str):
     write(path, SOME[:1])

@@ -48,14 +48,15 @@ def test_a_changed_or_missing_file_is_named(folder: Path, name: str):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"format": 2}, "has the format 2, and this version of cprec-lib reads 1"),
+        ({"format": 1}, "has the format 1, and this version of cprec-lib reads 2"),
         ({"n_items": "many"}, "n_items 'many' is not a whole number"),
         ({"window": 0}, "window 0 is below 1"),
         ({"lags": [[0]]}, "lag 0 is below 1"),
         ({"sha256": {}}, "not a model's files"),
         ({"sha256": {"../secret": "", GRAPH: "", TABLES: "", ITEMS: ""}}, "not a model's files"),
         ({"sha256": dict.fromkeys((GRAPH, TABLES, ITEMS), "")}, "not a model's files"),
-        ({"sha256": [GRAPH, TABLES, ITEMS]}, "sha256 an object"),
+        ({"sha256": [GRAPH, TABLES, ITEMS]}, "sha256 and shared are objects"),
+        ({"shared": None}, "sha256 and shared are objects"),
         ({"name": float("nan")}, "name is a text"),
         ({"n_items": 59}, "embedding_ends does not end at the last item, 59"),
         ({"softmax_ends": []}, "softmax_ends does not end at the last item, 60"),

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -23,11 +22,11 @@ from starlette.testclient import TestClient
 
 from cprec_lib.files import file_hash
 from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES
-from cprec_lib.serve.server import allow_many_files, build_app
+from cprec_lib.serve.server import allow_many_files, build_app, run
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
 from tests.serve.exported import ORIGINALS, TITLES, export
-from tests.serve.running import ROOT, request, serving
+from tests.serve.running import request, serving
 
 LOCAL = ("127.0.0.1", 1)
 
@@ -125,6 +124,21 @@ def test_bad_input_is_answered_with_the_field_and_the_way_out(
     assert (answer.status_code, error["field"]) == (status, field)
     assert message in error["message"]
     assert len(answer.content) < 1000
+
+
+def test_a_body_that_is_not_marked_as_json_is_answered_with_the_header(client: TestClient):
+    answer = client.post("/recommend", content=b'{"history": ["1000"]}')
+    assert answer.status_code == 422
+    assert "send the header Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "a\x00b", "~nobody-here/x", " ", "/dev/null/x"])
+def test_a_folder_that_cannot_be_named_is_refused_with_a_sentence(name: str, client: TestClient):
+    answer = client.post("/reload", json={"folder": name})
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 422
+    assert "Errno" not in message
+    assert len(message) < 400
 
 
 def test_an_unknown_address_is_answered_with_json(client: TestClient):
@@ -236,24 +250,19 @@ def test_told_to_end_it_answers_what_has_begun(exported: Exported):
         assert "Traceback" not in process.stdout.read()
 
 
-def test_a_port_in_use_is_named(exported: Exported):
+def test_a_port_in_use_and_an_unknown_host_are_named(exported: Exported):
+    service = Service(exported("gru4rec")[0])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [
-            sys.executable,
-            "-m",
-            "cprec_lib",
-            "serve",
-            exported("gru4rec")[0],
-            "--port",
-            port,
-        ]
-        done = subprocess.run(
-            list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; end" in done.stderr
-    assert "Traceback" not in done.stderr
+        with pytest.raises(OSError) as caught:
+            run(service, port=port)
+    assert caught.value.strerror == (
+        f"cannot listen on 127.0.0.1, port {port}: Address already in use; end what uses the port, "
+        "or choose another --port"
+    )
+    with pytest.raises(OSError) as caught:
+        run(service, host="999.1.1.1")
+    assert caught.value.strerror.endswith("; choose another --host or --port")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits another process's files")

@@ -74,7 +74,7 @@ def test_what_a_model_lacks_is_refused(exported: Exported, tmp_path: Path):
         service.observe("ann", ORIGINALS[0], "id")
     with pytest.raises(Refusal, match="start the server with --compare"):
         service.items("", 5, "second")
-    with pytest.raises(ValueError, match="cannot follow users, so it needs no file"):
+    with pytest.raises(ValueError, match="cannot follow users, so it cannot serve a file"):
         Service(exported("sasrec")[0], events=tmp_path / "events.jsonl")
 
 
@@ -84,6 +84,8 @@ def test_a_new_model_keeps_the_users(exported: Exported, tmp_path: Path):
     prepared = service.prepare(exported("gru4rec")[0])
     service.observe("ann", ORIGINALS[8], "id")  # between reading and swapping
     service.swap(*prepared)
+    with pytest.raises(ValueError, match="name a model with a CNN or a GRU"):
+        service.prepare(exported("sasrec")[0])  # its users would be lost
     history = [ORIGINALS[3], ORIGINALS[8]]
     asked = service.recommend(history, "id", 5, True, "first")
     assert asked["model"] == "gru4rec"

@@ -1,5 +1,6 @@
 """The commands `run` and `figures` of tools.course, on notebooks small enough to read here."""
 
+import base64
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nbformat
 import psutil
@@ -17,7 +19,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from cprec_lib.course import calibration
 from tools import course, execution, measured, pages
 from tools.execution import Measured, run_notebook
-from tools.formulas import to_mathml
 from tools.memory import PeakMemory, resident_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,8 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
     "AAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
+
+FOLDED = "<details><summary>Answer</summary>\n\n$M$ is **one**.\n\n</details>\n\nNext."
 
 FIGURE_CELL = f"""
 import base64, os, pathlib
@@ -63,13 +66,14 @@ class Trial:
 def good_notebook() -> nbformat.NotebookNode:
     text = (
         f"# The tail of $N$ items\n\nSee **why** it is long.\n\n{MARKERS}\n\n"
-        "[next](01_broken.ipynb#why), [data](../data/README.md), [paper](https://example.org/p)"
+        "[next](01_broken.ipynb#why), [**tail**](../docs/glossary.md#tail)"
     )
     formulas = "$$\\begin{aligned} a &= b \\\\ c &= \\frac{1}{2} \\end{aligned}$$"
     return new_notebook(
         cells=[
             new_markdown_cell(text),
             new_markdown_cell(formulas),
+            new_markdown_cell(FOLDED),
             new_code_cell(FIGURE_CELL),
             new_code_cell(WIDGET_CELL),
             new_code_cell(""),
@@ -83,7 +87,9 @@ def broken_notebook() -> nbformat.NotebookNode:
     stale = new_output("stream", name="stdout", text="from an earlier run")
     return new_notebook(
         cells=[
-            new_markdown_cell(f"# Broken\n\nIt fails.\n\n{MARKERS}"),
+            new_markdown_cell(
+                f"# Broken\n\nIt fails.\n\n- See $\\foo < x$.\n\n{MARKERS}\n\n## Why"
+            ),
             new_code_cell("width = 0"),
             new_code_cell("raise ValueError('width 0 is below 1')"),
             new_code_cell("'never reached'", outputs=[stale], execution_count=9),
@@ -105,6 +111,8 @@ def write_folder(folder: Path, notebooks: dict[str, nbformat.NotebookNode]) -> P
     (folder / "notebooks").mkdir()
     for name, notebook in notebooks.items():
         nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "glossary.md").write_text("# Glossary\n\n## Tail\n\nRare items.\n")
     (folder / "page.md").write_text(f"# A course\n\n{MARKERS}\n\nThe end.\n", encoding="utf-8")
     return folder / "notebooks"
 
@@ -222,63 +230,90 @@ def test_the_notebooks_themselves_stay_as_they_were(with_failure: Trial) -> None
     assert all(cell.execution_count is None for _, cell in execution.code_cells(stored))
 
 
-@pytest.mark.parametrize("name", ["index.html", "00_good.html", "01_broken.html", "02_last.html"])
+PAGES = [
+    "index.html",
+    "search.html",
+    "docs/glossary.html",
+    *(f"notebooks/{name}.html" for name in ("00_good", "01_broken", "02_last")),
+]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_pages_need_no_network(with_failure: Trial, name: str) -> None:
     soup = page(with_failure, name)
-    assert soup.find_all(["script", "link", "iframe"]) == []
     sources = [element["src"] for element in soup.find_all(src=True)]
-    assert all(source.startswith("data:") for source in sources)
-    assert "url(" not in str(soup.style) and "@import" not in str(soup.style)
+    sources += [element["href"] for element in soup.find_all("link", href=True)]
+    assert sources
+    for source in sources:
+        assert not urlsplit(source).netloc, source
+
+
+def test_only_the_unreadable_formula_is_warned_of(with_failure: Trial) -> None:
+    warnings = [line for line in with_failure.printed.splitlines() if "WARNING" in line]
+    assert len(warnings) == 2  # the index repeats what one learns
+    assert all(r"The formula '\\foo < x' cannot be shown" in line for line in warnings)
+    assert page(with_failure, "notebooks/01_broken.html").article.code.get_text() == r"\foo < x"
 
 
 def test_formulas_are_mathml(with_failure: Trial) -> None:
-    soup = page(with_failure, "00_good.html")
-    assert [element["display"] for element in soup.find_all("math")] == ["inline", "block"]
-    assert soup.find("mfrac") is not None
-    assert "$" not in soup.main.get_text()
+    article = page(with_failure, "notebooks/00_good.html").article
+    assert [element.get("display") for element in article.find_all("math")] == [
+        None,
+        "block",
+        None,
+    ]
+    assert article.find("mfrac") is not None
+    assert "$" not in article.get_text()
+
+
+def test_a_folded_answer_stays_folded(with_failure: Trial) -> None:
+    details = page(with_failure, "notebooks/00_good.html").details
+    assert details.strong.get_text() == "one"
+    assert details.math.mi.get_text() == "M"
+    assert "Next." not in details.get_text()
 
 
 def test_pictures_keep_their_alt_text_and_width(with_failure: Trial) -> None:
-    (picture,) = page(with_failure, "00_good.html").find_all("img")
+    (picture,) = page(with_failure, "notebooks/00_good.html").article.find_all("img")
     assert picture["alt"] == 'a "long" <tail>'
     assert picture["width"] == "7"
-    assert picture["src"] == f"data:image/png;base64,{PIXEL}"
+    data = (with_failure.out / "notebooks" / picture["src"]).read_bytes()
+    assert data == base64.b64decode(PIXEL)
 
 
-def test_links_between_notebooks_lead_to_their_pages(with_failure: Trial) -> None:
-    links = {a.get_text(): a["href"] for a in page(with_failure, "00_good.html").main.find_all("a")}
+def test_links_lead_to_notebooks_and_terms(with_failure: Trial) -> None:
+    article = page(with_failure, "notebooks/00_good.html").article
+    links = {a.get_text(): a["href"] for a in article.find_all("a")}
     assert links["next"] == "01_broken.html#why"
-    assert (
-        with_failure.out / links["data"]
-    ).resolve() == with_failure.page.parent / "data/README.md"
-    assert links["paper"] == "https://example.org/p"
+    assert links["tail"] == "../docs/glossary.html#tail"
 
 
-def test_each_page_leads_to_its_neighbours_and_the_index(with_failure: Trial) -> None:
-    above, below = page(with_failure, "01_broken.html").find_all("nav")
-    hrefs = [a["href"] for a in above.find_all("a")]
-    assert hrefs == ["00_good.html", "index.html", "02_last.html"]
-    assert above == below
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_has_the_contents_of_the_course_and_a_search(
+    with_failure: Trial, name: str
+) -> None:
+    sidebar = page(with_failure, name).find(class_="sidebar-drawer")
+    titles = [" ".join(a.get_text().split()) for a in sidebar.find_all("a", class_="reference")]
+    assert titles == ["The tail of N items", "Broken", "Last", "Glossary"]
+    assert sidebar.find("input", attrs={"name": "q"}) is not None
 
 
 def test_a_failed_notebooks_page_says_so_and_shows_the_error(with_failure: Trial) -> None:
-    text = page(with_failure, "01_broken.html").main.get_text()
+    text = page(with_failure, "notebooks/01_broken.html").article.get_text()
     assert "This notebook failed in code cell 2" in text
     assert "ValueError: width 0 is below 1" in text
 
 
-def test_the_index_lists_title_promise_measurements_and_status(with_failure: Trial) -> None:
+def test_the_index_has_a_card_of_each_notebook(with_failure: Trial) -> None:
     soup = page(with_failure, "index.html")
-    entries = soup.find_all("li")
-    assert [entry.a["href"] for entry in entries] == [
-        "00_good.html",
-        "01_broken.html",
-        "02_last.html",
-    ]
-    assert entries[0].find("strong").get_text() == "why"
-    assert re.search(r"Ran in \d+ s with \d\.\d GB on \d+ CPU cores\.", entries[0].get_text())
-    assert "It failed in code cell 2." in entries[1].get_text()
-    assert "It failed" not in entries[2].get_text()
+    cards = soup.find_all(class_="sd-card")
+    links = [card.find("a", class_="sd-stretched-link")["href"] for card in cards]
+    assert links == [f"notebooks/{name}.html" for name in ("00_good", "01_broken", "02_last")]
+    assert cards[0].find("strong").get_text() == "why"
+    assert [card.img is not None for card in cards] == [True, False, False]
+    assert re.search(r"Ran in \d+ s, \d\.\d GB\.", cards[0].get_text())
+    assert "It failed in code cell 2." in cards[1].get_text()
+    assert "It failed" not in cards[2].get_text()
     assert "CpRec  3.3 times smaller" in soup.get_text()
 
 
@@ -419,36 +454,6 @@ def test_a_process_that_is_gone_holds_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("formula", "problem"),
-    [
-        (r"\frac{a}{", "Check its braces"),
-        (r"x^a^b", "DoubleSuperscripts"),
-        (r"\foo x", r"contains `\\foo`"),
-        ("a & b", "contains `&`"),
-    ],
-)
-def test_unreadable_formulas_are_named(formula: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=problem) as error:
-        to_mathml(formula, "inline")
-    assert f"`{formula}`" in str(error.value)
-
-
-def test_an_unreadable_formula_still_shows_its_source(tmp_path: Path) -> None:
-    exporter = pages.PageExporter(tmp_path, tmp_path)
-    html = exporter.render_markdown(r"So $\foo < x$.")
-    assert html == f'<p>So <code class="{pages.UNREAD_FORMULA}">\\foo &lt; x</code>.</p>\n'
-
-
-def test_a_folded_answer_stays_folded(tmp_path: Path) -> None:
-    exporter = pages.PageExporter(tmp_path, tmp_path)
-    folded = "<details><summary>Answer</summary>\n\n$N$ is **one**.\n\n</details>\n\nNext."
-    soup = BeautifulSoup(exporter.render_markdown(folded), "html.parser")
-    assert soup.details is not None and soup.details.strong is not None
-    assert [math.mi.get_text() for math in soup.details.find_all("math")] == ["N"]
-    assert "Next." not in soup.details.get_text()
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("# Title\n\nPromise\nin two lines.\n\nMore.", ("Title", "Promise\nin two lines.")),
@@ -459,23 +464,7 @@ def test_a_folded_answer_stays_folded(tmp_path: Path) -> None:
     ],
 )
 def test_title_and_promise(text: str, expected: tuple[str, str]) -> None:
-    notebook = new_notebook(cells=[new_code_cell("1"), new_markdown_cell(text)])
-    assert pages.title_and_promise(notebook) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("01_tail.ipynb", "01_tail.html"),
-        ("./01_tail.ipynb#Why", "01_tail.html#Why"),
-        ("../README.md", "../../README.md"),
-        ("#Here", "#Here"),
-        ("https://example.org/x.ipynb", "https://example.org/x.ipynb"),
-        ("mailto:a@example.org", "mailto:a@example.org"),
-    ],
-)
-def test_page_links(url: str, expected: str) -> None:
-    assert pages.page_link(url, Path("notebooks"), Path("build/course")) == expected
+    assert pages.title_and_promise(text) == expected
 
 
 @pytest.mark.parametrize(

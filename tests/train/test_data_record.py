@@ -1,20 +1,13 @@
-"""The fingerprint of a table, by which records and runs know their data."""
+"""What must be the same when a training resumes."""
 
 import hashlib
-from pathlib import Path
 
-import pandas as pd
-
-from cprec_lib.train import data_record
-from tests.cli.shell import table
+from cprec_lib.train.data_record import describe_sequences
 
 
-def test_fingerprint_takes_text_too() -> None:
-    rows = pd.DataFrame({"user": ["a,b"], "item": ["c"], "timestamp": [0.5]})
-    assert data_record.fingerprint(rows) == hashlib.sha256(b'"a,b","c",0.5\n').hexdigest()
-
-
-def test_fingerprint_is_that_of_the_rows_in_order(tiny: Path) -> None:
-    rows = b"".join(tiny.read_bytes().splitlines(keepends=True)[1:])
-    assert data_record.fingerprint(table()) == hashlib.sha256(rows).hexdigest()
-    assert data_record.fingerprint(table()[::-1]) != data_record.fingerprint(table())
+def test_the_hash_is_that_of_windows_and_validation_part(data) -> None:
+    parts = (data.train, data.valid.contexts, data.valid.targets)
+    digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
+    found = describe_sequences(data)
+    assert found["windows_sha256"] == digest
+    assert (found["n_items"], found["max_len"]) == (data.n_items, data.max_len)

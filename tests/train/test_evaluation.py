@@ -17,9 +17,12 @@ from cprec_lib import (
     evaluate,
     nextitnet,
 )
+from cprec_lib.data.sequences import HeldOut
 from cprec_lib.train import evaluation
 
 NAN = float("nan")
+
+CPU = torch.device("cpu")
 
 
 class Fixed:
@@ -99,13 +102,17 @@ def test_users_in_chunks_have_the_same_ranks(data, monkeypatch):
     in_chunks = Fixed(scores)
     contexts, targets = data.test.contexts, data.test.targets
     monkeypatch.setattr(evaluation, "CPU_CELLS", 100)
-    found = evaluation._ranks(in_chunks, data.n_items, contexts, targets)
+    found = evaluation._ranks(
+        in_chunks, data.n_items, HeldOut(contexts, targets), torch.device("cpu")
+    )
     assert len(at_once.chunks) == 1 and in_chunks.chunks == [4] * 10
     assert found.tolist() == expected.tolist()
     few_users = Fixed(scores)
     monkeypatch.setattr(evaluation, "CPU_CELLS", 10**6)
     monkeypatch.setattr(evaluation, "USERS", 15)
-    found = evaluation._ranks(few_users, data.n_items, contexts, targets)
+    found = evaluation._ranks(
+        few_users, data.n_items, HeldOut(contexts, targets), torch.device("cpu")
+    )
     assert few_users.chunks == [15, 15, 10]
     assert found.tolist() == expected.tolist()
 
@@ -119,7 +126,9 @@ def test_a_gpu_takes_more_users_of_a_large_catalogue_at_once():
 
 def test_a_small_catalogue_does_not_let_all_users_in_at_once():
     model, contexts = Fixed(torch.zeros(3000, 2)), torch.ones(3000, 5, dtype=torch.long)
-    evaluation._ranks(model, 2, contexts, torch.ones(3000, dtype=torch.long))
+    evaluation._ranks(
+        model, 2, HeldOut(contexts, torch.ones(3000, dtype=torch.long)), torch.device("cpu")
+    )
     assert model.chunks == [1024, 1024, 952]
 
 

@@ -221,6 +221,7 @@ By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the to
 `root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
     minutes=7,
     difficulty="easy",
+    optional=True,
     purpose="At the root, all items of a tail block share one target.",
     answer=root_targets,
     wrong="""
@@ -321,6 +322,7 @@ $\\ln 3$ and $\\ln 2$ gives the head items 0.5 and 0.3 and the token 0.2. A tail
 and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     minutes=14,
     difficulty="hard",
+    optional=True,
     purpose="This separates the cost of the tree from the cost of the narrow blocks.",
     answer=tree_logits,
     wrong="""

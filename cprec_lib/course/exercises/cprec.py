@@ -74,6 +74,7 @@ cutoffs_for_a_budget = Problem(
     "and softmax together take at most `budget` parameters, and at least 80 % of it.",
     minutes=12,
     difficulty="medium",
+    optional=True,
     purpose="The memory of a phone or a graphics card sets the budget; the cutoffs have to fit it.",
     answer=choose_cutoffs,
     use=_cost_of,
@@ -190,6 +191,7 @@ rival = Problem(
     "which NextItNet has no more than `budget` parameters.",
     minutes=8,
     difficulty="medium",
+    optional=True,
     purpose="A compressed model has to beat an uncompressed one of the same size.",
     answer=widest_rival,
     cases=(
@@ -302,8 +304,16 @@ claim_of_accuracy = Problem(
         (_less(0, -0.1, 0, 0, -0.1, 0.05, 0, 0), _WHOLE, 0.03),
         (_less(0, 0.3, -0.1, 0, 0.4, 0.2, 0, -0.1), _WHOLE, 0.02),
         (np.array([0.9, 1.0, 0.8]), np.array([0.0, 0.1, 0.0]), 0.02),
+        (_less(0.3, 0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.25), _WHOLE, 0.2),
+        (np.array([0.32, 0.52, 0.4]), np.array([0.31, 0.51, 0.39]), 0.05),
     ),
     wrong="""
+    gap.high < -margin => gap.high < 0
+        The claim fails here as soon as a loss is certain. It fails only if the loss is certainly
+        larger than the margin.
+    -margin => margin
+        Both bounds are compared with plus the margin. A loss is a negative difference, so it lies
+        on the other side of 0.
     gap.low > -margin => gap.high >= 0
     "fails" if gap.high < -margin else "open" => "fails"
         Here it decides whether the interval reaches 0, as if a loss were proved below it and ruled
@@ -379,6 +389,7 @@ pareto = Problem(
     "smallest first.",
     minutes=8,
     difficulty="medium",
+    optional=True,
     purpose="Whatever your budget is, the model to choose is on the front.",
     answer=pareto_front,
     cases=(

@@ -119,6 +119,7 @@ items_seen = Problem(
     task="List the items that reach a stack's newest output.",
     minutes=11,
     difficulty="medium",
+    optional=True,
     purpose="For choosing dilations that leave no hole in the history.",
     answer=steps_back,
     cases=(((4,), 2), ((1,), 3), ((2, 3), 2), ((4, 4), 3), ((1, 4), 1)),
@@ -245,6 +246,10 @@ rezero_block = Problem(
         The sum is missing: the block returns only what should be added to its input.
     nn.LayerNorm(width), nn.LayerNorm(width) => [nn.LayerNorm(width)] * 2
         One LayerNorm is used twice here. Each of the two needs a scale and a shift of its own.
+    self.norm2(self.conv2 => self.norm1(self.conv2
+        `norm1` is used twice in `forward`, and `norm2` never.
+    F.relu(self.norm2 => (self.norm2
+        The last ReLU is missing: what is added to the input may be negative here.
     2 * self.dilation => self.dilation
         Both convolutions run with the same dilation here. Which dilation does the formula give the
         second one?
@@ -322,6 +327,7 @@ own_layers = Problem(
     task="Stack your blocks into middle layers that can take the place of NextItNet's.",
     minutes=25,
     difficulty="hard",
+    optional=True,
     purpose="For putting a part that you have written into a model, and training it.",
     answer=OwnLayers,
     use=_run_layers,
@@ -347,6 +353,11 @@ own_layers = Problem(
     return hidden => return hidden * real.unsqueeze(-1)
         Padding is removed only at the end. Until then every block reads what the block below wrote
         at padded positions.
+    block(hidden) * real.unsqueeze(-1) => block(hidden * real.unsqueeze(-1))
+        Padding is removed before each block here, so what the last block writes there stays. Remove
+        it after the block.
+    real.unsqueeze(-1) => (~real).unsqueeze(-1)
+        Here the items are set to zero and padding is kept: `real` is `True` where there is an item.
     hidden = block => hidden = hidden + block
         The block already adds its input. Here it is added twice.
     in self.blocks => in reversed(self.blocks)

@@ -69,8 +69,9 @@ ties_at_random = Problem(
         "The probability is (k - a) / t, but never below 0 or above 1. Then take the mean over "
         "users.",
     ),
-    why="Without ties (t = 1) this is the plain hit rate. With ties it lies between the lenient "
-    "and the strict rule, and the gap between those two shows how much the ties matter.",
+    why="Without ties, where only the target has its score, this is the plain hit rate. With ties "
+    "it lies between the lenient and the strict rule, and the gap between those two shows how much "
+    "the ties matter.",
 )
 
 # The best that is reachable
@@ -88,6 +89,7 @@ best_reachable = Problem(
     task="Compute the highest NDCG@k that any model can expect, from the true probabilities.",
     minutes=11,
     difficulty="medium",
+    optional=True,
     purpose="For telling how much of the gap between a score and 1 is the model's fault, and how "
     "much is chance.",
     answer=best_ndcg,
@@ -180,6 +182,7 @@ split_in_time = Problem(
     task="Count the items before a moment, and take each user's first item from then on as target.",
     minutes=17,
     difficulty="hard",
+    optional=True,
     purpose="For a test without leaks from later events, of the same user or of any other.",
     answer=split_at,
     cases=(

@@ -133,6 +133,13 @@ steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
     max(0, end - max_len - 1) => end - max_len - 1
         Items are missing from the short window. The start of its slice is negative, and Python
         counts a negative index from the end.
+    [0] * (max_len + 1 - len(window)) + window => window
+        The short window is not filled up. Every window has L + 1 ids: put zeros in front.
+    lambda sequence, max_len: [[0] * (max_len + 1 - len(window)) + window
+    for start in range(0, len(sequence) - 1, max_len)
+    for window in [sequence[start : start + max_len + 1]]][::-1]
+        These windows are cut from the start, so the padding falls into the newest window. Start at
+        the end.
     lambda sequence, max_len: [[0] * (max_len + 1 - len(window)) + window
     for start in range(0, len(sequence) - 1, max_len)
     for window in [sequence[start : start + max_len + 1]]]
@@ -183,6 +190,7 @@ By hand: `head_of({7: 1, 3: 5, 9: 1, 5: 1}, 0.75)`. The order is 3, 5, 7, 9, wit
 and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answer is `[3, 5]`.""",
     minutes=11,
     difficulty="medium",
+    optional=True,
     purpose="A cut can be chosen by the interactions that the head should serve instead of by its "
     "size.",
     answer=head_of,
@@ -241,6 +249,7 @@ are 10 items, embedding and softmax have 90 as well, exactly half. So `items_for
 `11`.""",
     minutes=6,
     difficulty="easy",
+    optional=True,
     purpose="With fewer items, no cut of embedding and softmax can halve the model.",
     answer=items_for_half,
     wrong="""
@@ -335,6 +344,7 @@ interactions, so the mean width is $(12 \\cdot 4 + 4 \\cdot 1) / 16 = 3.25$. A h
 needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right.""",
     minutes=17,
     difficulty="hard",
+    optional=True,
     purpose="A memory limit is a common reason to compress, and then the question is where to cut.",
     answer=best_cutoffs,
     wrong="""

@@ -61,6 +61,7 @@ class Problem:
     default, a function or a class is called with the arguments, and a value is its own result.
     `judge` gets a result and the right one and says what is wrong, "" if nothing is; by default the
     two have to be equal. `why` explains the solution and is shown with a correct answer.
+    `optional` takes the minutes out of those that a notebook states for its exercises.
     """
 
     title: str
@@ -77,11 +78,18 @@ class Problem:
     judge: Callable[[Any, Any], str] = difference
     why: str = ""
     changes: tuple[str, ...] = ()
+    optional: bool = False
     _hints_shown: int = field(default=0, repr=False)
 
     def __post_init__(self, wrong: str) -> None:
         module = (self.answer if callable(self.answer) else self.judge).__module__
         self.slips += tuple(slips_in(wrong, self.answer, module))
+
+    @property
+    def about(self) -> str:
+        """What stands above the task: `7 minutes, easy. For ...`."""
+        kind = f"{self.difficulty}, optional" if self.optional else self.difficulty
+        return f"{self.minutes} minutes, {kind}. {self.purpose}"
 
     def check(self, answer: Any) -> Outcome:
         """Judge an answer. Never raises, and ends within seconds whatever the answer does.
@@ -94,7 +102,7 @@ class Problem:
             return Outcome(
                 "cannot tell",
                 f"The answer and its check had not ended after {SECONDS:.0f} seconds. "
-                "Does a loop run forever?",
+                "Does a loop run forever, or does it try too many choices?",
             )
         except Died as how:
             return Outcome(
@@ -181,7 +189,7 @@ class Problem:
         for name, before, after in zip(self._names(case), case, given, strict=True):
             if name not in self.changes and difference(after, before):
                 return (
-                    f"The result is right, but the answer changes its argument: `{name}` is "
+                    f"The answer changes its argument: `{name}` is "
                     f"`{describe(after)}` afterwards. Work on a copy, or make a new value."
                 )
         return ""
@@ -199,10 +207,12 @@ class Problem:
                 return Outcome("incorrect", f"{self._call(case)}{nothing}")
             wrong = self.judge(result, right)
             if wrong:
+                # An answer that changes its arguments may look like a slip that it is not.
+                cause = f"{changed}\n\n" if changed else self._slip(results)
                 example = f"{self._call(case)}{wrong[0].upper()}{wrong[1:]}"
-                return Outcome("incorrect", f"{self._slip(results)}{example}")
+                return Outcome("incorrect", f"{cause}{example}")
             if changed:
-                return Outcome("incorrect", f"{self._call(case)}{changed}")
+                return Outcome("incorrect", f"{self._call(case)}The result is right. {changed}")
         return Outcome("correct", self.why)
 
     def _slip(self, results: Sequence[Any]) -> str:

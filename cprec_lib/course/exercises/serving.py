@@ -1,7 +1,8 @@
-"""Exercises of notebook 10: which blocks a search opens, and a bound for the rows of a cell."""
+"""Exercises of notebook 10: which blocks a search opens, a bound for a cell, a ring buffer."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import torch
@@ -133,112 +134,107 @@ the largest value is $1 \\cdot 2 - 1 \\cdot 1 = 1$, at the vector (2, 1). Both r
 )
 
 
-def blocks_to_open(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
-    """Numbers of the tail blocks that are computed, the most probable token first."""
-    head_size, opened = len(root) - len(inside), []
-    best = root[:head_size].topk(k).values
-    for tail in root[head_size:].argsort(descending=True).tolist():
-        token = root[head_size + tail]
-        if token <= best[-1]:
-            break
-        opened.append(tail + 2)
-        best = torch.cat([best, token * inside[tail]]).topk(k).values
-    return opened
+class RingBuffer:
+    """A causal convolution, weight [d, d, k] and bias [d], that takes one vector after another."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dilation: int) -> None:
+        self.weight, self.bias, self.dilation = weight, bias, dilation
+        self.size = (weight.shape[2] - 1) * dilation
+        self.rows = torch.zeros(self.size, weight.shape[1])
+        self.time = 0
+
+    def step(self, x: Tensor) -> Tensor:
+        """The output [d] at the next position, whose input is x [d]."""
+        taps = self.weight.shape[2]
+        output = self.bias + self.weight[:, :, -1] @ x
+        for i in range(taps - 1):
+            lag = (taps - 1 - i) * self.dilation
+            output = output + self.weight[:, :, i] @ self.rows[(self.time - lag) % self.size]
+        self.rows[self.time % self.size] = x
+        self.time += 1
+        return output
 
 
-def _in_the_list(root: Tensor, inside: list[Tensor], k: int) -> list[int]:
-    """The blocks that hold one of the k best items."""
-    head_size = len(root) - len(inside)
-    tails = [token * tail for token, tail in zip(root[head_size:], inside, strict=True)]
-    last = torch.cat([root[:head_size], *tails]).topk(k).values[-1]
-    order = root[head_size:].argsort(descending=True).tolist()
-    return [tail + 2 for tail in order if (tails[tail] >= last).any()]
+class _AllInputs(RingBuffer):
+    """Keeps every input."""
+
+    def step(self, x: Tensor) -> Tensor:
+        output = super().step(x)
+        self.all = [*getattr(self, "all", []), x]
+        return output
 
 
-def _use_search(answer: Any, root: list[float], inside: list[list[float]], k: int) -> Any:
-    return answer(torch.tensor(root), [torch.tensor(tail) for tail in inside], k)
+def _numbers(value: Any) -> int:
+    """How many numbers a value holds: a tensor, or a collection of them."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    return sum(map(_numbers, value)) if isinstance(value, list | tuple | deque) else 0
 
 
-search = Problem(
-    title="The blocks that must be opened",
+def _run_ring(
+    ring_class: Any, weight: Tensor, bias: Tensor, dilation: int, inputs: Tensor
+) -> dict[str, Any]:
+    ring, outputs, kept = ring_class(weight, bias, dilation), [], []
+    for x in inputs:
+        outputs.append(ring.step(x))
+        kept.append(sum(map(_numbers, vars(ring).values())))
+    half = len(inputs) // 2  # by then each buffer is full
+    return {"outputs": torch.stack(outputs), "it grows": kept[-1] > kept[half]}
+
+
+ring = Problem(
+    title="The ring buffer of a convolution",
     task="""\
-`our_top_k` takes the tail blocks in order of their numbers. It may open (compute) a block
-needlessly, because a later block holds better items. Take the most probable token first instead.
-Write `blocks_to_open(root, inside, k)`. `root` is a tensor of the root's *probabilities*: first the
-head items, then the tokens. `inside` is a list with one tensor per tail block, the probabilities of
-its items inside the block; use it only once the block is open. The head has `k` items or more, and
-no two tokens are equal. Return the list of the numbers of the opened blocks, in the order in which
-they are opened. The tail blocks have the numbers 2 to $n$. A block whose token is only as probable
-as the `k`-th best item so far stays closed.
+Write the class `RingBuffer`. `RingBuffer(weight, bias, dilation)` takes the weights $[d, d, k]$ and
+the bias $[d]$ of a causal convolution. Its method `step(x)` takes the input $[d]$ of the next
+position and returns the output $[d]$ there,
 
-By hand, with `k = 2`: the root is (0.30, 0.10, 0.25, 0.35), with two head items and the tokens of
-blocks 2 and 3. Inside block 2 the items have 0.5 and 0.5, inside block 3 they have 0.8 and 0.2. The
-two best so far are 0.30 and 0.10. Block 3 has the larger token, 0.35 > 0.10, so it is opened: its
-items have 0.28 and 0.07. Now the two best are 0.30 and 0.28. The token of block 2, 0.25, is below
-0.28. The answer is `[3]`; in the order of the numbers both blocks would be opened.""",
-    minutes=17,
+$$y_t = b + \\sum_i W_i\\, x_{t - (k - 1 - i) D}, \\qquad x_t = 0 \\text{ for } t < 0,$$
+
+where $W_i$ is `weight[:, :, i]` and $D$ the dilation. Keep only the last $(k - 1) D$ inputs, in the
+rows of a tensor that starts with zeros. The input of position $t$ goes to row $t$ modulo their
+number.
+
+By hand: the example above, with `weight` [[[0.5, 1.0]]], `bias` [0] and `dilation` 2, gives 1, 2
+and 4.5 for the inputs 1, 2 and 4.""",
+    minutes=25,
     difficulty="hard",
-    purpose="The order of the search costs nothing, but it decides how much of the tail is "
-    "computed.",
-    answer=blocks_to_open,
+    purpose="It lets any dilated CNN follow a user, an audio signal or a sensor.",
+    answer=RingBuffer,
     wrong="""
-    root[head_size:].argsort(descending=True).tolist() => range(len(inside))
-    break => continue
-        This takes the blocks in the order of their numbers. Which block is most likely to hold
-        items that rule out the others?
-    descending=True => descending=False
-    break => continue
-        This begins with the least probable token.
-    best = torch.cat([best, token * inside[tail]]).topk(k).values =>
-        All tokens are compared with the head alone. The items of an opened block also count among
-        the best so far.
-    best[-1] => best[0]
-        The tokens are compared with the best item so far. The list has k places: which item must a
-        new item beat to enter?
-    token * inside => inside
-        The probabilities inside a block are used directly. They hold only if the block is chosen.
-    lambda root, inside, k: [2 + place - len(root) + len(inside)
-    for place in root.topk(k).indices.tolist() if place >= len(root) - len(inside)]
-        This is the early-stopping rule, in which tokens take places from items. Compare a token
-        with items only.
-    _in_the_list
-        These are the blocks that have an item in the list of k. This is known only after they have
-        been opened, and the search may have to open other blocks as well.
-    token <= best => token < best
-        This opens a block whose token is as probable as the k-th best item. None of its items can
-        be more probable than that item.
-    return opened => return sorted(opened)
-        The blocks are right, but they are sorted by number. Return them in the order in which they
-        are opened.
-    tail + 2 => tail
-        The blocks are right, but their numbers are not: the first tail block has the number 2.
-    tail + 2 => tail + 1
-        The blocks are right, but their numbers are one too low: the head is block 1.
+    output = self.bias + => self.rows[self.time % self.size] = x; output = self.bias +
+        The new input is written before the oldest one is read, which lies in the same row. Read
+        first.
+    (taps - 1 - i) * self.dilation => (i + 1) * self.dilation
+        The taps are in the reverse order. The last tap belongs to the present, the first one to the
+        input that is furthest back.
+    lag = (taps - 1 - i) * self.dilation => lag = taps - 1 - i
+        The inputs are neighbours. With a dilation they lie `dilation` positions apart.
+    self.time += 1 => self.time += 0
+        The position never moves on, so every input is written to the same row.
+    self.bias + self.weight => self.weight
+        The bias is missing.
+    self.weight[:, :, i] => self.weight[:, :, i].T
+        The matrix of an earlier tap is transposed. `weight[:, :, i] @ x` has the outputs as rows.
+    _AllInputs
+        The outputs are right, but all inputs are kept. The state of a user must not grow.
     """,
     hints=(
-        "Keep two things up to date: the k best probabilities so far, and the list of opened "
-        "blocks.",
-        "If a token is too small, what do you know about the tokens after it?",
-        "`argsort(descending=True)` on the tokens gives the order. After a block is opened, join "
-        "its items' probabilities (token times inside) to the best ones and keep the k largest.",
+        "In `__init__`, make `self.rows`, zeros with (k − 1) · dilation rows, and `self.time = 0`.",
+        "The last tap multiplies x itself. Tap i multiplies the input of (k − 1 − i) · dilation "
+        "positions ago, which is in row `(self.time - lag) % self.size`.",
+        "Compute the output first. Then overwrite row `self.time % self.size`, and count the time.",
     ),
     cases=(
-        ([0.30, 0.10, 0.25, 0.35], [[0.5, 0.5], [0.8, 0.2]], 2),
+        (torch.tensor([[[0.5, 1.0]]]), torch.tensor([0.0]), 2, torch.tensor([[1.0], [2], [4]])),
         (
-            [0.20, 0.125, 0.05, 0.05, 0.125, 0.27, 0.18],
-            [[0.9, 0.1], [0.4, 0.3, 0.3], [0.9, 0.1]],
+            torch.tensor([[[1.0, 10, 100], [0, 2, 0]], [[3.0, 0, 1], [-1, 0, 2]]]),
+            torch.tensor([0.5, -0.5]),
             2,
+            torch.arange(20.0).reshape(10, 2) % 7,
         ),
-        (
-            [0.16, 0.05, 0.04, 0.17, 0.18, 0.19, 0.21],
-            [[0.5, 0.5], [0.25, 0.75], [0.3, 0.3, 0.4], [0.2, 0.2, 0.2, 0.4]],
-            3,
-        ),
-        ([0.6, 0.2, 0.1, 0.06, 0.04], [[1.0], [0.5, 0.5]], 3),
-        ([0.375, 0.125, 0.3, 0.125, 0.075], [[0.4, 0.4, 0.2], [0.5, 0.5], [0.5, 0.5]], 2),
     ),
-    use=_use_search,
-    why="In this order a block is opened only if its token is at least as probable as the k-th "
-    "best item of the whole catalogue. A search by this bound that opened fewer blocks could not "
-    "know that it missed nothing.",
+    use=_run_ring,
+    why="The rows of the buffer never move: only the place to write goes round. All layers of the "
+    "course's CNN together keep 15 kB a user at width 64 and dilations 1, 4, 1, 4.",
 )

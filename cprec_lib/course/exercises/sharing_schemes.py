@@ -140,10 +140,11 @@ shared_count = Problem(
     task="Count the parameters of middle layers from their table, width and kernel size.",
     minutes=8,
     difficulty="easy",
+    optional=True,
     purpose="Tells how many parameters a model should have if its code really shares weights.",
     answer=middle_parameters,
     cases=(
-        (((0, 1), (0, 1)), 1, 3),
+        (((0, 1), (0, 1)), 2, 3),
         (((0, 1), (2, 3), (2, 3), (0, 1)), 8, 3),
         (((5, 5), (5, 7), (7, 5)), 4, 2),
         (((0, 0),), 2, 1),
@@ -159,6 +160,8 @@ shared_count = Problem(
     2 * len(table) => len(table)
         The number of layer normalisations, or of what each holds, is half of what it should be. A
         block has two, and each has a scale and a shift.
+    width**2 => width
+        A convolution maps width numbers to width numbers: each tap is a matrix of width x width.
     width**2 + width => width**2
         The convolutions have a bias too, one number for each output.
     len({number for pair in table for number in pair}) => 1 + max(map(max, table))
@@ -266,6 +269,7 @@ tied_blocks = Problem(
     task="Make the convolutions of finished blocks share as a table says.",
     minutes=17,
     difficulty="hard",
+    optional=True,
     purpose="Lets a model that somebody else has built share weights, without breaking its "
     "training.",
     answer=tie,
@@ -375,6 +379,7 @@ budget = Problem(
     task="Find a config at a fifth of the size that keeps enough distinct convolutions.",
     minutes=14,
     difficulty="medium",
+    optional=True,
     purpose="For finding the part of a model where compression saves most.",
     answer=_cprec(cutoffs=(0.02, 0.1), sharing="adjacent-block"),
     judge=_fits,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+SHOWN = 40  # numbers of a tensor or array that a message shows
 LONGEST = 200  # characters of a value or an error that a message shows
 
 
@@ -80,14 +81,17 @@ def _cell(text: str) -> str | int | float:
 def _text(value: Any) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
         kind = "a tensor" if isinstance(value, torch.Tensor) else "an array"
-        if math.prod(value.shape) > 40:
+        if math.prod(value.shape) > SHOWN:
             return f"{kind} of shape {[*value.shape]}"
         values = _array(value)
         rounded = values.astype(float).round(4) if values.dtype.kind == "f" else values
         return repr(rounded.tolist())
     if isinstance(value, float):
         return f"{value:.6g}"
-    return repr(value.to_dict() if isinstance(value, pd.Series | pd.DataFrame) else value)
+    if isinstance(value, pd.DataFrame):
+        rows = [tuple(row) for row in value.itertuples(index=False)]
+        return f"{', '.join(map(str, value.columns))}: {rows}"
+    return repr(value.to_dict() if isinstance(value, pd.Series) else value)
 
 
 def _array(values: torch.Tensor | np.ndarray) -> np.ndarray:
@@ -118,7 +122,7 @@ def _tensors(got: Any, right: torch.Tensor) -> str:
         return f"the answer has the dtype {got.dtype}; it should be {right.dtype}."
     if got.device != right.device:
         return f"the answer is on the device {got.device}; it should be on {right.device}."
-    return _sentence(got, right) if _values(_array(got), _array(right)) else ""
+    return _unequal(got, right, _array(got), _array(right))
 
 
 def _arrays(got: Any, right: np.ndarray) -> str:
@@ -130,7 +134,19 @@ def _arrays(got: Any, right: np.ndarray) -> str:
         return f"the answer has the shape {[*got.shape]}; it should be {[*right.shape]}."
     if got.dtype.kind not in "iufb" or (right.dtype.kind in "iub") != (got.dtype.kind in "iub"):
         return f"the answer has the dtype {got.dtype}; it should be {right.dtype}."
-    return _sentence(got, right) if _values(got, right) else ""
+    return _unequal(got, right, got, right)
+
+
+def _unequal(got: Any, right: Any, numbers: np.ndarray, others: np.ndarray) -> str:
+    """What differs between two tensors or arrays of one shape; of large ones the first number."""
+    if not _values(numbers, others):
+        return ""
+    if others.size <= SHOWN:
+        return _sentence(got, right)
+    differ = numbers != others if others.dtype.kind in "iub" else ~_close(numbers, others)
+    place = tuple(int(index) for index in np.argwhere(differ)[0])
+    pair = describe(numbers[place].item()), describe(others[place].item())
+    return f"at {[*place]} the answer has `{pair[0]}`; it should be `{pair[1]}`."
 
 
 def _frames(got: Any, right: pd.Series | pd.DataFrame) -> str:
@@ -189,4 +205,9 @@ def _values(got: np.ndarray, right: np.ndarray) -> bool:
     """Whether numbers differ."""
     if right.dtype.kind in "iub":
         return not np.array_equal(got, right)
-    return not np.allclose(got, right, rtol=1e-4, atol=1e-6, equal_nan=True)
+    return not _close(got, right).all()
+
+
+def _close(got: np.ndarray, right: np.ndarray) -> np.ndarray:
+    close: np.ndarray = np.isclose(got, right, rtol=1e-4, atol=1e-6, equal_nan=True)
+    return close

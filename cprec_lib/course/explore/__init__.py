@@ -4,6 +4,7 @@ Each function returns an `Explorable`, which is displayed as the last line of a 
 """
 
 from cprec_lib.course.explore.budget import budget, race, recorded_race
+from cprec_lib.course.explore.load import load
 from cprec_lib.course.explore.partition import partition
 from cprec_lib.course.explore.reach import reach
 from cprec_lib.course.explore.recommendations import recommendations
@@ -13,6 +14,7 @@ from cprec_lib.course.explore.tree import tree
 
 __all__ = [
     "budget",
+    "load",
     "partition",
     "race",
     "reach",

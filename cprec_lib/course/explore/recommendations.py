@@ -91,8 +91,9 @@ def recommendations(
             without, items = found.tolist()
             new = [item not in without for item in items]
             shown = [catalogue.by_id[item] for item in items]
+            count = f"\n{sum(new)} of {k} new (◆)" if after != before else ""
             read = fill(f"{name}, after " + "; ".join(catalogue.by_id[item] for item in after), 66)
-            states.append(Listing(f"{read}\n{sum(new)} of {k} new (◆)", shown, items, new))
+            states.append(Listing(f"{read}{count}", shown, items, new))
         return states
 
     opens = (*films, one_more)

@@ -11,15 +11,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         module: names.split()
         for module, names in {
-            "comparison": "bootstrap estimates front grouped_bars learning_curves protocols "
-            "scaling tie_orders trade_off",
+            "comparison": "bootstrap estimates grouped_bars learning_curves protocols "
+            "tie_orders trade_off",
             "convolution": "impulse_responses influence reach sharing_panels signal_by_depth "
             "wiring",
             "cost": "compression_bars growth middle_share network parameter_bars sandwich",
             "decomposition": "block_areas boxes by_block decomposed_table item_plane "
-            "probability_tree search_by_blocks token_bounds",
+            "probability_tree token_bounds",
             "popularity": "cut_curves id_grid lorenz_curves rank_frequency share_bars tails "
             "window_and_prefixes",
+            "serving": "latencies",
             "style": "show",
             "verdicts": "forest seeds",
         }.items()

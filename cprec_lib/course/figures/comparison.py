@@ -63,57 +63,6 @@ def trade_off(
     return estimates(rows, metric, title)
 
 
-def pareto_front(sizes: Mapping[str, float], accuracy: Mapping[str, float]) -> list[str]:
-    """The Pareto front, from small to large: no other model is both smaller and more accurate."""
-    best, chosen = -np.inf, []
-    for name in sorted(accuracy, key=lambda name: (sizes[name], -accuracy[name])):
-        if accuracy[name] > best:
-            best = accuracy[name]
-            chosen.append(name)
-    return chosen
-
-
-def front(mebibytes: Mapping[str, float], accuracy: Mapping[str, float], title: str) -> Figure:
-    """Accuracy against size, on a log scale: one dot per model, and the Pareto front as a line.
-
-    Of more than six models only those on the front are named.
-    """
-    figure, [axes] = style.canvas(width=9, height=4.6)
-    on_front = pareto_front(mebibytes, accuracy)
-    if dominated := [name for name in accuracy if name not in on_front]:
-        sizes, scores = ([values[name] for name in dominated] for values in (mebibytes, accuracy))
-        axes.scatter(sizes, scores, color="0.55", label="dominated")
-    line = [(mebibytes[name], accuracy[name]) for name in on_front]
-    axes.plot(*np.transpose(line), "o-", color=style.colours(3)[0], label="Pareto front")
-    # Labels go to the upper left, where the rising line leaves room.
-    beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": "small"}
-    for name in accuracy if len(accuracy) <= 6 else on_front:
-        axes.annotate(style.plain(name), (mebibytes[name], accuracy[name]), (-5, 4), **beside)
-    style.label(axes, title, "size of the weights in MiB", "test NDCG@10")
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xmargin(0.3)
-    style.legend_outside(figure, 2)
-    return figure
-
-
-def scaling(series: Mapping[str, Mapping[int, Interval]], xlabels: Sequence[str]) -> Figure:
-    """One panel per series, with its own scale: NDCG@10 by a size that doubles, 0 allowed.
-
-    Raises ValueError unless there is a label for each panel.
-    """
-    figure, axes = style.canvas(width=4 * len(series), columns=len(series))
-    for axis, xlabel, (title, points) in zip(axes, xlabels, series.items(), strict=True):
-        sizes = sorted(points)
-        look = {"fmt": "o-", "color": style.colours(3)[0], "capsize": 4}
-        style.error_bars(axis, sizes, [points[size] for size in sizes], **look)
-        axis.set_xscale("symlog", base=2, linthresh=1)
-        style.name_ticks(axis.xaxis, sizes, sizes)
-        axis.minorticks_off()
-        style.label(axis, title, xlabel, "test NDCG@10")
-    return figure
-
-
 def bootstrap(means: np.ndarray, bounds: Interval, metric: str) -> Figure:
     """Histogram of a metric's means over resampled users, with the bounds of the interval."""
     figure, [axes] = style.canvas(height=3.2)

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
 
 from cprec_lib.course.figures import style
 from cprec_lib.evidence.bootstrap import Interval
@@ -209,28 +208,4 @@ def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
     axes.update_datalim([query, (0, 0)])
     axes.autoscale_view()
     style.label(axes, "Rows in cells: boxes and means (×)", "first column", "second column")
-    return figure
-
-
-def search_by_blocks(
-    n_blocks: Sequence[int],
-    computed: Mapping[str, Sequence[float]],
-    missed: Mapping[str, Sequence[float]],
-) -> Figure:
-    """By number of tail blocks: the share of the tail computed, and of the best items missed.
-
-    One line a way to search in each panel.
-    """
-    figure, axes = style.canvas(width=9.5, columns=2)
-    titles = ("Share of the tail's items computed", "Share of the ten best items missed")
-    for axis, lines, title in zip(axes, (computed, missed), titles, strict=True):
-        for name, values, (colour, marker, line, _) in style.styled(lines):
-            axis.plot(n_blocks, values, color=colour, marker=marker, linestyle=line, label=name)
-        axis.set_xscale("log")
-        style.label(axis, title, "tail blocks", "share")
-        style.name_ticks(axis.xaxis, n_blocks, n_blocks)
-        axis.minorticks_off()
-        small = max(map(max, lines.values())) < 0.2
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=int(small)))
-    style.legend_outside(figure, 2)
     return figure

@@ -102,6 +102,17 @@ def test_shared_gradients_are_not_added_into_the_argument():
     assert "changes its argument: `gradients`" in problem.check(add_into).message
 
 
+def test_a_changed_argument_is_named_before_a_slip_that_it_resembles():
+    def in_place(targets, cutoffs):
+        sizes = torch.tensor(cutoffs)
+        place = torch.bucketize(targets, sizes)
+        targets[place > 0] = sizes[0] + place[place > 0]
+        return targets + 1
+
+    root_loss = ALL["02_block_decomposition/root_loss"]
+    assert "changes its argument: `targets`" in root_loss.check(in_place).message
+
+
 def test_a_tie_that_returns_the_blocks_is_correct():
     def tie_and_return(blocks, table):
         tied_blocks.answer(blocks, table)
@@ -162,7 +173,7 @@ def test_the_notebook_asks_for_every_exercise(notebook: str):
         heading = f"Exercise: {problem.title}"
         assert heading in prose
         about = prose[prose.index(heading) :].split("\n", 3)[2]
-        assert about == f"*{problem.minutes} minutes, {problem.difficulty}. {problem.purpose}*"
+        assert about == f"*{problem.about}*"
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)

@@ -74,3 +74,16 @@ def test_long_values_are_cut():
 
 def test_rows_are_read_from_text():
     assert rows_of("ann B 1, bob C .5") == [("ann", "B", 1), ("bob", "C", 0.5)]
+
+
+def test_of_a_large_tensor_the_first_number_that_differs_is_shown():
+    right = torch.zeros(2, 7, 4)
+    got = right.clone()
+    got[1, 3, 2:] = 0.5
+    assert difference(got, right) == "at [1, 3, 2] the answer has `0.5`; it should be `0`."
+    assert difference(got.numpy().astype(int), right.numpy().astype(int)) == ""
+
+
+def test_a_table_is_shown_by_its_rows():
+    table = pd.DataFrame({"user": [1, 2], "item": ["a", "b"]})
+    assert describe(table) == "user, item: [(1, 'a'), (2, 'b')]"

@@ -121,6 +121,21 @@ def recorded_race() -> Explorable:
     return explore.recorded_race({"one": standings, "other": standings[:-1]})
 
 
+def load() -> Explorable:
+    """A model that carries much, one that carries little, and one that never answers in time."""
+
+    def points(best: float) -> dict[str, Any]:
+        found = [
+            {"asked": rate, "reached": min(rate, best), "p50": 1.0, "p90": 900 * rate / best}
+            for rate in (500, 160, 50, 4)
+        ]
+        loads = [{**point, "errors": 0} for point in found]
+        return {"loads": loads[:3], "tried": loads[3:]}
+
+    models = {"CpRec, float32": 9000, "NextItNet, float32": 60, "NextItNet in torch": 0.5}
+    return explore.load([{"name": name, **points(best)} for name, best in models.items()])
+
+
 EXPLORABLES: dict[str, Callable[[], Explorable]] = {
     "tail": lambda: explore.tail(COUNTS),
     "partition": lambda: explore.partition(1682),
@@ -131,6 +146,7 @@ EXPLORABLES: dict[str, Callable[[], Explorable]] = {
     "budget": budget,
     "race": race,
     "recorded_race": recorded_race,
+    "load": load,
 }
 
 

@@ -144,14 +144,6 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.seeds({"one": [0.1]}, "NDCG@10", names(1)[0]),
         lambda: figures.seeds({name: [0.1, 0.2, 0.3] for name in names(9)}, "NDCG@10", names(1)[0]),
     ),
-    "front": (
-        lambda: figures.front({"one": 10}, {"one": 0.1}, names(1)[0]),
-        lambda: figures.front(
-            {name: 1000 * n for n, name in enumerate(names(12), 1)},
-            {name: 0.1 + 0.01 * (n * 7 % 12) for n, name in enumerate(names(12))},
-            names(1)[0],
-        ),
-    ),
     "growth": (
         lambda: figures.growth({"one": ([1, 10], [1, 10])}, {}, {}, "bytes", names(1)[0]),
         lambda: figures.growth(
@@ -195,13 +187,6 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
     "compression_bars": (
         lambda: figures.compression_bars(sizes(1, 1)),
         lambda: figures.compression_bars(sizes(3, len(SHARING))),
-    ),
-    "scaling": (
-        lambda: figures.scaling({names(1)[0]: {0: NARROW}}, ["width"]),
-        lambda: figures.scaling(
-            {name: {2**n: WIDE for n in range(4, 10)} for name in names(2)},
-            ["width", "residual blocks"],
-        ),
     ),
     "trade_off": (
         lambda: figures.trade_off({"name 0": 1}, models(1), "NDCG@10", names(1)[0]),
@@ -273,13 +258,9 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.boxes([np.zeros((1, 2))], (1, 0)),
         lambda: figures.boxes([np.eye(2) + 3 * n for n in range(9)], (-1, 30)),
     ),
-    "search_by_blocks": (
-        lambda: figures.search_by_blocks([1], {"one": [0.0]}, {"one": [1.0]}),
-        lambda: figures.search_by_blocks(
-            [1, 4, 64],
-            {name: [1.0, 0.5, 0.0] for name in names(3)},
-            {name: [0.0, 0.0, 1.0] for name in names(3)},
-        ),
+    "latencies": (
+        lambda: figures.latencies([1.0, 1.5], "one"),
+        lambda: figures.latencies([0.1, 4.0, 2e4] * 40, LONG),
     ),
     "by_block": (
         lambda: figures.by_block({"HR@10": {"one": [NARROW]}}, ["head"]),
@@ -319,7 +300,6 @@ NINE_SERIES: dict[str, Callable[[], Figure]] = {
     "grouped_bars": lambda: figures.grouped_bars(pd.DataFrame(nine([0.5])), "share", names(1)[0]),
     "by_block": lambda: figures.by_block({"HR@10": nine([NARROW])}, ["head"]),
     "token_bounds": lambda: figures.token_bounds(np.array([0.1]), nine(np.array([0.1])), k=1),
-    "search_by_blocks": lambda: figures.search_by_blocks([1], nine([0.5]), nine([0.5])),
 }
 
 

@@ -9,18 +9,6 @@ from cprec_lib.evidence.bootstrap import Interval
 from tests.course.figures.drawings import NARROW, WIDE, history
 
 
-def test_scaling_has_a_panel_a_series_with_intervals_in_order_of_size():
-    series = {"A": {64: WIDE, 16: NARROW}, "B": {0: NARROW, 2: WIDE}}
-    first, second = comparison.scaling(series, ["width", "residual blocks"]).axes
-    assert (first.get_title(), first.get_xlabel()) == ("A", "width")
-    dots, _, [bars] = first.containers[0].lines
-    assert list(dots.get_xdata()) == [16, 64]
-    assert list(dots.get_ydata()) == [NARROW.estimate, WIDE.estimate]
-    bounds = [segment[:, 1] for segment in bars.get_segments()]
-    np.testing.assert_allclose(bounds, [[NARROW.low, NARROW.high], [WIDE.low, WIDE.high]])
-    assert [label.get_text() for label in second.get_xticklabels()] == ["0", "2"]
-
-
 def test_trade_off_has_a_row_a_model_from_small_to_large():
     accuracy = {"large": Interval(0.3, 0.25, 0.35), "small": Interval(0.2, 0.1, 0.4)}
     [axes] = comparison.trade_off({"small": 10, "large": 1000}, accuracy, "NDCG@10", "Both").axes
@@ -70,23 +58,6 @@ def test_estimates_draw_each_interval_around_its_dot():
     assert axes.lines[-1].get_xdata()[0] == 0.3
 
 
-def test_the_front_names_the_models_that_no_other_beats_and_all_of_a_few():
-    sizes = {"small": 10, "level": 10, "large, worse": 30, "medium": 20, "large": 40}
-    scores = {"small": 0.2, "level": 0.1, "large, worse": 0.25, "medium": 0.3, "large": 0.4}
-    few = comparison.front(sizes, scores, "Front").axes[0]
-    assert {text.get_text() for text in few.texts} == set(sizes)
-    more = {"bad": 25, "worse": 26}
-    many = comparison.front(sizes | more, scores | dict.fromkeys(more, 0.1), "Front").axes[0]
-    assert [text.get_text() for text in many.texts] == ["small", "medium", "large"]
-
-
-def test_the_front_has_a_name_for_dominated_models_only_where_there_are_some():
-    sizes = {"small": 10, "large": 20}
-    for scores, named in (((0.1, 0.2), 1), ((0.2, 0.1), 2)):
-        figure = comparison.front(sizes, dict(zip(sizes, scores, strict=True)), "Front")
-        assert len(figure.legends[0].get_texts()) == named
-
-
 def test_bootstrap_draws_the_estimate_and_both_bounds():
     bounds = Interval(0.5, 0.4, 0.7)
     axes = comparison.bootstrap(np.linspace(0.3, 0.8, 100), bounds, "HR@10").axes[0]
@@ -110,9 +81,3 @@ def test_tie_orders_draws_a_dot_a_run_in_the_row_of_its_order():
     rows = [{round(height) for height in line.get_ydata()} for line in axes.lines]
     assert rows == [{0}, {1}, {0}, {1}]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
-
-
-def test_no_model_of_the_front_is_beaten_by_one_as_small():
-    sizes = {"a": 2, "b": 1, "c": 2, "d": 3, "e": 4}
-    accuracy = {"a": 0.2, "b": 0.1, "c": 0.3, "d": 0.3, "e": 0.4}
-    assert comparison.pareto_front(sizes, accuracy) == ["b", "c", "e"]

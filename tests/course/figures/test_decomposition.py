@@ -133,15 +133,6 @@ def test_token_bounds_greys_where_the_rival_is_ahead():
     assert axes.get_xlabel() == "10th best probability in the head"
 
 
-def test_search_by_blocks_has_a_panel_for_the_work_and_one_for_the_misses():
-    computed = {"bound": [1.0, 0.8], "rule": [1.0, 0.2]}
-    missed = {"bound": [0.0, 0.0], "rule": [0.0, 0.1]}
-    figure = decomposition.search_by_blocks([1, 10], computed, missed)
-    for axes, lines in zip(figure.axes, (computed, missed), strict=True):
-        assert {line.get_label(): list(line.get_ydata()) for line in axes.lines} == lines
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10"]
-
-
 def test_the_most_probable_items_of_a_block_fall_and_the_others_are_summed():
     probabilities = np.array([0.5, 0.02, 0.2, 0.08, 0.2])
     ids, others = decomposition.most_probable(probabilities, 1, 5, smallest=0.1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib.image import imread
-from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from cprec_lib import Interval
 from cprec_lib.course.figures import cost, style
@@ -64,7 +64,7 @@ def test_show_writes_nothing_without_a_prefix(shown, monkeypatch, tmp_path: Path
 )
 def test_a_caption_is_shown_as_it_is_written(shown, text):
     style.show(style.canvas()[0], "empty", alt="Nothing.", caption=text)
-    html = markdown2html_mistune(shown[1].data)
+    html = MarkdownIt("commonmark", {"xhtmlOut": True}).render(shown[1].data)
     [[emphasis]] = ElementTree.fromstring(f"<div>{html}</div>")
     assert emphasis.tag == "em"
     assert "".join(emphasis.itertext()).split() == text.split()

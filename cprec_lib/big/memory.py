@@ -1,0 +1,138 @@
+"""What training will need of a process's memory, worked out before it starts."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import astuple, dataclass, replace
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cprec_lib.machine import free_bytes
+from cprec_lib.model.config import ModelConfig
+from cprec_lib.model.cost import count_parameters
+from cprec_lib.model.cross_entropy import chunk_rows
+from cprec_lib.model.recommender import SequentialRecommender
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of one process at the moment that needs most, in float32 and with AdamW.
+
+    `kept` are the best epoch's weights. At the end of an epoch their successors are copied beside
+    them, and then a checkpoint is put together before it is written.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    kept: int
+    activations: int
+    checkpoint: int = 0
+
+    @property
+    def total(self) -> int:
+        """Activations, the second copy and the checkpoint follow each other: the largest counts."""
+        fixed = self.weights + self.gradients + self.optimizer + self.kept
+        return fixed + max(self.activations, self.kept, self.checkpoint)
+
+    def __str__(self) -> str:
+        names = ("weights", "gradients", "AdamW", "best weights", "activations", "checkpoint")
+        parts = zip(names, astuple(self), strict=True)
+        listed = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts)
+        return f"{self.total / 1e9:.2f} GB at most ({listed})"
+
+
+def training_need(
+    config: ModelConfig,
+    batch_size: int,
+    max_len: int,
+    processes: int = 1,
+    shard: bool = False,
+    checkpoints: bool = True,
+) -> Need:
+    """The need of each process; one with `shard` holds its share of all but the activations.
+
+    Split tables are put together one at a time: the largest part of the model, and its gradient,
+    are added to the activations.
+    """
+    ledger = count_parameters(config)
+    share = 4 * ledger.total // (processes if shard else 1)
+    gathered = 8 * max(ledger.by_part().values()) if shard and processes > 1 else 0
+    rows = -(-batch_size // processes)
+    activations = gathered + _activations(config, rows, max_len)
+    return Need(share, share, 2 * share, share, activations, 4 * share * checkpoints)
+
+
+def _activations(config: ModelConfig, rows: int, length: int) -> int:
+    """Bytes that autograd saves in the forward pass, and those of the loss.
+
+    Counted by torch on one window and on three, with a tiny catalogue of as many blocks; the bytes
+    grow evenly with the windows. The loss has the hidden vectors, their gradient and a few rows of
+    logits.
+    """
+    blocks = len(config.cutoffs) + 1
+    tiny = replace(config, n_items=blocks + 1, cutoffs=tuple(range(1, blocks)))
+    model = SequentialRecommender(tiny)
+    one, three = (_saved(model, n, length) for n in (1, 3))
+    sizes = config.partition.sizes if config.block_softmax and config.tree else (config.n_items,)
+    positions, largest = rows * length, max(sizes)
+    chunk = min(positions, chunk_rows(config.width, largest, torch.device("cpu")))
+    return rows * (three - one) // 2 + 4 * (3 * positions * config.width + chunk * largest)
+
+
+def _saved(model: SequentialRecommender, rows: int, length: int) -> int:
+    """Bytes that the forward pass of so many windows saves for the backward pass."""
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        # The result keeps the saved tensors, so that no two of them have the same address.
+        hidden = model(torch.ones(rows, length, dtype=torch.long))
+    del hidden
+    for parameter in model.parameters():
+        saved.pop(parameter.untyped_storage().data_ptr(), None)
+    return sum(saved.values())
+
+
+class Plan(Protocol):
+    """Of a `TrainConfig`, what decides the need."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def shard(self) -> bool: ...
+
+
+def announce(
+    config: ModelConfig, plan: Plan, max_len: int, processes: int, device: torch.device
+) -> None:
+    """Print what a process will need; warn, with what to do, if its device has less free memory.
+
+    Without psutil, the free memory of a machine is unknown.
+    """
+    need = training_need(config, plan.batch_size, max_len, processes, plan.shard)
+    print(f"A process will need about {need}", flush=True)
+    if device.type != "cuda" and find_spec("psutil") is None:
+        return
+    here = processes if device.type != "cuda" else 1
+    if (free := free_bytes(device) // here) < need.total:
+        shared = training_need(config, plan.batch_size, max_len, max(2, processes), True)
+        warnings.warn(advice(need, shared, free, max(2, processes)), stacklevel=3)
+
+
+def advice(need: Need, shared: Need, free: int, processes: int) -> str:
+    """What to do if the need exceeds the free bytes of a process."""
+    ways = "a larger --factor, smaller --cutoffs or a smaller --batch-size"
+    if shared.total < need.total:
+        ways = f"--shard ({shared.total / 1e9:.2f} GB in each of {processes} processes), {ways}"
+    return (
+        f"{need.total / 1e9:.2f} GB may not fit: {free / 1e9:.2f} GB are free for a process. Try "
+        f"{ways}; `cprec compress` makes a trained model smaller"
+    )

@@ -1,0 +1,63 @@
+"""Which model carries a load on the server."""
+
+from typing import Any
+
+from cprec_lib.course.explore.explorable import Control, Explorable, join, named
+from cprec_lib.course.figures.serving import Load
+from cprec_lib.course.figures.serving import loads as draw
+
+RATES = (5, 10, 20, 50, 100, 200, 500, 1000)
+LIMITS = {"10 ms": 10, "20 ms": 20, "50 ms": 50, "100 ms": 100}
+REACHED = 0.95
+"""Share of the rate that must be reached, as in the benchmark."""
+
+
+def carried(points: list[dict[str, Any]], limit: float) -> float:
+    """The largest rate that was reached without errors and with p90 within the limit; 0 if none."""
+    fine = (
+        point["asked"]
+        for point in points
+        if point["p90"] <= limit
+        and not point["errors"]
+        and point["reached"] >= REACHED * point["asked"]
+    )
+    return max(fine, default=0)
+
+
+def say(state: Load) -> str:
+    """The state in words."""
+    able = [name for name, carries in state.carries.items() if carries]
+    models = join([f"{name.replace(',', '')}" for name in able])
+    return f"{state.title}: carried by {models}." if able else f"{state.title}: carried by none."
+
+
+def load(served: list[dict[str, Any]]) -> Explorable:
+    """Which models carry a rate of requests within a limit on p90.
+
+    `served` is that of the benchmark's record serving.json. Raises ValueError if it is empty.
+    """
+    if not served:
+        raise ValueError("no model was measured; `python -m benchmarks serving` does it")
+    measured = {each["name"]: [*each["loads"], *each["tried"]] for each in served}
+    points = {
+        name: [(point["asked"], point["p90"]) for point in some] for name, some in measured.items()
+    }
+
+    def look_up(rate: float, limit: float) -> Load:
+        carries = {name: carried(some, limit) >= rate for name, some in measured.items()}
+        title = f"{rate} requests a second, nine of ten within {limit} ms"
+        return Load(title, points, carries, rate, limit)
+
+    return Explorable(
+        "load",
+        (
+            Control("Requests a second", "How many requests arrive.", named(RATES), 500),
+            Control("Limit for p90", "What nine of ten answers may take.", LIMITS, 50),
+        ),
+        look_up,
+        draw,
+        say,
+        ((5, 10), (500, 50), (1000, 100)),
+        "p90 of the answers by the rate of requests, server and client on two cores. Dark lines "
+        "belong to the models that carry the rate within the limit.",
+    )
