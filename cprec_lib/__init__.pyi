@@ -2,9 +2,12 @@
 
 from . import serve as serve
 from .big.sequences import load_sequences as load_sequences
+from .compress.codes import Codes as Codes
 from .compress.compressor import CompressedConfig as CompressedConfig
 from .compress.compressor import compress_with as compress_with
 from .compress.compressor import compressed_config as compressed_config
+from .compress.hashing import Hashing as Hashing
+from .compress.pruning import Pruning as Pruning
 from .compress.quantisation import Rounding as Rounding
 from .compress.tying import Tying as Tying
 from .data.sequences import Catalogue as Catalogue

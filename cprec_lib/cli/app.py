@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cprec_lib.cli.compression import compress, compress_options
+from cprec_lib.cli.compression import compress, compress_options, race
 from cprec_lib.cli.console import complain, replace_unknown_characters, sentence, show_warning
 from cprec_lib.cli.course import data, doctor, workbook
 from cprec_lib.cli.evidence import claims, reproduce, reproduce_options
@@ -75,6 +75,7 @@ VERBS = (
     export,
     serve,
     reproduce,
+    race,
     claims,
     workbook,
 )

@@ -1,4 +1,4 @@
-"""The verb compress."""
+"""The verbs compress and race."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def compress(
             param_hint="--" + extra[0].replace("_", "-"),
         )
     from cprec_lib.compress.budget import compress, parse_budget
-    from cprec_lib.compress.runs import check_free, write_best
+    from cprec_lib.compress.runs import check_unused, write_best
     from cprec_lib.machine import choose_device
     from cprec_lib.train.config import TrainConfig
     from cprec_lib.train.evaluation import evaluate
@@ -113,7 +113,7 @@ def compress(
 
     # Faults of the options come up before the data and the training, which take time.
     parse_budget(budget, 10**30)  # no model is that large
-    check_free(out)
+    check_unused(out)
     columns = reading(user_column, item_column, time_column, separator)
     if model is not None:
         run = Run.load(model)
@@ -128,6 +128,46 @@ def compress(
     test = write_best(out, run, data, race)
     _show_best(race, test, evaluate(run.model, data, "test"))
     say(f"Written to {out}")
+
+
+def race(
+    dataset: Annotated[str, typer.Option(help="Log whose race is recorded.")],
+    results: Annotated[Path, path_option("Folder of the recorded races.")] = Path("results/race"),
+    work: Annotated[Path, path_option("Folder of the trainings.")] = Path("build/race"),
+    racer: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this racer, as 'tied' or 'tied, int8'; repeatable."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds; default: those of the setting.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the racers and run nothing.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Record the race at equal bytes: every way to make a model small, at four budgets.
+
+    Adds to the record of the log what it lacks. You may stop it at any time; the same command
+    continues after the last complete epoch.
+    """
+    from dataclasses import replace
+
+    from cprec_lib.evidence.race import RACED, RACES, run_race
+    from cprec_lib.evidence.settings import Setting, log_name
+
+    if show:
+        say("\n".join(RACED))
+        return
+    setting = RACES.get(log_name(dataset), Setting(learning_rates=(0.003,)))
+    setting = replace(setting, seeds=seeds or setting.seeds)
+    path = results / f"{log_name(dataset)}.json"
+    recorded = 0
+    for finish in run_race(dataset, setting, path, work, racer or (), device):
+        recorded += 1
+        say(
+            f"1/{finish['times']}, seed {finish['seed']}: {finish['model']}, {finish['bytes']:,} "
+            f"bytes, test NDCG@10 {finish['test']:.4f}"
+        )
+    say(f"{recorded} new results in {path}")
 
 
 def _train(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from cprec_lib.compress.compressor import compress_with, compressed_config
-from cprec_lib.compress.quantisation import Rounding
-from cprec_lib.compress.tying import Tying
-from cprec_lib.compress.widths import power_law_widths
+from cprec_lib.compress.racers import Plan, plans
 from cprec_lib.data.sequences import SequenceData
-from cprec_lib.model.config import ModelConfig, resolve_cutoffs
+from cprec_lib.files import sha256
+from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.checkpoints import Epoch, History
@@ -25,109 +23,7 @@ from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.evaluation import Ranks, evaluate
 from cprec_lib.train.training import OutOfTime, fit
 
-SHARES = (0.05, 0.2)
-"""Where the racers with blocks cut the catalogue."""
-GROUP = 16
-"""Columns that share a scale, where a racer has groups."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-Build = Callable[[ModelConfig, np.ndarray, int], ModelConfig]
-"""From the uncompressed model, the counts of the items and a width to a model to be trained."""
-
-
-# ---- The racers ----
-
-
-def _narrower(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
-    return full if width == full.width else replace(full, width=width)
-
-
-def _tied(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
-    return compressed_config(_narrower(full, counts, width), Tying())
-
-
-def _low_rank(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
-    """One projection for all items but the first, which stands for a head, in and out."""
-    blocks: dict[str, Any] = {"cutoffs": (1,), "widths": (full.width, width), "tree": False}
-    return replace(full, block_input=True, block_softmax=True, **blocks)
-
-
-def _cprec(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
-    """CpRec with factor 4, and with its shared layers if the middle layers are convolutions."""
-    blocks: dict[str, Any] = {"block_input": True, "block_softmax": True, "widths": None}
-    if full.middle == "cnn":
-        blocks["sharing"] = "adjacent-block"
-    cutoffs = resolve_cutoffs(full.n_items, SHARES)
-    return replace(full, width=width, cutoffs=cutoffs, factor=4, **blocks)
-
-
-def _power_law(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
-    """CpRec's blocks with widths by popularity; above 16 multiples of it, as groups of 16 need."""
-    config = _cprec(full, counts, width)
-    head, *tails = power_law_widths(counts, config.cutoffs, width)
-    return replace(config, widths=(head, *(w if w < GROUP else w - w % GROUP for w in tails)))
-
-
-def _tied_blocks(full: ModelConfig, counts: np.ndarray, width: int) -> ModelConfig:
-    return compressed_config(_power_law(full, counts, width), Tying())
-
-
-@dataclass(frozen=True)
-class Racer:
-    """A way to make a model small: an architecture, as wide as a budget allows, then rounding."""
-
-    label: str
-    build: Build
-    rounding: Rounding | None = None
-
-    def widest(self, full: ModelConfig, counts: np.ndarray, most: int) -> Plan | None:
-        """The widest version with at most `most` bytes; None if there is none."""
-        return next((plan for plan in self.plans(full, counts) if plan.bytes <= most), None)
-
-    def plans(self, full: ModelConfig, counts: np.ndarray) -> Iterator[Plan]:
-        """All versions, the widest first."""
-        for width in range(full.width, 0, -1):
-            with suppress(ValueError):  # heads or a group that do not divide this width
-                config = self.build(full, counts, width)
-                small = compressed_config(config, self.rounding) if self.rounding else config
-                yield Plan(self, width, config, count_parameters(small).bytes)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A racer with its width: the model to be trained, and the bytes that it has when rounded."""
-
-    racer: Racer
-    width: int
-    config: ModelConfig
-    bytes: int
-
-    @property
-    def label(self) -> str:
-        """What the model is, for readers."""
-        return f"{self.racer.label}, width {self.width}"
-
-
-ARCHITECTURES: dict[str, Build] = {
-    "own tables": _narrower,
-    "tied": _tied,
-    "low rank": _low_rank,
-    "CpRec": _cprec,
-    "CpRec by popularity": _power_law,
-    "tied blocks by popularity": _tied_blocks,
-}
-ROUNDINGS: dict[str, Rounding | None] = {
-    "int8": Rounding(8),
-    f"int4 in groups of {GROUP}": Rounding(4, GROUP),
-    "int4": Rounding(4),
-    "float32": None,
-}
-RACERS = tuple(
-    Racer(f"{name}, {stored}", build, rounding)
-    for name, build in ARCHITECTURES.items()
-    for stored, rounding in ROUNDINGS.items()
-)
-
-# ---- The race ----
 
 
 @dataclass(frozen=True)
@@ -135,7 +31,7 @@ class Result:
     """A model of a race: its bytes, the ranks of the validation targets, and its training.
 
     `history` is None if the model needed no training of its own. `cut_short` says that the deadline
-    ended the training.
+    ended the training. `finishing` are the seconds of compressing the trained model.
     """
 
     label: str
@@ -144,6 +40,7 @@ class Result:
     valid: Ranks
     history: History | None = None
     cut_short: bool = False
+    finishing: float = 0.0
 
     @property
     def ndcg(self) -> float:
@@ -152,8 +49,8 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training of its own."""
-        return self.history.describe()["seconds"] if self.history else 0.0
+        """Seconds of training of its own, and of finishing."""
+        return self.finishing + (self.history.describe()["seconds"] if self.history else 0.0)
 
 
 @dataclass(frozen=True)
@@ -204,19 +101,19 @@ def compress(
     """
     _check(model, loss)
     counts, training = data.catalogue.counts, training or TrainConfig()
-    full = Result("uncompressed", model, _bytes(model.config), evaluate(model, data, "valid"))
+    size, valid = count_parameters(model.config).bytes, evaluate(model, data, "valid")
+    full = Result("uncompressed", model, size, valid)
     most = parse_budget(budget, full.bytes)
-    trained: dict[ModelConfig, Result] = {model.config: full}
+    device = next(model.parameters()).device
+    trainer = Trainer(model.config, data, training, device, deadline)
+    trainer.trained[model.config] = full
     tried: list[Result] = []
     untried: list[str] = []
-    for plan in _plans(model.config, counts, most):
-        if plan.config not in trained:
-            found = _train(plan, model, data, training, deadline)
-            if found is None:
-                untried.append(plan.label)
-                continue
-            trained[plan.config] = found
-        result = _finish(plan, trained[plan.config], data)
+    for plan in plans(model.config, counts, most):
+        result = trainer.result(plan)
+        if result is None:
+            untried.append(plan.label)
+            continue
         tried.append(result)
         if log:
             log(result)
@@ -260,56 +157,83 @@ def _check(model: SequentialRecommender, loss: float | None) -> None:
         raise ValueError(f"loss {loss} is not a share of at least 0 and below 1, such as 0.01")
 
 
-def _bytes(config: ModelConfig) -> int:
-    return count_parameters(config).bytes
+class Trainer:
+    """Makes the models of plans; of those that differ in finishing alone, one is trained.
 
+    At the `deadline` a training ends with its best epoch so far, and no further one starts. With a
+    folder `work`, a training that was interrupted goes on from its last epoch.
+    """
 
-def _plans(full: ModelConfig, counts: np.ndarray, most: int) -> list[Plan]:
-    """The plans that keep the budget, those with the least training first."""
-    widest = (racer.widest(full, counts, most) for racer in RACERS)
-    plans = [plan for plan in widest if plan]
-    if not plans:
-        every = chain.from_iterable(racer.plans(full, counts) for racer in RACERS)
-        smallest = min(every, key=lambda plan: plan.bytes)
-        raise ValueError(
-            f"no model keeps the budget of {most:,} bytes; the smallest possible has "
-            f"{smallest.bytes:,} ({smallest.label})"
-        )
-    costs = {plan: count_parameters(plan.config).multiply_adds for plan in plans}
-    return sorted(plans, key=lambda plan: (plan.config != full, costs[plan]))
+    def __init__(
+        self,
+        full: ModelConfig,
+        data: SequenceData,
+        training: TrainConfig,
+        device: torch.device,
+        deadline: float | None = None,
+        work: Path | None = None,
+    ) -> None:
+        self.full, self.data, self.training = full, data, training
+        self.device, self.deadline, self.work = device, deadline, work
+        self.trained: dict[ModelConfig, Result] = {}
 
-
-def _train(
-    plan: Plan,
-    full: SequentialRecommender,
-    data: SequenceData,
-    training: TrainConfig,
-    deadline: float | None,
-) -> Result | None:
-    """The trained model of a plan, before rounding; None if no epoch fits before the deadline."""
-    if deadline is not None and time.time() > deadline:
-        return None
-    device = next(full.parameters()).device
-    model = SequentialRecommender(plan.config, training.seed).to(device)
-    epochs: list[Epoch] = []
-    cut_short = False
-    try:
-        fit(model, data, training, progress=False, deadline=deadline, log=epochs.append)
-    except OutOfTime:
-        if not epochs:
+    def result(self, plan: Plan) -> Result | None:
+        """The result of a plan; None if the deadline leaves no time for its training."""
+        late = self.deadline is not None and time.time() > self.deadline
+        if late and plan.trains(self.full):
             return None
-        cut_short = True
-    valid = evaluate(model, data, "valid")
-    return Result(plan.label, model, _bytes(plan.config), valid, History(epochs), cut_short)
+        if plan.config not in self.trained:
+            found = self._train(plan)
+            if found is None:
+                return None
+            self.trained[plan.config] = found
+        trained, started = self.trained[plan.config], time.perf_counter()
+        if plan.last is None:
+            return replace(trained, label=plan.label)
+        model = plan.last.finish(trained.model, self.data, self.training, self.deadline)
+        seconds = time.perf_counter() - started
+        valid = evaluate(model, self.data, "valid")
+        return replace(
+            trained,
+            label=plan.label,
+            model=model,
+            bytes=plan.bytes,
+            valid=valid,
+            finishing=seconds if plan.last.tunes else 0.0,
+        )
 
+    def _train(self, plan: Plan) -> Result | None:
+        """The trained model of a plan; None if no epoch fits before the deadline."""
+        seed = self.training.seed
+        model = SequentialRecommender(plan.config, seed).to(self.device)
+        for compressor in plan.config.compressors:
+            compressor.prepare(model, self.data, seed)
+        epochs: list[Epoch] = []
+        cut_short = False
+        try:
+            epochs = self._fit(model, epochs.append).epochs
+        except OutOfTime:
+            if not epochs:
+                return None
+            cut_short = True
+        size, valid = count_parameters(plan.config).bytes, evaluate(model, self.data, "valid")
+        return Result(plan.label, model, size, valid, History(epochs), cut_short)
 
-def _finish(plan: Plan, trained: Result, data: SequenceData) -> Result:
-    """The result of a plan: its trained model, rounded if the racer says so."""
-    if plan.racer.rounding is None:
-        return replace(trained, label=plan.label)
-    model = compress_with(trained.model, plan.racer.rounding)
-    valid = evaluate(model, data, "valid")
-    return replace(trained, label=plan.label, model=model, bytes=plan.bytes, valid=valid)
+    def _fit(self, model: SequentialRecommender, log: Callable[[Epoch], None]) -> History:
+        folder = None
+        if self.work:
+            text = json.dumps([asdict(model.config), asdict(self.training)], sort_keys=True)
+            folder = self.work / sha256([text.encode()])[:16]
+        return fit(
+            model,
+            self.data,
+            self.training,
+            folder,
+            resume=True,
+            progress=False,
+            deadline=self.deadline,
+            log=log,
+        )
 
 
 def _loses_at_most(loss: float, result: Result, full: Result) -> bool:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cprec_lib.checks import check_choice
+from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import Component, count_parameters
+from cprec_lib.model.embedding import check_ids, table_rows
+from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.train.config import TrainConfig
 
 KINDS = {
     "tying": "cprec_lib.compress.tying:Tying",
+    "codes": "cprec_lib.compress.codes:Codes",
+    "hashing": "cprec_lib.compress.hashing:Hashing",
     "rounding": "cprec_lib.compress.quantisation:Rounding",
+    "pruning": "cprec_lib.compress.pruning:Pruning",
 }
 """The class of each kind of compressor; a file names a kind, never a class."""
 
@@ -30,11 +38,12 @@ class Compressor(ABC):
     Subclasses are frozen dataclasses with an entry in `KINDS`; their fields are their options. A
     compressed model is built by building the uncompressed one and applying its compressors in turn.
     It is saved, loaded, evaluated and searched like every other model. `trains` says whether the
-    model can be trained afterwards.
+    model can be trained afterwards, `tunes` whether `finish` trains it.
     """
 
     kind: str = field(init=False)
     trains = False
+    tunes = False
 
     @abstractmethod
     def apply(self, model: SequentialRecommender) -> None:
@@ -43,6 +52,22 @@ class Compressor(ABC):
     @abstractmethod
     def count(self, entries: tuple[Component, ...]) -> tuple[Component, ...]:
         """The cost of the changed model, from the cost of the model before."""
+
+    def prepare(self, model: SequentialRecommender, data: SequenceData, seed: int) -> None:  # noqa: B027
+        """Set what a compressed model takes from the data, before its training."""
+
+    def finish(
+        self,
+        model: SequentialRecommender,
+        data: SequenceData,
+        training: TrainConfig,
+        deadline: float | None = None,
+    ) -> SequentialRecommender:
+        """A compressed copy of a model that was trained as `training` says.
+
+        Training further, if the compressor does so, ends at the `deadline`, as that of `fit`.
+        """
+        return compress_with(model, self)
 
 
 @dataclass(frozen=True)
@@ -109,6 +134,75 @@ class Table(nn.Module, ABC):
     @abstractmethod
     def weight(self) -> Tensor:
         """The whole matrix [N, w], unpacked: for a loss, not for a search."""
+
+
+class ItemTable(Table):
+    """A table of the items 1..N, in the place of a `FullEmbedding`."""
+
+    n_items: int
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
+        check_ids(ids, self.n_items)
+        index, real = table_rows(ids, 0, self.n_items)
+        return self.rows(index) * real
+
+
+class _Unpacked(NamedTuple):
+    weight: Tensor
+    bias: Tensor
+
+
+class TableConvolution(CausalConvolution):
+    """A convolution whose table has a row for each output, with its weights tap after tap."""
+
+    def __init__(self, layer: CausalConvolution, table: Callable[[Tensor], Table]) -> None:
+        nn.Module.__init__(self)
+        self.taps = layer.weight.shape[-1]
+        self.table = table(layer.weight.transpose(1, 2).flatten(1))
+        self.bias = layer.bias
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The weights [d, d, k], unpacked."""
+        weight: Tensor = self.table.weight.unflatten(1, (self.taps, -1)).transpose(1, 2)
+        return weight
+
+    def forward(self, hidden: Tensor, dilation: int) -> Tensor:
+        """As that of `CausalConvolution`, which reads the weights twice; they are unpacked once."""
+        layer: Any = _Unpacked(self.weight, self.bias)
+        return CausalConvolution.forward(layer, hidden, dilation)
+
+
+def linear(table: nn.Module, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Scores [..., N] of hidden [..., w] with the rows of a `Table` or of another layer."""
+    if isinstance(table, Table):
+        return table.scores(hidden, bias)
+    return F.linear(hidden, cast(Tensor, table.weight), bias)
+
+
+def item_table(entries: tuple[Component, ...], compressor: Compressor) -> Component:
+    """The uncut table of the input in a ledger. Raises ValueError for a model without it."""
+    found = [e for e in entries if (e.part, e.component) == ("embedding", "table")]
+    if not found:
+        raise ValueError(
+            f"{compressor.kind} takes the place of one table for all items; leave the input uncut"
+        )
+    return found[0]
+
+
+def with_item_table(
+    entries: tuple[Component, ...], table: Component, parts: list[Component], multiply_adds: int
+) -> tuple[Component, ...]:
+    """A ledger with `parts` instead of the table; scores cost `multiply_adds` if it is tied."""
+    rest = [
+        replace(e, multiply_adds=multiply_adds)
+        if (e.part, e.component, e.parameters) == ("softmax", "weights", 0)
+        else e
+        for e in entries
+        if e is not table
+    ]
+    return (*parts, *rest)
 
 
 def replace_modules(model: nn.Module, made: dict[nn.Module, nn.Module]) -> None:

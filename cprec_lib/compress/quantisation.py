@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -19,14 +20,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cprec_lib.checks import whole_number
-from cprec_lib.compress.compressor import Compressor, Table, replace_modules
+from cprec_lib.compress.compressor import (
+    Compressor,
+    ItemTable,
+    Table,
+    TableConvolution,
+    replace_modules,
+)
 from cprec_lib.model.cost import Component
-from cprec_lib.model.embedding import FullEmbedding, check_ids, table_rows
+from cprec_lib.model.embedding import FullEmbedding
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
 
-CELLS = 2**19
-"""Codes that a search converts to floats at once: few enough for a CPU's cache."""
+CELLS = 2**20
+"""Codes that a search converts to floats at once: 4 MB of them."""
 SCALE_BYTES = 2
 """Bytes of a bfloat16 scale."""
 
@@ -168,9 +175,12 @@ class RoundedTable(Table):
     def _values(self, codes: Tensor, scales: Tensor) -> Tensor:
         """float32 [..., columns] of packed codes and scales; float64 if the scales are."""
         scales = scales.to(torch.promote_types(scales.dtype, torch.float32))
-        codes = torch.cat(self.format.split(codes), -1)[..., : self.columns].to(scales.dtype)
-        groups = (codes - self.format.offset).unflatten(-1, (scales.shape[-1], -1))
-        values: Tensor = (groups * scales.unsqueeze(-1)).flatten(-2)
+        parts = self.format.split(codes)
+        together = torch.cat(parts, -1)[..., : self.columns] if len(parts) > 1 else parts[0]
+        values = together.to(scales.dtype)
+        if self.format.offset:
+            values -= self.format.offset
+        values.unflatten(-1, (scales.shape[-1], -1)).mul_(scales.unsqueeze(-1))
         return values
 
     def scores(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -223,14 +233,12 @@ class RoundedLookup(RoundedTable):
         return self.rows(index)
 
 
-class RoundedEmbedding(RoundedLookup):
+class RoundedEmbedding(ItemTable, RoundedTable):
     """A rounded `FullEmbedding`."""
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Vectors [B, L, d] of ids [B, L]. Raises ValueError as `check_ids` does."""
-        check_ids(ids, len(self.codes))
-        index, real = table_rows(ids, 0, len(self.codes))
-        return self.rows(index) * real
+    def __init__(self, layer: FullEmbedding, rounding: Rounding) -> None:
+        super().__init__(layer.weight, rounding)
+        self.n_items = layer.n_items
 
 
 class RoundedLinear(RoundedTable):
@@ -245,20 +253,11 @@ class RoundedLinear(RoundedTable):
         return self.scores(hidden, self.bias)
 
 
-class RoundedConvolution(CausalConvolution):
-    """A rounded `CausalConvolution`; a row holds the weights of one output, tap after tap."""
+class RoundedConvolution(TableConvolution):
+    """A rounded `CausalConvolution`."""
 
     def __init__(self, layer: CausalConvolution, rounding: Rounding) -> None:
-        nn.Module.__init__(self)
-        self.taps = layer.weight.shape[-1]
-        self.table = RoundedTable(layer.weight.transpose(1, 2).flatten(1), rounding)
-        self.bias = layer.bias
-
-    @property
-    def weight(self) -> Tensor:  # type: ignore[override]
-        """The weights [d, d, k], unpacked."""
-        weight: Tensor = self.table.weight.unflatten(1, (self.taps, -1)).transpose(1, 2)
-        return weight
+        super().__init__(layer, partial(RoundedTable, rounding=rounding))
 
 
 ROUNDED: dict[type[nn.Module], Callable[..., nn.Module]] = {

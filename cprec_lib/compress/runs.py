@@ -16,7 +16,7 @@ from cprec_lib.train import run_folder
 from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History
 from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.evaluation import Ranks, evaluate
-from cprec_lib.train.run_folder import FILES, HISTORY, Run, RunRecord
+from cprec_lib.train.run_folder import FILES, HISTORY, MANIFEST, Run, RunRecord
 from cprec_lib.train.training import OutOfTime
 
 UNCOMPRESSED = "uncompressed"
@@ -35,6 +35,14 @@ def check_no_run(folder: Path) -> None:
         raise ValueError(f"{folder} already holds a run; choose another folder")
 
 
+def check_unused(folder: Path) -> None:
+    """Raise ValueError if the folder holds a run, an unfinished one or an exported model."""
+    check_free(folder)
+    for name, what in ((CHECKPOINT, "an unfinished run"), (MANIFEST, "an exported model")):
+        if (folder / name).exists():
+            raise ValueError(f"{folder} already holds {what}; choose another folder")
+
+
 def train_uncompressed(
     folder: Path,
     dataset: str,
@@ -45,8 +53,11 @@ def train_uncompressed(
     """The run of NextItNet in a folder, trained or, if it was begun there, trained further.
 
     At the `deadline` the training ends with the epochs done. `options` are those of
-    `run_folder.train`. Raises TimeoutError without a finished epoch, and errors as `train` does.
+    `run_folder.train`. Raises TimeoutError without a finished epoch, ValueError if the folder holds
+    anything but such a training, and errors as `train` does.
     """
+    if not (folder / CHECKPOINT).exists():
+        check_unused(folder)
     options |= {"dataset": dataset, "preset": "nextitnet", "resume": True}
     training = training or TrainConfig()
     try:

@@ -14,9 +14,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from cprec_lib.compress.compressor import Compressor, Table
+from cprec_lib.compress.compressor import Compressor, linear
 from cprec_lib.model.cost import Component
 from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
 from cprec_lib.model.middle import CausalLayers
@@ -108,9 +107,7 @@ class Shared(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Scores [..., k] of hidden [..., w]."""
-        if isinstance(self.table, Table):
-            return self.table.scores(hidden, self.bias)
-        return F.linear(hidden, self.weight, self.bias)
+        return linear(self.table, hidden, self.bias)
 
 
 class SharedRoot(nn.Module):

@@ -117,7 +117,32 @@ def test_budgets_out_of_reach_are_refused(trained: Path, tiny: Path, tmp_path: P
     assert "already holds a run" in fail(*command[:3], "--budget", "2x", "--out", base)
 
 
+def test_an_exported_model_is_not_overwritten(trained: Path, tiny: Path, tmp_path: Path) -> None:
+    succeed("export", "--model", trained, "--out", tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    command = ["compress", "--dataset", tiny, "--budget", "2x", "--out", tmp_path, *SMALL]
+    assert "already holds an exported model; choose another folder" in fail(*command)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_no_time_for_one_epoch_is_said(tiny: Path, tmp_path: Path) -> None:
     command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", tmp_path, *SMALL]
     message = fail(*command, "--minutes", "0")
     assert "the time ends before the first epoch of the uncompressed model; give more" in message
+
+
+def test_a_race_is_recorded_and_goes_on(tmp_path: Path, monkeypatch) -> None:
+    from cprec_lib.evidence import race
+
+    small = race.Setting(
+        width=8, dilations=(1,), learning_rates=(0.02,), epochs=1, max_len=10, seeds=1
+    )
+    log = "synthetic:items=120,users=60,groups=6,zipf=0.8"
+    monkeypatch.setitem(race.RACES, race.log_name(log), small)
+    where = ["--results", tmp_path, "--work", tmp_path / "work", "--racer", "own tables, int8"]
+    command = ["race", "--dataset", log, *where]
+    printed = succeed(*command)
+    assert "1/4, seed 0: own tables, int8, width" in printed and "new results in" in printed
+    assert succeed(*command).startswith("0 new results in ")
+    assert "unknown racer 'all'" in fail("race", "--dataset", log, "--racer", "all")
+    assert "shared codes, int8" in succeed("race", "--dataset", log, "--list").splitlines()

@@ -1,7 +1,6 @@
 """Budgets, the racers that keep them, and the race between them."""
 
 import time
-from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from cprec_lib import (
-    ModelConfig,
     Ranks,
     SequenceData,
     SequentialRecommender,
@@ -18,12 +16,10 @@ from cprec_lib import (
     count_parameters,
     evaluate,
     fit,
-    gru4rec,
     nextitnet,
-    sasrec,
 )
-from cprec_lib.compress.budget import RACERS, Race, Racer, Result, compress, parse_budget
-from cprec_lib.compress.compressor import compress_with, compressed_config
+from cprec_lib.compress.budget import Race, Result, compress, parse_budget
+from cprec_lib.compress.compressor import compress_with
 from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.train.checkpoints import Epoch
@@ -76,32 +72,6 @@ def test_a_budget_larger_than_the_model_is_refused(text: str | int) -> None:
         parse_budget(text, 10_000_000)
 
 
-@pytest.mark.parametrize("racer", RACERS, ids=lambda racer: racer.label)
-@pytest.mark.parametrize(
-    "full",
-    [
-        nextitnet(400, 32, dilations=(1, 2)),
-        sasrec(400, 32, heads=2, max_positions=8),
-        gru4rec(400, 32),
-    ],
-    ids=lambda config: config.middle,
-)
-def test_a_racer_is_as_wide_as_the_budget_allows(racer, full) -> None:
-    most = count_parameters(full).bytes // 2
-    plan = racer.widest(full, COUNTS, most)
-    assert plan is not None
-    model = SequentialRecommender(_config(racer, full, plan.width))
-    assert sum(p.nbytes for p in model.parameters()) == plan.bytes <= most
-    for width in range(plan.width + 1, full.width + 1):
-        with suppress(ValueError):  # heads or a group that do not divide this width
-            assert count_parameters(_config(racer, full, width)).bytes > most
-
-
-def _config(racer: Racer, full: ModelConfig, width: int) -> ModelConfig:
-    config = racer.build(full, COUNTS, width)
-    return compressed_config(config, racer.rounding) if racer.rounding else config
-
-
 @pytest.fixture(scope="module")
 def model(data: SequenceData) -> SequentialRecommender:
     trained = SequentialRecommender(nextitnet(data.n_items, 16, dilations=(1,)))
@@ -130,11 +100,9 @@ def test_a_race_says_how_accurate_each_model_is(race: Race, data: SequenceData) 
 
 
 def test_models_that_need_no_training_come_first(race: Race) -> None:
-    trained = [result.history is not None for result in race.tried]
+    trained = [result.seconds > 0 for result in race.tried]
     assert trained == sorted(trained) and not trained[0] and trained[-1]
-    costs = [
-        count_parameters(r.model.config).multiply_adds for r in race.tried if r.history is not None
-    ]
+    costs = [count_parameters(r.model.config).multiply_adds for r in race.tried if r.history]
     assert costs == sorted(costs)
 
 
@@ -225,13 +193,3 @@ def test_another_catalogue_and_a_loss_that_is_no_share_are_refused(model, data) 
 def test_fronts_rise(race: Race) -> None:
     for smaller, larger in pairwise(race.front):
         assert smaller.bytes < larger.bytes and smaller.ndcg < larger.ndcg
-
-
-def test_widths_by_popularity_leave_whole_groups() -> None:
-    """Else no wide model of blocks could be rounded in groups of 16."""
-    racer = next(r for r in RACERS if r.label == "CpRec by popularity, int4 in groups of 16")
-    full = nextitnet(400, 64, dilations=(1,))
-    plan = racer.widest(full, COUNTS, count_parameters(full).bytes)
-    assert plan and plan.width == 64
-    assert all(width <= 16 or width % 16 == 0 for width in plan.config.partition.widths)
-    assert plan.config.partition.widths[1] > 16

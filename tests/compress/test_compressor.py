@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 from cprec_lib import ModelConfig, SequentialRecommender, nextitnet
+from cprec_lib.compress.codes import Codes
 from cprec_lib.compress.compressor import (
     KINDS,
     CompressedConfig,
@@ -14,6 +15,8 @@ from cprec_lib.compress.compressor import (
     compressed_config,
     replace_modules,
 )
+from cprec_lib.compress.hashing import Hashing
+from cprec_lib.compress.pruning import Pruning
 from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.compress.tying import Tying
 from cprec_lib.model.config import config_from_json
@@ -46,7 +49,8 @@ def test_a_config_keeps_its_compressors_when_a_field_changes() -> None:
 
 
 def test_every_kind_is_found_by_its_name() -> None:
-    made = {compressor.kind: type(compressor) for compressor in (Tying(), Rounding())}
+    every = (Tying(), Codes(), Hashing(), Rounding(), Pruning())
+    made = {compressor.kind: type(compressor) for compressor in every}
     assert {kind: f"{cls.__module__}:{cls.__name__}" for kind, cls in made.items()} == KINDS
 
 

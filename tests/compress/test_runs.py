@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from cprec_lib import TrainConfig, count_parameters, evaluate
+from cprec_lib import TrainConfig, count_parameters, evaluate, export_run
 from cprec_lib.compress.budget import compress
-from cprec_lib.compress.runs import check_free, stored_bytes, train_uncompressed, write_best
+from cprec_lib.compress.runs import (
+    check_free,
+    check_unused,
+    stored_bytes,
+    train_uncompressed,
+    write_best,
+)
+from cprec_lib.train.checkpoints import CHECKPOINT
 from cprec_lib.train.run_folder import METRICS, WEIGHTS, Run
 
 TRAINING = TrainConfig(epochs=2, learning_rate=0.02)
@@ -58,6 +65,30 @@ def test_a_folder_with_a_run_is_refused(base: Run, tmp_path: Path) -> None:
         check_free(base.folder)
     check_free(tmp_path)
     check_free(tmp_path / "new")
+
+
+def test_a_folder_in_use_is_refused(base: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="already holds a run; choose another folder"):
+        check_unused(base.folder)
+    export_run(base.folder, tmp_path / "exported")
+    with pytest.raises(ValueError, match="already holds an exported model; choose another"):
+        check_unused(tmp_path / "exported")
+    (tmp_path / CHECKPOINT).touch()
+    with pytest.raises(ValueError, match="already holds an unfinished run; choose another"):
+        check_unused(tmp_path)
+    check_unused(tmp_path / "new")
+
+
+def test_another_run_is_not_taken_for_the_uncompressed_one(
+    base: Run, tiny: Path, tmp_path: Path
+) -> None:
+    """A compressed run has no checkpoint, so it could only be overwritten."""
+    data = base.data()
+    race = compress(base.model, data, "2x", TRAINING, deadline=time.time() - 1)
+    write_best(tmp_path, base, data, race)
+    with pytest.raises(ValueError, match="already holds a run; choose another folder"):
+        train_uncompressed(tmp_path, str(tiny), TRAINING, **SMALL)
+    assert Run.load(tmp_path).model.config == race.best.model.config
 
 
 def test_stored_bytes_are_those_of_the_tensors(base: Run) -> None:

@@ -3,7 +3,7 @@
 Each function returns an `Explorable`, which is displayed as the last line of a notebook's cell.
 """
 
-from cprec_lib.course.explore.budget import budget, race
+from cprec_lib.course.explore.budget import budget, race, recorded_race
 from cprec_lib.course.explore.load import load
 from cprec_lib.course.explore.partition import partition
 from cprec_lib.course.explore.reach import reach
@@ -19,6 +19,7 @@ __all__ = [
     "race",
     "reach",
     "recommendations",
+    "recorded_race",
     "sharing",
     "tail",
     "tree",

@@ -176,3 +176,30 @@ def budget(states: Sequence[Budget]) -> Figure:
         )
         axis.legend(fontsize=style.SMALL, loc="lower right", ncols=3)
     return figure
+
+
+def standings(states: Sequence[Budget]) -> Figure:
+    """One panel per state: a row for each model, with the difference and its interval."""
+    rows = max(len(state.differences) for state in states)
+    size = (7.4, 1.3 + 0.2 * rows)
+    figure, axes = style.panels(len(states), 1, size, (3.2, 0.2, 0.8, 0.5), "x")
+    every = [gap for state in states for gap in state.differences.values()]
+    low, high = min(gap.low for gap in every), max(gap.high for gap in every)
+    for axis, state in zip(axes, states, strict=True):
+        names = [*state.differences]
+        for some, look in (
+            ([name for name in names if name != state.winner], {"color": style.colours(3)[0]}),
+            ([state.winner] if state.winner else [], {"color": "black", "marker": "D"}),
+        ):
+            if some:
+                gaps = [state.differences[name] for name in some]
+                places = [names.index(name) for name in some]
+                look = {"marker": "o", "linestyle": "none", **look}
+                style.error_bars(axis, places, gaps, lying=True, **look)
+        axis.axvline(0, color="black", linestyle="--", linewidth=1)
+        short = [name.removesuffix(" in groups of 16") for name in names]
+        labels = [f"{s} ({state.sizes[name]:,})" for s, name in zip(short, names, strict=True)]
+        style.name_ticks(axis.yaxis, labels)
+        axis.set(xlim=(low - 0.002, max(high, 0) + 0.002), ylim=(rows - 0.5, -0.5))
+        style.label_small(axis, state.title, "difference in NDCG@10")
+    return figure

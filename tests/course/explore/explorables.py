@@ -23,7 +23,9 @@ from cprec_lib import (
 from cprec_lib.course import explore
 from cprec_lib.course.explore.budget import Candidate
 from cprec_lib.course.explore.explorable import Control, Explorable
+from cprec_lib.evidence.race import BASE, TIMES, Standing
 from cprec_lib.evidence.records import pack_ranks
+from cprec_lib.evidence.statistics import Difference
 
 COUNTS = np.ceil(2000 / np.arange(1, 1001))
 N_USERS, N_FILMS = 40, 60
@@ -100,6 +102,25 @@ def race() -> Explorable:
     return explore.race(models, "NextItNet", "a log")
 
 
+def standing(racer: str, times: int, size: int, valid: float, gap: float) -> Standing:
+    """A racer of a made-up recorded race."""
+    difference = Difference(gap, 0.06, 1e-6, 1e-6, 20)
+    return Standing(racer, racer, times, size, valid, 0.06 + gap, 0.1, 0.02, 9, 3, difference)
+
+
+def recorded_race() -> Explorable:
+    """Two logs; the racer that is best on the validation items is not best on the test."""
+    standings = [
+        standing(BASE, 1, 3200, 0.07, 0),
+        *(
+            standing(racer, times, 3200 // times, valid, gap)
+            for times in TIMES
+            for racer, valid, gap in (("int8", 0.05, -0.001), ("codes", 0.06, -0.02))
+        ),
+    ]
+    return explore.recorded_race({"one": standings, "other": standings[:-1]})
+
+
 def load() -> Explorable:
     """A model that carries much, one that carries little, and one that never answers in time."""
 
@@ -124,6 +145,7 @@ EXPLORABLES: dict[str, Callable[[], Explorable]] = {
     "recommendations": recommendations,
     "budget": budget,
     "race": race,
+    "recorded_race": recorded_race,
     "load": load,
 }
 

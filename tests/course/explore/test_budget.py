@@ -49,3 +49,16 @@ def test_a_race_counts_bytes(made):
 def test_a_race_without_the_base_names_the_models():
     with pytest.raises(ValueError, match="whole is not among the models of the race: int8"):
         explore.race({"int8": Candidate(1, 0.1, Interval(0, 0, 0))}, "whole", "a log")
+
+
+def test_a_recorded_race_shows_the_winner_and_its_interval(made):
+    state = made["recorded_race"].look_up("one", 8)
+    assert (state.winner, state.budget) == ("codes", 400)
+    assert [*state.differences] == ["codes", "int8"]
+    assert "1/8 of the bytes, 400\ncodes wins\n-0.0200 [" in state.title and state.title.endswith(
+        "worse"
+    )
+    with pytest.raises(ValueError, match="no recorded race; `cprec race --dataset ml-100k`"):
+        explore.recorded_race({})
+    with pytest.raises(ValueError, match="no racer kept 1/64 of the bytes on one"):
+        made["recorded_race"].look_up("one", 64)

@@ -1,0 +1,333 @@
+"""The race at equal bytes: every way to make a model small, at the same budgets, as records.
+
+All racers of a log are trained in the same way, as its `Setting` in `RACES` says, and each is as
+large as a budget allows: a share of the bytes of the uncompressed NextItNet. A model that several
+racers finish in different ways, such as by rounding, is trained once.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import torch
+
+from cprec_lib.checks import check_choice
+from cprec_lib.compress.budget import Trainer
+from cprec_lib.compress.racers import CONTROL, RACERS, Plan, Racer
+from cprec_lib.data.sequences import SequenceData
+from cprec_lib.evidence.experiments import Experiment
+from cprec_lib.evidence.records import by_popularity, read_result, write_result
+from cprec_lib.evidence.settings import Setting, log_name
+from cprec_lib.evidence.statistics import Difference, difference, difference_over_users
+from cprec_lib.logs.fingerprint import describe_log
+from cprec_lib.machine import Device, choose_device, commit, describe_machine
+from cprec_lib.model.config import ModelConfig, nextitnet
+from cprec_lib.train.data_record import describe_sequences
+from cprec_lib.train.evaluation import Ranks, evaluate
+
+TIMES = (4, 8, 16, 32)
+"""How many times smaller than the uncompressed model the budgets are."""
+BASE = "uncompressed"
+LIST = 10
+"""Records keep the ranks up to here; NDCG@10 needs no others."""
+LEFT_OUT = (
+    *(f"{name}, float32" for name in ("tied", "tied blocks by popularity", "hashing")),
+    *(f"{name}, float32" for name in ("shared codes", "CpRec by popularity")),
+    "low rank, int4 in groups of 16",
+)
+"""Racers whose like is recorded already; each would take trainings of its own."""
+RACED: dict[str, Racer] = {
+    racer.label: racer
+    for racer in (*RACERS, CONTROL)
+    if racer.label not in LEFT_OUT and not racer.label.endswith(", int4")
+}
+"""The racers that are recorded, by their labels; int4 is recorded with groups."""
+RACES: dict[str, Setting] = {
+    "ml-100k": Setting(
+        width=32,
+        dilations=(1, 4),
+        dropout=0.1,
+        learning_rates=(0.01,),
+        epochs=6,
+        patience=6,
+        schedule="linear",
+    ),
+    "ml-1m": Setting(
+        dropout=0.1, learning_rates=(0.006,), epochs=4, patience=4, schedule="linear", seeds=1
+    ),
+    "globo": Setting(
+        learning_rates=(0.005,),
+        epochs=3,
+        patience=3,
+        schedule="linear",
+        batch_size=128,
+        max_len=20,
+        users=40_000,
+        seeds=1,
+    ),
+}
+"""How the models of a log are trained: one rate for all, which falls evenly to zero."""
+
+
+class Finish(TypedDict):
+    """One model of a race: its racer, its bytes, and how well it does.
+
+    `times` is the budget, how many times smaller than the uncompressed model; 1 for that model.
+    `valid` and `test` are NDCG@10; `head` and `outside` are that of the test users whose target is
+    among the most popular tenth of the items, and of the others. `seconds` are those of its
+    training. `ranks` are the test ranks [U], those beyond ten as 11, packed.
+    """
+
+    racer: str
+    model: str
+    seed: int
+    times: int
+    bytes: int
+    valid: float
+    test: float
+    head: float | None
+    outside: float | None
+    seconds: float
+    ranks: str
+    commit: str | None
+    date: str
+
+
+# ---- Running it ----
+
+
+def run_race(
+    dataset: str,
+    setting: Setting,
+    path: Path,
+    work: Path,
+    racers: Sequence[str] = (),
+    device: Device = "auto",
+) -> Iterator[Finish]:
+    """Run what `path` lacks of a log's race, and add each finish to it; yields the new ones.
+
+    `racers` are labels of `RACED`, or their ways, as "tied" for all forms; all without any. Seed
+    after seed, the smallest budgets last.
+    Interrupted trainings go on from `work`. Raises ValueError for an unknown racer, and for a file
+    that was recorded with another setting or other data.
+    """
+    names = [*RACED, *dict.fromkeys(map(way, RACED))]
+    for racer in racers:
+        check_choice("racer", racer, names)
+    chosen = [RACED[name] for name in RACED if not racers or {name, way(name)} & {*racers}]
+    table, data = Experiment(
+        BASE, dataset, None, None, setting.max_len, setting.split, setting.split_seed, setting.users
+    ).load()
+    place = choose_device(device)
+    record = _opened(
+        path,
+        {
+            "dataset": log_name(dataset),
+            "setting": {**asdict(setting), "seeds": 0},
+            **describe_sequences(data),
+            **describe_log(table, data.dropped_users),
+        },
+    )
+    record |= describe_machine(place)
+    full = nextitnet(
+        data.n_items, setting.width, dropout=setting.dropout, dilations=setting.dilations
+    )
+    for seed in range(setting.seeds):
+        lane = Lane(full, data, setting, seed, work / log_name(dataset), place)
+        for plan, racer, times in lane.entrants(chosen):
+            if (racer, seed, times) not in {_key(each) for each in record["finishes"]}:
+                record["finishes"].append(finish := lane.run(plan, racer, times))
+                write_result(path, record)
+                yield finish
+
+
+def way(racer: str) -> str:
+    """The way in a racer's label, without the form in which its weights are stored."""
+    return racer.partition(",")[0]
+
+
+def _key(finish: Finish) -> tuple[str, int, int]:
+    return finish["racer"], finish["seed"], finish["times"]
+
+
+def _opened(path: Path, race: dict[str, Any]) -> dict[str, Any]:
+    """The record of a race, read or begun. Raises ValueError for one of another race."""
+    if not path.exists():
+        return {**race, "finishes": []}
+    found = read_result(path)
+    if differ := [name for name in race if found.get(name) != _plain(race[name])]:
+        raise ValueError(
+            f"{path} was recorded with another {', '.join(differ)}; give the same options and "
+            "data, or another folder for the results"
+        )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+class Lane:
+    """The race of one seed: its uncompressed model, and what is made in its trainings."""
+
+    def __init__(
+        self,
+        full: ModelConfig,
+        data: SequenceData,
+        setting: Setting,
+        seed: int,
+        work: Path,
+        device: torch.device,
+    ) -> None:
+        self.data, self.seed = data, seed
+        (rate,) = setting.learning_rates
+        self.trainer = Trainer(full, data, setting.training(rate, seed), device, work=work)
+        self.base = Plan.of(BASE, full, None)
+
+    def entrants(self, racers: Sequence[Racer]) -> Iterator[tuple[Plan, str, int]]:
+        """The plans with their racers and budgets: the uncompressed one first."""
+        yield self.base, BASE, 1
+        for times in TIMES:
+            most = self.base.bytes // times
+            for racer in racers:
+                with_one = racer.widest(self.base.config, self.data.catalogue.counts, most)
+                if with_one:
+                    yield with_one, racer.label, times
+
+    def run(self, plan: Plan, racer: str, times: int) -> Finish:
+        """Train and finish the model of a plan, and measure it."""
+        result = self.trainer.result(plan)
+        assert result  # without a deadline there always is one
+        test = evaluate(result.model, self.data, "test")
+        head, outside = by_popularity(test, self.data, (0.1,))
+        return {
+            "racer": racer,
+            "model": result.label,
+            "seed": self.seed,
+            "times": times,
+            "bytes": result.bytes,
+            "valid": result.ndcg,
+            "test": float(test.values("ndcg@10").mean()),
+            "head": head["ndcg@10"],
+            "outside": outside["ndcg@10"],
+            "seconds": result.seconds,
+            "ranks": pack(test),
+            "commit": commit(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+
+
+def pack(ranks: Ranks) -> str:
+    """Ranks [U] up to ten, and 11 for those beyond, as text: bytes, deflated, base64."""
+    shown = ranks.ranks.clip(max=LIST + 1).astype(np.uint8)
+    return base64.b64encode(zlib.compress(shown.tobytes(), 9)).decode()
+
+
+def unpack(text: str) -> Ranks:
+    """The ranks that `pack` packed."""
+    return Ranks(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(int))
+
+
+# ---- Reading it ----
+
+
+class Standing(NamedTuple):
+    """A racer at a budget, averaged over its seeds, and its test NDCG@10 against the base's.
+
+    `racer`, `bytes` and the other fields are as in `Finish`; `seeds` says how many there are. If no
+    racer has two seeds, the interval of `gap` is over the users alone.
+    """
+
+    racer: str
+    model: str
+    times: int
+    bytes: int
+    valid: float
+    test: float
+    head: float
+    outside: float
+    seconds: float
+    seeds: int
+    gap: Difference
+
+
+def read_race(path: Path) -> list[Standing]:
+    """The standings of a recorded race, those of the largest budgets first.
+
+    Intervals and judgements follow `docs/evidence.md`: users and seeds vary, and the variance
+    between seeds is pooled over all models of the race. Raises ValueError as `read_result` does.
+    """
+    runs: dict[tuple[str, int], list[Finish]] = {}
+    for finish in read_result(path)["finishes"]:
+        runs.setdefault((finish["racer"], finish["times"]), []).append(finish)
+    values = {
+        _name(*key): np.stack([unpack(run["ranks"]).values("ndcg@10") for run in own])
+        for key, own in runs.items()
+    }
+    compare = difference if any(len(own) > 1 for own in runs.values()) else difference_over_users
+    return [
+        Standing(
+            racer,
+            own[0]["model"],
+            times,
+            own[0]["bytes"],
+            **{name: _mean(own, name) for name in MEANS},
+            seeds=len(own),
+            gap=compare(values, _name(racer, times), _name(BASE, 1)),
+        )
+        for (racer, times), own in sorted(runs.items(), key=lambda pair: pair[0][1])
+    ]
+
+
+def winners(standings: Sequence[Standing]) -> dict[int, Standing]:
+    """The racer with the best validation NDCG@10 at each budget; of equal ones the smallest."""
+    best: dict[int, Standing] = {}
+    for each in sorted(standings, key=lambda each: (-each.valid, each.bytes)):
+        if each.racer != BASE:
+            best.setdefault(each.times, each)
+    return dict(sorted(best.items()))
+
+
+def to_markdown(standings: Sequence[Standing], dataset: str) -> str:
+    """The README's table: the best form of each architecture at each budget, and its command."""
+    lines = [
+        f"| racer | {' | '.join(f'1/{times}' for times in TIMES)} | command |",
+        f"|---|{'---|' * len(TIMES)}---|",
+    ]
+    for name in dict.fromkeys(map(way, RACED)):
+        own = [each for each in standings if way(each.racer) == name]
+        best = winners(own)
+        cells = [_cell(best[times]) if times in best else "" for times in TIMES]
+        command = f'`cprec race --dataset {dataset} --racer "{name}"`'
+        lines.append(f"| {name} | {' | '.join(cells)} | {command} |")
+    return "\n".join(lines)
+
+
+def _cell(standing: Standing) -> str:
+    """What the best form of an architecture loses, in percent of the uncompressed NDCG@10."""
+    gap, form = standing.gap, standing.racer.partition(", ")[2].replace(" in groups of 16", "")
+    low, high = (100 * end / gap.baseline for end in gap.interval())
+    share = 100 * gap.estimate / gap.baseline
+    return f"{share:+.0f} % [{low:+.0f}, {high:+.0f}] {form}".strip()
+
+
+MEANS = ("valid", "test", "head", "outside", "seconds")
+
+
+def _mean(runs: Sequence[Finish], name: str) -> float:
+    found = [run[name] for run in runs]  # type: ignore[literal-required]
+    return float("nan") if None in found else float(np.mean(found))
+
+
+def _name(racer: str, times: int) -> str:
+    return f"{racer} {times}"
