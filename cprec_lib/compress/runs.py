@@ -16,7 +16,7 @@ from cprec_lib.train import run_folder
 from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch, History
 from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.evaluation import Ranks, evaluate
-from cprec_lib.train.run_folder import FILES, HISTORY, MANIFEST, Run, RunRecord
+from cprec_lib.train.run_folder import FILES, HISTORY, Run, RunRecord
 from cprec_lib.train.training import OutOfTime
 
 UNCOMPRESSED = "uncompressed"
@@ -36,11 +36,10 @@ def check_no_run(folder: Path) -> None:
 
 
 def check_unused(folder: Path) -> None:
-    """Raise ValueError if the folder holds a run, an unfinished one or an exported model."""
+    """Raise ValueError as `check_free` does, and if the folder holds an unfinished run."""
     check_free(folder)
-    for name, what in ((CHECKPOINT, "an unfinished run"), (MANIFEST, "an exported model")):
-        if (folder / name).exists():
-            raise ValueError(f"{folder} already holds {what}; choose another folder")
+    if (folder / CHECKPOINT).exists():
+        raise ValueError(f"{folder} already holds an unfinished run; choose another folder")
 
 
 def train_uncompressed(

@@ -71,7 +71,7 @@ def test_a_folder_in_use_is_refused(base: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="already holds a run; choose another folder"):
         check_unused(base.folder)
     export_run(base.folder, tmp_path / "exported")
-    with pytest.raises(ValueError, match="already holds an exported model; choose another"):
+    with pytest.raises(ValueError, match="holds an exported model; choose another"):
         check_unused(tmp_path / "exported")
     (tmp_path / CHECKPOINT).touch()
     with pytest.raises(ValueError, match="already holds an unfinished run; choose another"):
