@@ -105,7 +105,7 @@ def compress(
             param_hint="--" + extra[0].replace("_", "-"),
         )
     from cprec_lib.compress.budget import compress, parse_budget
-    from cprec_lib.compress.runs import check_unused, write_best
+    from cprec_lib.compress.runs import check_free, write_best
     from cprec_lib.machine import choose_device
     from cprec_lib.train.config import TrainConfig
     from cprec_lib.train.evaluation import evaluate
@@ -113,7 +113,7 @@ def compress(
 
     # Faults of the options come up before the data and the training, which take time.
     parse_budget(budget, 10**30)  # no model is that large
-    check_unused(out)
+    check_free(out)
     columns = reading(user_column, item_column, time_column, separator)
     if model is not None:
         run = Run.load(model)

@@ -35,13 +35,6 @@ def check_no_run(folder: Path) -> None:
         raise ValueError(f"{folder} already holds a run; choose another folder")
 
 
-def check_unused(folder: Path) -> None:
-    """Raise ValueError as `check_free` does, and if the folder holds an unfinished run."""
-    check_free(folder)
-    if (folder / CHECKPOINT).exists():
-        raise ValueError(f"{folder} already holds an unfinished run; choose another folder")
-
-
 def train_uncompressed(
     folder: Path,
     dataset: str,
@@ -56,7 +49,7 @@ def train_uncompressed(
     anything but such a training, and errors as `train` does.
     """
     if not (folder / CHECKPOINT).exists():
-        check_unused(folder)
+        check_free(folder)
     options |= {"dataset": dataset, "preset": "nextitnet", "resume": True}
     training = training or TrainConfig()
     try:

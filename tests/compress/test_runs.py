@@ -12,7 +12,6 @@ from cprec_lib import TrainConfig, count_parameters, evaluate, export_run
 from cprec_lib.compress.budget import compress
 from cprec_lib.compress.runs import (
     check_free,
-    check_unused,
     stored_bytes,
     train_uncompressed,
     write_best,
@@ -69,14 +68,14 @@ def test_a_folder_with_a_run_is_refused(base: Run, tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_refused(base: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="already holds a run; choose another folder"):
-        check_unused(base.folder)
+        check_free(base.folder)
     export_run(base.folder, tmp_path / "exported")
     with pytest.raises(ValueError, match="holds an exported model; choose another"):
-        check_unused(tmp_path / "exported")
+        check_free(tmp_path / "exported")
     (tmp_path / CHECKPOINT).touch()
-    with pytest.raises(ValueError, match="already holds an unfinished run; choose another"):
-        check_unused(tmp_path)
-    check_unused(tmp_path / "new")
+    with pytest.raises(ValueError, match="already holds a run; choose another"):
+        check_free(tmp_path)
+    check_free(tmp_path / "new")
 
 
 def test_another_run_is_not_taken_for_the_uncompressed_one(
