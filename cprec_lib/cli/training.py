@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["nextitnet", "cprec", "gru4rec", "sasrec"]
 Part = Literal["test", "valid"]
+Engine = Literal["auto", "pandas", "duckdb"]
 
 
 def train_options() -> dict[str, Parameter]:
@@ -70,8 +71,8 @@ def train(
     ] = False,
     device: Device = "auto",
     engine: Annotated[
-        Literal["auto", "pandas", "duckdb"],
-        typer.Option(help="Read the log in memory (pandas) or on disk (duckdb); auto by size."),
+        Engine,
+        choice_option(Engine, "Read the log in memory (pandas) or on disk (duckdb); auto by size."),
     ] = "auto",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")

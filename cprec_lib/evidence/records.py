@@ -20,6 +20,8 @@ from cprec_lib.train.evaluation import Ranks
 
 SEAL = "sha256"
 _AGAIN = "delete it, then `cprec reproduce` repeats the run"
+ADDED = {"shard": False}
+"""Fields of `TrainConfig` that came after the first records, with the value that those runs had."""
 Sealed = dict[str, Any]
 """What a sealed file holds: a record, the times of a race, or a row of the benchmark."""
 
@@ -109,8 +111,14 @@ def read_result(path: Path) -> Sealed:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record. Raises ValueError like `read_result`, or if a field is missing."""
-    return cast(Record, _whole(path, Record.__required_keys__))
+    """Read a record. Raises ValueError like `read_result`, or if a field is missing.
+
+    `ADDED` completes the training's configuration.
+    """
+    record = cast(Record, _whole(path, Record.__required_keys__))
+    if record["train_config"] is not None:
+        record["train_config"] = {**ADDED, **record["train_config"]}
+    return record
 
 
 def read_times(path: Path) -> Times:

@@ -113,10 +113,10 @@ def train(
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
-        if progress and processes.main:
-            announce(config, training, data.max_len, processes.count, chosen)
         parts = processes.count if training.shard else 1
         require_memory(16 * count_parameters(config).total // parts, chosen)  # four float32 each
+        if progress and processes.main:
+            announce(config, training, data.max_len, processes.count, chosen)
         model = SequentialRecommender(config, training.seed).to(chosen)
         history = fit(model, data, training, folder, resume, progress, deadline, log)
         record: RunRecord = {

@@ -38,7 +38,7 @@ PROGRAM = """
     train(nextitnet(50, 8), 2)  # loads what torch loads at the first step
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = status("VmRSS")
-    train({"nextitnet": nextitnet, "cprec": cprec}[sys.argv[1]](int(sys.argv[2]), 64), 8)
+    train({"nextitnet": nextitnet, "cprec": cprec}[sys.argv[1]](int(sys.argv[2]), 64), 32)
     print(json.dumps(status("VmHWM") - before))
 """
 
@@ -48,7 +48,7 @@ PROGRAM = """
 def test_the_measured_peak_is_what_was_said(preset, n_items: int) -> None:
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), preset.__name__, str(n_items)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    said = training_need(preset(n_items, 64), 8, 20, checkpoints=False)
+    said = training_need(preset(n_items, 64), 32, 20, checkpoints=False)
     assert json.loads(done.stdout) == pytest.approx(said.total, rel=0.15)
 
 
