@@ -73,8 +73,7 @@ def test_the_header_adds_up_the_minutes(name: str) -> None:
         stated += rf" \*\*Optional:\*\* {optional} minutes more\."
     found = re.search(rf"{stated}$", notebook.cells[0].source, flags=re.MULTILINE)
     assert found, stated
-    if name <= "07":
-        assert int(found[1]) + needed <= MOST_MINUTES
+    assert int(found[1]) + needed <= MOST_MINUTES
 
 
 def test_the_list_of_exercises_is_complete() -> None:

@@ -210,6 +210,7 @@ shards = Problem(
     "log-probabilities of its items in the whole catalogue.",
     minutes=17,
     difficulty="hard",
+    optional=True,
     purpose="A catalogue that is too large for one machine needs a softmax that is combined from "
     "parts.",
     answer=sharded_log_prob,

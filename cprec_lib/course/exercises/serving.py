@@ -31,6 +31,7 @@ item 1 and the token of block 2, so the answer is `[2]`. With `k = 3` it is `[2,
 `k = 1` it is `[]`.""",
     minutes=7,
     difficulty="easy",
+    optional=True,
     purpose="Tokens and head items compete for the same places.",
     answer=rule_opens,
     wrong="""
@@ -91,6 +92,7 @@ the largest value is $1 \\cdot 2 - 1 \\cdot 1 = 1$, at the vector (2, 1). Both r
 −1, so the bound is not tight.""",
     minutes=11,
     difficulty="medium",
+    optional=True,
     purpose="A box needs two rows of numbers, however many rows of the table it holds.",
     answer=box_bound,
     wrong="""

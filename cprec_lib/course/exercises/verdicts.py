@@ -142,6 +142,7 @@ logs_that_decide = Problem(
     task="Find the logs that decide a claim, from the answers of single settings.",
     minutes=8,
     difficulty="easy",
+    optional=True,
     purpose="Two settings of one log test the same users, so they are not independent.",
     answer=deciding_logs,
     cases=(
