@@ -49,7 +49,8 @@ def test_the_measured_peak_is_what_was_said(preset, n_items: int) -> None:
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), preset.__name__, str(n_items)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     said = training_need(preset(n_items, 64), 32, 20, checkpoints=False)
-    assert json.loads(done.stdout) == pytest.approx(said.total, rel=0.15)
+    # What was said is an upper bound: the loss may need fewer rows of logits at once.
+    assert 0.8 * said.total <= json.loads(done.stdout) <= 1.15 * said.total
 
 
 def test_fixed_parts_are_the_ledgers_bytes() -> None:
