@@ -148,7 +148,7 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
     for group, members in GROUPS.items():
         if {member.key for member in members} & {*keys}:
             say(f"{group:14}{', '.join(member.key for member in members)}")
-    say(f"\n{len(missing)} runs are missing:")
+    say(f"\nMissing runs: {len(missing)}")
     for experiment in missing:
         say(f"  {experiment.stem}")
     runs = (run for own in read_any(folder).values() for run in own)

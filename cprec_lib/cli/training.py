@@ -211,7 +211,7 @@ def _summarise(metrics: Mapping[str, Any], out: Path) -> None:
     valid, test = metrics["valid"], metrics["test"]
     say(
         f"{metrics['model']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
-        f"{metrics['epochs']} epochs (best: {metrics['best_epoch']}), {metrics['seconds']:.1f} s "
+        f"epochs: {metrics['epochs']} (best: {metrics['best_epoch']}), {metrics['seconds']:.1f} s "
         f"of training on {metrics['device']}"
     )
     for part, values in (("valid", valid), ("test", test)):

@@ -12,9 +12,7 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
     command += ["--model", "bigram", "--model", "nextitnet", "--width", "8", "--epochs", "1"]
     command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
-    assert "2 runs are missing:\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(
-        *command, "--list"
-    )
+    assert "Missing runs: 2\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(*command, "--list")
     assert not results.exists()
     message = succeed(*command, "--budget", "0")
     assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
@@ -24,7 +22,7 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     assert "The times are in" in message and "0 new results" in message
     assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
     listed = succeed(*command, "--model", "cprec", "--list")
-    assert "1 runs are missing:\n  cprec-lr0.01-d0.3-s0" in listed
+    assert "Missing runs: 1\n  cprec-lr0.01-d0.3-s0" in listed
     assert "They take about 0 minutes if each takes as long as the 1 recorded ones" in listed
 
     record = results / "runs" / "tiny-w8-d0.3" / "nextitnet-lr0.01-d0.3-s0.json"

@@ -98,6 +98,7 @@ class Explorable:
     def box(self) -> ipywidgets.Widget:
         """The controls with the picture, which is updated at every change of a control.
 
+        A control with one value is not shown.
         If a choice is invalid, a sentence that says why replaces the picture. Any other error is
         shown there too, and is raised.
         """
@@ -115,7 +116,8 @@ class Explorable:
         for widget, control in zip(widgets, self.controls, strict=True):
             widget.observe(update, names="value")
             sentence = ipywidgets.HTML(f"<small>{escape(control.says)}</small>")
-            rows += [widget, sentence.add_class("explore-sentence")]
+            if len(control.options) > 1:
+                rows += [widget, sentence.add_class("explore-sentence")]
         left = ipywidgets.VBox(rows, layout={"max_width": "340px"})
         layout = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
         box = ipywidgets.Box([left, picture], layout=layout)

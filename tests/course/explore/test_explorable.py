@@ -135,6 +135,20 @@ def test_moving_any_control_changes_picture_and_text(one):
         assert picture.value != before and "<img" in picture.value, control.label
 
 
+def test_a_control_with_one_value_is_not_shown():
+    controls = (
+        Control("Data set", "Which.", {"a": "a"}, "a", "list"),
+        Control("Number", "Any.", {"1": 1, "2": 2}, 1),
+    )
+    one = Explorable(
+        "one", controls, lambda *v: v, lambda _: style.canvas()[0], str, (("a", 1),), ""
+    )
+    [slider], picture = parts(one.box())
+    before = picture.value
+    slider.value = 2
+    assert slider.description == "Number" and picture.value != before
+
+
 def test_a_title_cannot_leave_the_text_of_the_image(made):
     for name in ("tree", "recommendations"):
         one = made[name]
