@@ -43,7 +43,7 @@ CLIENTS, INTERVAL = 16, 0.064
 """Processes of hey, and the shortest time in seconds between two requests of one worker."""
 RATE, SLOWEST, REACHED = 500, 50.0, 0.95
 """Requests a second; milliseconds that p90 may take; share of the rate that must be reached."""
-SECONDS, SHORT, STEPS = (60, 10, 5), (2, 2, 1), (6, 1)
+SECONDS, SHORT, STEPS = (30, 8, 5), (2, 2, 1), (5, 1)
 """Seconds at the full rate, at lower ones and in each step of the search for the largest rate;
 the same of a quick run; the steps of both."""
 TIME_OUT = 10
