@@ -1,12 +1,6 @@
 """Two processes that hold half of a model each train as one process does."""
 
-import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -16,8 +10,8 @@ from cprec_lib.big import sharding
 from cprec_lib.compress.compressor import compressed_config
 from cprec_lib.compress.tying import Tying
 from cprec_lib.logs.datasets import load_interactions
+from tests.train.launch import run_two
 
-ROOT = Path(__file__).parents[2]
 LOG = "synthetic:items=900,users=150,length=12"
 N = SequenceData.from_interactions(load_interactions(LOG), 8).n_items
 CONFIG = cprec(N, 16, cutoffs=(45, 180), dilations=(1, 2))
@@ -73,35 +67,12 @@ def sequences() -> SequenceData:
     return SequenceData.from_interactions(load_interactions(LOG), 8)
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def start(folder: Path, rank: int, port: int) -> "subprocess.Popen[str]":
-    group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), folder, str(rank)],
-        cwd=ROOT,
-        env={**os.environ, **{name: str(value) for name, value in (group | meeting).items()}},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> tuple[list[dict], Path]:
     """What two processes found that trained, stopped, and went on; and the folder of their run."""
-    folder, port = tmp_path_factory.mktemp("two"), free_port()
-    programs = [start(folder, rank, port) for rank in range(2)]
-    for program in programs:
-        _, errors = program.communicate(timeout=300)
-        assert program.returncode == 0, errors
-    return [json.loads((folder / f"record{i}").read_text()) for i in range(2)], folder / "run"
+    folder = tmp_path_factory.mktemp("two")
+    records, _ = run_two(PROGRAM, folder)
+    return records, folder / "run"
 
 
 @pytest.fixture(scope="module")

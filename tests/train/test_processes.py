@@ -1,11 +1,5 @@
 """Several processes train as one does: the same losses, one folder, errors in all of them."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +8,8 @@ import torch
 
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, evaluate, fit
 from cprec_lib.train.processes import Processes
+from tests.train.launch import run_two
 
-ROOT = Path(__file__).parents[2]
 CONFIG = cprec(25, 8, cutoffs=(5, 24), dilations=(1, 2))
 # With 55 windows the last batch holds one of them, so that one of two processes gets none.
 TRAINING = TrainConfig(epochs=3, batch_size=6, learning_rate=0.01)
@@ -27,6 +21,7 @@ PROGRAM = """
     import pandas as pd
     from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, evaluate, fit
     from cprec_lib.train.processes import Processes
+from tests.train.launch import run_two
     from cprec_lib.train.evaluation import evaluate_together
 
     folder, rank = Path(sys.argv[1]), sys.argv[2]
@@ -64,40 +59,12 @@ PROGRAM = """
 """
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def start(folder: Path, rank: int, port: int) -> "subprocess.Popen[str]":
-    """One of two processes, as a launcher starts them."""
-    group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), folder, str(rank)],
-        cwd=ROOT,
-        env={**os.environ, **{name: str(value) for name, value in (group | meeting).items()}},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def two(table, tmp_path_factory) -> tuple[list[dict], list[str], Path]:
     """What two processes on the CPU found and printed, and the folder of their run."""
     folder = tmp_path_factory.mktemp("two")
     table.to_pickle(folder / "table")
-    port = free_port()
-    programs = [start(folder, rank, port) for rank in range(2)]
-    printed = []
-    for program in programs:
-        output, errors = program.communicate(timeout=240)
-        assert program.returncode == 0, errors
-        printed.append(output)
-    records = [json.loads((folder / f"record{rank}").read_text()) for rank in range(2)]
+    records, printed = run_two(PROGRAM, folder)
     return records, printed, folder / "run"
 
 
