@@ -21,7 +21,6 @@ PROGRAM = """
     import pandas as pd
     from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, evaluate, fit
     from cprec_lib.train.processes import Processes
-from tests.train.launch import run_two
     from cprec_lib.train.evaluation import evaluate_together
 
     folder, rank = Path(sys.argv[1]), sys.argv[2]
