@@ -1,10 +1,22 @@
 """What the tests of the compressors share: small models, and a reference that uses numpy alone."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from cprec_lib import ModelConfig, SequentialRecommender, cprec, gru4rec, nextitnet, sasrec
-from cprec_lib.compress.quantisation import RoundedTable
+from cprec_lib import (
+    ModelConfig,
+    SequentialRecommender,
+    count_parameters,
+    cprec,
+    gru4rec,
+    nextitnet,
+    sasrec,
+)
+from cprec_lib.compress.compressor import compress_with
+from cprec_lib.compress.quantisation import RoundedTable, Rounding
+from cprec_lib.compress.runs import stored_bytes
 
 N_ITEMS = 60
 CONFIGS: dict[str, ModelConfig] = {
@@ -36,3 +48,20 @@ def as_numpy(table: RoundedTable, bits: int, columns: int) -> np.ndarray:
 
 def parameters(model: SequentialRecommender) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+
+
+def saved_and_loaded(
+    config: ModelConfig, rounding: Rounding | None, folder: Path
+) -> tuple[SequentialRecommender, SequentialRecommender]:
+    """A model, perhaps rounded, and what comes back from its file.
+
+    The file has the bytes of the closed form, and both give the same scores.
+    """
+    model = SequentialRecommender(config, 3).eval()
+    if rounding:
+        model = compress_with(model, rounding)
+    model.save(folder)
+    assert count_parameters(model.config).bytes == stored_bytes(folder / "model.safetensors")
+    loaded = SequentialRecommender.load(folder).eval()
+    assert torch.equal(loaded.scores(contexts()), model.scores(contexts()))
+    return model, loaded

@@ -9,12 +9,11 @@ import torch
 
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, count_parameters, fit
 from cprec_lib.compress.codes import CENTROIDS, Codes, svd_codes
-from cprec_lib.compress.compressor import compress_with, compressed_config
+from cprec_lib.compress.compressor import compressed_config
 from cprec_lib.compress.quantisation import Rounding
-from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.compress.tying import Tying
 from cprec_lib.logs.synthetic import Synthetic
-from tests.compress.small import CONFIGS, contexts
+from tests.compress.small import CONFIGS, contexts, saved_and_loaded
 
 CODED = compressed_config(CONFIGS["full"], Tying(), Codes(4))
 
@@ -100,16 +99,10 @@ def test_scores_and_rows_are_those_of_the_unpacked_table() -> None:
 @pytest.mark.parametrize("rounding", [None, Rounding(8), Rounding(4, 16)], ids=str)
 def test_bytes_are_the_closed_form(tied: bool, rounding: Rounding | None, tmp_path: Path) -> None:
     config = CODED if tied else compressed_config(CONFIGS["full"], Codes(4))
-    model = SequentialRecommender(config, 3).eval()
-    if rounding:
-        model = compress_with(model, rounding)
-    model.save(tmp_path)
-    ledger = count_parameters(model.config)
-    assert ledger.bytes == stored_bytes(tmp_path / "model.safetensors")
-    loaded = SequentialRecommender.load(tmp_path).eval()
-    assert torch.equal(loaded.scores(contexts()), model.scores(contexts()))
+    model, _ = saved_and_loaded(config, rounding, tmp_path)
     if not rounding:
-        assert ledger.total == sum(p.numel() for p in model.parameters())
+        total = count_parameters(config).total
+        assert total == sum(p.numel() for p in model.parameters())
 
 
 def test_training_leaves_the_codes_and_learns_the_centroids(many: SequenceData) -> None:

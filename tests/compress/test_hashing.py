@@ -10,13 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, count_parameters, fit
+from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, fit
 from cprec_lib.compress.compressor import compress_with, compressed_config
 from cprec_lib.compress.hashing import Hashing, scattering
 from cprec_lib.compress.quantisation import Rounding
-from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.compress.tying import Tying
-from tests.compress.small import CONFIGS, N_ITEMS, contexts
+from tests.compress.small import CONFIGS, N_ITEMS, saved_and_loaded
 
 HASHED = compressed_config(CONFIGS["full"], Tying(), Hashing(7))
 
@@ -61,13 +60,7 @@ def test_scores_are_those_of_the_unpacked_table(rounding: Rounding | None) -> No
 @pytest.mark.parametrize("rounding", [None, Rounding(8), Rounding(4, 4)], ids=str)
 def test_bytes_are_the_closed_form(tied: bool, rounding: Rounding | None, tmp_path: Path) -> None:
     config = HASHED if tied else compressed_config(CONFIGS["full"], Hashing(7))
-    model = SequentialRecommender(config, 3).eval()
-    if rounding:
-        model = compress_with(model, rounding)
-    model.save(tmp_path)
-    assert count_parameters(model.config).bytes == stored_bytes(tmp_path / "model.safetensors")
-    loaded = SequentialRecommender.load(tmp_path).eval()
-    assert torch.equal(loaded.scores(contexts()), model.scores(contexts()))
+    saved_and_loaded(config, rounding, tmp_path)
 
 
 def test_a_hashed_model_learns(data: SequenceData) -> None:

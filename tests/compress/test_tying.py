@@ -10,9 +10,8 @@ from torch import nn
 from cprec_lib import SequentialRecommender, TailBounds, count_parameters, nextitnet
 from cprec_lib.compress.compressor import compress_with, compressed_config
 from cprec_lib.compress.quantisation import Rounding
-from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.compress.tying import Tying, WithOutputLayer
-from tests.compress.small import CONFIGS, contexts
+from tests.compress.small import CONFIGS, contexts, saved_and_loaded
 
 TIED = {name: CONFIGS[name] for name in ("full", "blocks", "attention")}
 each_config = pytest.mark.parametrize("config", TIED.values(), ids=TIED)
@@ -78,17 +77,11 @@ def test_scores_and_search_are_those_of_equal_untied_weights(config):
 @each_config
 @pytest.mark.parametrize("rounding", [None, Rounding(8), Rounding(4, 4)], ids=str)
 def test_bytes_are_the_closed_form_and_a_saved_model_comes_back(config, rounding, tmp_path: Path):
-    model = SequentialRecommender(compressed_config(config, Tying()), 3).eval()
-    if rounding:
-        model = compress_with(model, rounding)
-    model.save(tmp_path)
-    ledger = count_parameters(model.config)
-    assert ledger.bytes == stored_bytes(tmp_path / "model.safetensors")
-    loaded = SequentialRecommender.load(tmp_path).eval()
-    assert torch.equal(loaded.scores(contexts()), model.scores(contexts()))
+    model, loaded = saved_and_loaded(compressed_config(config, Tying()), rounding, tmp_path)
     # Still shared: training would change both uses.
     names = [[name for name, _ in m.named_parameters()] for m in (model, loaded)]
     assert names[0] == names[1]
+    ledger = count_parameters(model.config)
     assert ledger.multiply_adds == count_parameters(config).multiply_adds + config.width**2
 
 
