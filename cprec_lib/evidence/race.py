@@ -7,9 +7,8 @@ racers finish in different ways, such as by rounding, is trained once.
 
 from __future__ import annotations
 
-import base64
+import json
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,14 +22,20 @@ from cprec_lib.compress.budget import Trainer
 from cprec_lib.compress.racers import CONTROL, RACERS, Plan, Racer
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.experiments import Experiment
-from cprec_lib.evidence.records import by_popularity, read_result, write_result
+from cprec_lib.evidence.records import (
+    by_popularity,
+    pack_ranks,
+    read_result,
+    unpack_ranks,
+    write_result,
+)
 from cprec_lib.evidence.settings import Setting, log_name
 from cprec_lib.evidence.statistics import Difference, difference, difference_over_users
 from cprec_lib.logs.fingerprint import describe_log
 from cprec_lib.machine import Device, choose_device, commit, describe_machine
 from cprec_lib.model.config import ModelConfig, nextitnet
 from cprec_lib.train.data_record import describe_sequences
-from cprec_lib.train.evaluation import Ranks, evaluate
+from cprec_lib.train.evaluation import evaluate
 
 TIMES = (4, 8, 16, 32)
 """How many times smaller than the uncompressed model the budgets are."""
@@ -162,19 +167,13 @@ def _opened(path: Path, race: dict[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return {**race, "finishes": []}
     found = read_result(path)
-    if differ := [name for name in race if found.get(name) != _plain(race[name])]:
+    plain = json.loads(json.dumps(race))
+    if differ := [name for name in race if found.get(name) != plain[name]]:
         raise ValueError(
             f"{path} was recorded with another {', '.join(differ)}; give the same options and "
             "data, or another folder for the results"
         )
     return found
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 class Lane:
@@ -221,21 +220,10 @@ class Lane:
             "head": head["ndcg@10"],
             "outside": outside["ndcg@10"],
             "seconds": result.seconds,
-            "ranks": pack(test),
+            "ranks": pack_ranks(test.ranks.clip(max=LIST + 1)),
             "commit": commit(),
             "date": time.strftime("%Y-%m-%d"),
         }
-
-
-def pack(ranks: Ranks) -> str:
-    """Ranks [U] up to ten, and 11 for those beyond, as text: bytes, deflated, base64."""
-    shown = ranks.ranks.clip(max=LIST + 1).astype(np.uint8)
-    return base64.b64encode(zlib.compress(shown.tobytes(), 9)).decode()
-
-
-def unpack(text: str) -> Ranks:
-    """The ranks that `pack` packed."""
-    return Ranks(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(int))
 
 
 # ---- Reading it ----
@@ -271,7 +259,7 @@ def read_race(path: Path) -> list[Standing]:
     for finish in read_result(path)["finishes"]:
         runs.setdefault((finish["racer"], finish["times"]), []).append(finish)
     values = {
-        _name(*key): np.stack([unpack(run["ranks"]).values("ndcg@10") for run in own])
+        _name(*key): np.stack([unpack_ranks(run["ranks"]).values("ndcg@10") for run in own])
         for key, own in runs.items()
     }
     compare = difference if any(len(own) > 1 for own in runs.values()) else difference_over_users

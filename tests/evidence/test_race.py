@@ -14,13 +14,11 @@ from cprec_lib.evidence.race import (
     RACES,
     TIMES,
     Finish,
-    pack,
     read_race,
     run_race,
     to_markdown,
-    unpack,
 )
-from cprec_lib.evidence.records import read_result, write_result
+from cprec_lib.evidence.records import pack_ranks, read_result, unpack_ranks, write_result
 from cprec_lib.evidence.settings import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +49,7 @@ def test_every_racer_keeps_every_budget_that_it_can(finishes: list[Finish]) -> N
 
 def test_a_finish_says_how_well_the_model_does(finishes: list[Finish]) -> None:
     for finish in finishes:
-        ndcg = unpack(finish["ranks"]).values("ndcg@10")
+        ndcg = unpack_ranks(finish["ranks"]).values("ndcg@10")
         assert finish["test"] == pytest.approx(ndcg.mean()) and len(ndcg) == 60
         head, outside = finish["head"], finish["outside"]
         assert head is not None and outside is not None
@@ -110,16 +108,10 @@ def test_the_recorded_settings_have_one_rate_for_all() -> None:
     assert all(any(name in label for label in RACED) for name in ("codes", "hashing", "pruned"))
 
 
-def test_ranks_survive_packing() -> None:
-    ranks = Ranks(np.array([1, 10, 11, 5000, 3]))
-    assert unpack(pack(ranks)).ranks.tolist() == [1, 10, 11, 11, 3]
-    assert (unpack(pack(ranks)).values("ndcg@10") == ranks.values("ndcg@10")).all()
-
-
 def finish(racer: str, seed: int, ranks: list[int], **values: Any) -> dict[str, Any]:
     found = {name: 0.1 for name in ("valid", "test", "head", "outside", "seconds")}
     made = {"racer": racer, "model": racer, "seed": seed, "times": 4 if racer != BASE else 1}
-    return {**made, "bytes": 10, **found, "ranks": pack(Ranks(np.array(ranks))), **values}
+    return {**made, "bytes": 10, **found, "ranks": pack_ranks(np.array(ranks)), **values}
 
 
 def test_standings_compare_with_the_uncompressed_model(tmp_path: Path) -> None:
