@@ -78,7 +78,7 @@ def cpu_cores() -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a GPU, or else of the machine, which needs psutil."""
+    """Free memory of a GPU, or else of the machine."""
     if device.type == "cuda":
         import torch
 

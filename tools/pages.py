@@ -20,7 +20,7 @@ from tools.execution import Measured
 SITE = Path(__file__).resolve().parent / "site"
 COURSE_TITLE = "CpRec, step by step"
 # Of docs/, what a reader of the course is sent to; the rest is for those who change it.
-DOCS = ("glossary", "claims", "evidence", "benchmarks", "workshop")
+DOCS = ("glossary", "claims", "evidence", "benchmarks", "big", "workshop")
 
 
 def write_course(

@@ -20,11 +20,15 @@ ROLES = tables.COLUMNS
 ELSE = "or use --engine pandas (engine='pandas'), which needs memory for all rows"
 
 
+def is_installed() -> bool:
+    """Whether the extra `big` is installed."""
+    return find_spec("duckdb") is not None
+
+
 def check_installed() -> None:
     """Raise OSError, with the command to run, if DuckDB is missing."""
-    for name in ("duckdb", "psutil"):
-        if find_spec(name) is None:
-            raise OSError(f"{name} is not installed; run `pip install duckdb psutil`")
+    if not is_installed():
+        raise OSError("duckdb is not installed; run `pip install duckdb`")
 
 
 @contextmanager

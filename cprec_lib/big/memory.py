@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import astuple, dataclass, replace
-from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -100,6 +99,11 @@ def _saved(model: SequentialRecommender, rows: int, length: int) -> int:
     return sum(saved.values())
 
 
+def fixed_bytes(config: ModelConfig) -> int:
+    """Bytes of weights, gradients and AdamW's two moments, in float32."""
+    return 16 * count_parameters(config).total
+
+
 class Plan(Protocol):
     """Of a `TrainConfig`, what decides the need."""
 
@@ -113,14 +117,9 @@ class Plan(Protocol):
 def announce(
     config: ModelConfig, plan: Plan, max_len: int, processes: int, device: torch.device
 ) -> None:
-    """Print what a process will need; warn, with what to do, if its device has less free memory.
-
-    Without psutil, the free memory of a machine is unknown.
-    """
+    """Print what a process will need; warn, with what to do, if its device has less free memory."""
     need = training_need(config, plan.batch_size, max_len, processes, plan.shard)
     print(f"A process will need about {need}", flush=True)
-    if device.type != "cuda" and find_spec("psutil") is None:
-        return
     here = processes if device.type != "cuda" else 1
     if (free := free_bytes(device) // here) < need.total:
         shared = training_need(config, plan.batch_size, max_len, max(2, processes), True)

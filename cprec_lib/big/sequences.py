@@ -7,16 +7,17 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+import torch
 from filelock import FileLock
 from pyarrow import parquet
 
 from cprec_lib.big import duck, windows
+from cprec_lib.big.memory import fixed_bytes
 from cprec_lib.big.preparing import ITEMS, LOG, Cut, write_arrays
 from cprec_lib.checks import check_choice, whole_number
 from cprec_lib.data.sequences import SPLITS, Catalogue, SequenceData, Split
@@ -25,8 +26,8 @@ from cprec_lib.logs.datasets import DATASETS, data_folder, load_interactions
 from cprec_lib.logs.fingerprint import LogRecord, describe_log
 from cprec_lib.logs.synthetic import PREFIX
 from cprec_lib.logs.tables import COLUMNS, is_pattern, naming, parts
+from cprec_lib.machine import free_bytes
 from cprec_lib.model.config import cprec, nextitnet
-from cprec_lib.model.cost import count_parameters
 
 Engine = Literal["auto", "pandas", "duckdb"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -36,6 +37,7 @@ BYTES_PER_ROW = 150
 """Memory of a row on the way through pandas, at its peak (benchmarks/loading.py)."""
 BYTES_PER_LINE = 25
 """Bytes of a line of text, to estimate the rows of a file."""
+CPU = torch.device("cpu")
 BLOCK = 64
 """Windows that training reads in a row from a disk."""
 
@@ -90,15 +92,15 @@ def load_sequences(
     # The lock of a dead process is void; the next one removes what that process left.
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
-            _prepare(path, folder, cut, reading, memory or free_bytes() // 2)
+            _prepare(path, folder, cut, reading, memory or free_bytes(CPU) // 2)
     return _open(folder, cut)
 
 
 def choose_engine(path: Path | None) -> Engine:
     """duckdb, with a warning, for files that would fill more than half of the free memory."""
-    if path is None or not can_stream():
+    if path is None or not duck.is_installed():
         return "pandas"
-    needed, free = BYTES_PER_ROW * estimate_rows(path), free_bytes()
+    needed, free = BYTES_PER_ROW * estimate_rows(path), free_bytes(CPU)
     if needed <= free // 2:
         return "pandas"
     warnings.warn(
@@ -107,19 +109,6 @@ def choose_engine(path: Path | None) -> Engine:
         stacklevel=3,
     )
     return "duckdb"
-
-
-def can_stream() -> bool:
-    """Whether the extra `big` is installed."""
-    return all(find_spec(name) for name in ("duckdb", "psutil"))
-
-
-def free_bytes() -> int:
-    """Free memory of the machine."""
-    import psutil  # type: ignore[import-untyped]
-
-    free: int = psutil.virtual_memory().available
-    return free
 
 
 def estimate_rows(path: Path) -> int:
@@ -196,7 +185,7 @@ def count_rows(path: Path, reading: Mapping[str, Any], data_dir: str | Path | No
     folder = make_folder(data_folder(data_dir) / "prepared")
     with (
         TemporaryDirectory(dir=folder) as temporary,
-        duck.connected(Path(temporary) / "work", free_bytes() // 2) as connection,
+        duck.connected(Path(temporary) / "work", free_bytes(CPU) // 2) as connection,
     ):
         _read(connection, path, reading)
         users, *found = duck.count(connection)
@@ -205,8 +194,8 @@ def count_rows(path: Path, reading: Mapping[str, Any], data_dir: str | Path | No
     return (
         f"{rows:,} rows, {users:,} users, {items:,} items; the least popular 80 % of the items "
         f"have {tail / rows:.0%} of the rows. At width 64, NextItNet takes "
-        f"{16 * count_parameters(nextitnet(items, 64)).total / 1e9:.2f} GB to train, CpRec "
-        f"{16 * count_parameters(cprec(items, 64)).total / 1e9:.2f} GB, besides activations"
+        f"{fixed_bytes(nextitnet(items, 64)) / 1e9:.2f} GB to train, CpRec "
+        f"{fixed_bytes(cprec(items, 64)) / 1e9:.2f} GB, besides activations"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from cprec_lib.big.memory import announce
+from cprec_lib.big.memory import announce, fixed_bytes
 from cprec_lib.big.sequences import Engine, load_sequences
 from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import Catalogue, SequenceData
@@ -114,7 +114,7 @@ def train(
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
         parts = processes.count if training.shard else 1
-        require_memory(16 * count_parameters(config).total // parts, chosen)  # four float32 each
+        require_memory(fixed_bytes(config) // parts, chosen)
         if progress and processes.main:
             announce(config, training, data.max_len, processes.count, chosen)
         model = SequentialRecommender(config, training.seed).to(chosen)

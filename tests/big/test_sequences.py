@@ -258,7 +258,7 @@ def test_names_that_are_no_files(tmp_path: Path) -> None:
 
 def test_duckdb_missing(folder: Path, monkeypatch) -> None:
     monkeypatch.setattr("cprec_lib.big.duck.find_spec", lambda name: None)
-    refuse(folder, "duckdb is not installed; run `pip install duckdb psutil`", OSError)
+    refuse(folder, "duckdb is not installed; run `pip install duckdb`", OSError)
 
 
 def test_a_disk_that_fills(folder: Path, tmp_path: Path) -> None:
@@ -279,11 +279,11 @@ def test_a_disk_that_fills(folder: Path, tmp_path: Path) -> None:
 
 def test_a_large_log_goes_through_duckdb_by_itself(folder: Path, tmp_path, monkeypatch) -> None:
     assert load_sequences(folder, data_dir=tmp_path).data.block == 1
-    monkeypatch.setattr(sequences, "free_bytes", lambda: 60 * sequences.BYTES_PER_ROW)
+    monkeypatch.setattr(sequences, "free_bytes", lambda device: 60 * sequences.BYTES_PER_ROW)
     with pytest.warns(UserWarning, match="in memory it would take about .* so it goes through"):
         found = load_sequences(folder, data_dir=tmp_path, memory=2**28)
     assert found.data.block == sequences.BLOCK
-    monkeypatch.setattr(sequences, "can_stream", lambda: False)
+    monkeypatch.setattr(sequences.duck, "is_installed", lambda: False)
     assert load_sequences(folder, data_dir=tmp_path).data.block == 1
 
 
