@@ -32,6 +32,7 @@ from benchmarks.search import WIDTH, trained
 from cprec_lib import SequentialRecommender, nextitnet
 from cprec_lib.compress.compressor import compress_with
 from cprec_lib.compress.quantisation import Rounding
+from cprec_lib.evidence.statistics import carried
 from cprec_lib.export.builder import Graph
 from cprec_lib.export.folder import export_model
 from cprec_lib.export.graphs import linear, over_history
@@ -41,8 +42,8 @@ TITLE = "Requests to the server, p50, p90 and p99, on the cores that also run th
 ITEMS, QUICK_ITEMS, LENGTH, K = 1_000_000, 50_000, 20, 10
 CLIENTS, INTERVAL = 16, 0.064
 """Processes of hey, and the shortest time in seconds between two requests of one worker."""
-RATE, SLOWEST, REACHED = 500, 50.0, 0.95
-"""Requests a second; milliseconds that p90 may take; share of the rate that must be reached."""
+RATE = 500
+"""Requests a second."""
 SECONDS, SHORT, STEPS = (30, 8, 5), (2, 2, 1), (5, 1)
 """Seconds at the full rate, at lower ones and in each step of the search for the largest rate;
 the same of a quick run; the steps of both."""
@@ -75,7 +76,7 @@ SERVED = (
 
 
 def row(quick: bool) -> dict[str, Any]:
-    """Latencies, errors and memory of each model at three rates, and the rate that it carries."""
+    """Latencies, errors and memory of each model at three rates and near the largest it carries."""
     if shutil.which("hey") is None:
         print("  skipped: hey is not installed (Debian package hey)", flush=True)
         return {"skipped": "hey is not installed"}
@@ -158,14 +159,13 @@ def _measure(served: Served, folder: Path, bodies: list[Path], quick: bool) -> d
         loads = [load(port, rate, time_, bodies) for rate, time_ in rates]
         for found in loads:
             print("    " + describe(found), flush=True)
-        most, tried = largest_rate(lambda rate: load(port, rate, step, bodies), STEPS[quick])
-        print(f"    carries {most:.0f} requests a second", flush=True)
+        tried = search_rate(lambda rate: load(port, rate, step, bodies), STEPS[quick])
+        print(f"    carries {carried([*loads, *tried]):.0f} requests a second", flush=True)
         after = memory(process.pid, folder)
     return {
         "name": served.name,
         "way": served.way,
         "loads": loads,
-        "largest_rate": most,
         "tried": tried,
         "memory": {"idle": idle, "after": after},
     }
@@ -255,25 +255,19 @@ def summary(answers: np.ndarray, seconds: float) -> dict[str, Any]:
     }
 
 
-def carried(found: dict[str, Any]) -> bool:
-    """Whether a load was answered at its rate, without errors, nine tenths of it in time."""
-    reached = found["reached"] >= REACHED * found["asked"]
-    return bool(reached and not found["errors"] and found["p90"] <= SLOWEST)
-
-
-def largest_rate(
+def search_rate(
     ask: Callable[[float], dict[str, Any]], steps: int, low: float = 4, high: float = 4096
-) -> tuple[float, list[dict[str, Any]]]:
-    """The largest rate that is carried, by halving on a log scale; 0 if none of those tried is."""
-    most, tried = 0.0, []
+) -> list[dict[str, Any]]:
+    """Loads around the largest rate that is carried, found by halving on a log scale."""
+    tried = []
     for _ in range(steps):
         found = ask(math.sqrt(low * high))
         tried.append({key: found[key] for key in ("asked", "reached", "p50", "p90", "errors")})
-        if carried(found):
-            most = low = found["asked"]
+        if carried([found]):
+            low = found["asked"]
         else:
             high = found["asked"]
-    return most, tried
+    return tried
 
 
 def describe(found: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -284,3 +285,20 @@ def speed_up(times: Mapping[str, Sequence[float]], name: str, baseline: str) -> 
     """How many times faster a model is than the baseline: median, lowest and highest round."""
     ratios = [b / a for a, b in zip(times[name], times[baseline], strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)
+
+
+SLOWEST = 50.0
+"""Milliseconds that nine of ten answers of a server may take."""
+
+
+def carried(loads: Iterable[Mapping[str, Any]], limit: float = SLOWEST) -> float:
+    """The largest rate, in requests a second, that a server carried; 0 if none.
+
+    It carries a rate that it reached to 95 %, without errors, with a p90 of at most `limit` ms.
+    """
+    fine = (
+        load["asked"]
+        for load in loads
+        if load["p90"] <= limit and not load["errors"] and load["reached"] >= 0.95 * load["asked"]
+    )
+    return max(fine, default=0)

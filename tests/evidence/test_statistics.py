@@ -9,6 +9,7 @@ from cprec_lib.evidence.statistics import (
     BETTER,
     Difference,
     as_good,
+    carried,
     difference,
     difference_over_users,
     holm,
@@ -248,3 +249,11 @@ def test_students_t_is_that_of_the_tables(freedom: float, quantile: float) -> No
 def test_a_speed_up_compares_rounds_not_means() -> None:
     times = {"slow": [4.0, 40.0, 6.0], "fast": [1.0, 20.0, 2.0]}
     assert speed_up(times, "fast", "slow") == (3.0, 2.0, 4.0)
+
+
+def test_a_rate_is_carried_if_it_was_reached_in_time_without_errors() -> None:
+    fine = {"asked": 100, "reached": 99, "p90": 8, "errors": 0}
+    slow, late = {**fine, "asked": 200, "reached": 150}, {**fine, "asked": 300, "p90": 60}
+    wrong = {**fine, "asked": 400, "reached": 400, "errors": 1}
+    assert carried([fine, slow, late, wrong], limit=50) == 100
+    assert carried([fine], limit=5) == 0

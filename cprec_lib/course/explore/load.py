@@ -5,23 +5,10 @@ from typing import Any
 from cprec_lib.course.explore.explorable import Control, Explorable, join, named
 from cprec_lib.course.figures.serving import Load
 from cprec_lib.course.figures.serving import loads as draw
+from cprec_lib.evidence.statistics import carried
 
 RATES = (5, 10, 20, 50, 100, 200, 500, 1000)
 LIMITS = {"10 ms": 10, "20 ms": 20, "50 ms": 50, "100 ms": 100}
-REACHED = 0.95
-"""Share of the rate that must be reached, as in the benchmark."""
-
-
-def carried(points: list[dict[str, Any]], limit: float) -> float:
-    """The largest rate that was reached without errors and with p90 within the limit; 0 if none."""
-    fine = (
-        point["asked"]
-        for point in points
-        if point["p90"] <= limit
-        and not point["errors"]
-        and point["reached"] >= REACHED * point["asked"]
-    )
-    return max(fine, default=0)
 
 
 def say(state: Load) -> str:
