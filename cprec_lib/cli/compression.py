@@ -15,6 +15,7 @@ from cprec_lib.checks import check_share
 from cprec_lib.cli.console import say
 from cprec_lib.cli.options import (
     LARGEST,
+    Dataset,
     Device,
     ItemColumn,
     OtherDataset,
@@ -27,6 +28,7 @@ from cprec_lib.cli.options import (
     path_option,
     reading,
     text_option,
+    whole_option,
 )
 from cprec_lib.cli.training import option_groups
 
@@ -131,15 +133,15 @@ def compress(
 
 
 def race(
-    dataset: Annotated[str, typer.Option(help="Log whose race is recorded.")],
+    dataset: Dataset,
     results: Annotated[Path, path_option("Folder of the recorded races.")] = Path("results/race"),
     work: Annotated[Path, path_option("Folder of the trainings.")] = Path("build/race"),
     racer: Annotated[
         list[str] | None,
-        typer.Option(help="Only this racer, as 'tied' or 'tied, int8'; repeatable."),
+        text_option("Only this racer, as 'tied' or 'tied, int8'; repeatable.", metavar="NAME"),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds; default: those of the setting.")
+        int | None, whole_option("Seeds; default: those of the setting.", least=1)
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the racers and run nothing.")] = False,
     device: Device = "auto",

@@ -50,6 +50,14 @@ def stored(named: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, np.ndarray], 
     return arrays, shared
 
 
+def refusal(module: nn.Module) -> ValueError:
+    """The error for a part of a model that cannot be exported."""
+    return ValueError(
+        f"{type(module).__name__} cannot be exported yet; choose a model with tables of its own, "
+        "tied or rounded ones"
+    )
+
+
 def _array(tensor: Tensor) -> np.ndarray:
     """A tensor for numpy, which has no bfloat16: its bits are kept as uint16."""
     if tensor.dtype == torch.bfloat16:
@@ -61,7 +69,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 @singledispatch
 def embedding_ends(embedding: nn.Module) -> tuple[int, ...]:
     """The last item of each block of an embedding."""
-    raise TypeError(f"no export of {type(embedding).__name__} yet")
+    raise refusal(embedding)
 
 
 @embedding_ends.register
@@ -97,7 +105,7 @@ def _(embedding: BlockEmbedding) -> Named:
 @singledispatch
 def softmax_tables(softmax: nn.Module) -> Named:
     """The tensors of `cprec_lib.serve.search.Softmax`, by name."""
-    raise TypeError(f"no export of {type(softmax).__name__} yet")
+    raise refusal(softmax)
 
 
 @softmax_tables.register

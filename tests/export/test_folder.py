@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from cprec_lib import SequentialRecommender, count_parameters, cprec, serve
-from cprec_lib.compress.compressor import compress_with
+from cprec_lib.compress.codes import Codes
+from cprec_lib.compress.compressor import Compressor, compress_with
+from cprec_lib.compress.hashing import Hashing
+from cprec_lib.compress.pruning import Pruning
 from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.compress.runs import check_free
 from cprec_lib.export import folder as exporting
@@ -36,6 +39,15 @@ def test_the_manifest_lists_every_file(tmp_path: Path):
     manifest = Manifest.read(tmp_path)
     assert manifest.sha256 == {name: file_hash(tmp_path / name) for name in manifest.sha256}
     assert {*manifest.sha256} == written - {MANIFEST}
+
+
+@pytest.mark.parametrize("compressor", [Codes(4), Hashing(4), Pruning(0.2)], ids=str)
+def test_what_serving_cannot_read_is_refused(compressor: Compressor, tmp_path: Path):
+    model = SequentialRecommender(CONFIGS["nextitnet"])
+    small = compress_with(model, compressor)
+    with pytest.raises(ValueError, match="cannot be exported yet; choose a model with tables"):
+        export_model(small, tmp_path, ORIGINALS, TITLES, "small")
+    assert not (tmp_path / MANIFEST).exists()
 
 
 def test_a_second_export_replaces_the_first(tmp_path: Path):

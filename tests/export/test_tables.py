@@ -47,7 +47,7 @@ def test_a_tied_and_rounded_model_stores_each_table_once():
 
 def test_unknown_parts_are_refused():
     model = SequentialRecommender(CONFIGS["nextitnet"])
-    with pytest.raises(TypeError, match="no export of DilatedCNN yet"):
+    with pytest.raises(ValueError, match="DilatedCNN cannot be exported yet; choose"):
         embedding_ends(model.middle)
-    with pytest.raises(TypeError, match="no export of DilatedCNN yet"):
+    with pytest.raises(ValueError, match="DilatedCNN cannot be exported yet; choose"):
         [*softmax_tables(model.middle)]
