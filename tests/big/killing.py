@@ -30,7 +30,8 @@ COUNTS = (1, 2, 3)
 def disturbed(folder: Path, kills: int, epochs: int, seed: int) -> list[dict[str, Any]]:
     """Train to the end in `folder`, interrupted by kills: where each of them struck.
 
-    One process, drawn at random, is killed, and a moment later the ones that it left waiting.
+    One process, drawn at random, is killed, and a moment later the ones that it left waiting. The
+    moment is drawn too; about a third of the kills strike while a checkpoint is written.
     """
     draw, notes, count = random.Random(seed), [], 0
     for number in range(kills + 1):
@@ -40,7 +41,10 @@ def disturbed(folder: Path, kills: int, epochs: int, seed: int) -> list[dict[str
             finish(running)
             return notes
         wait(folder, running, draw.randrange(3))
-        time.sleep(draw.uniform(0, count * seconds_per_epoch(folder)))
+        if draw.random() < 0.3:
+            wait_for_writing(folder, running)
+        else:
+            time.sleep(draw.uniform(0, count * seconds_per_epoch(folder)))
         victim = draw.randrange(count)
         alive = running[victim].is_alive()
         running[victim].kill()
@@ -95,7 +99,7 @@ def run(folder: Path, rank: int, count: int, port: int, epochs: int) -> None:
     if rank == 0:
         (folder / "began").touch()
     model = SequentialRecommender(CONFIG, seed=rank)
-    plan = replace(TRAINING, epochs=epochs)
+    plan = replace(TRAINING, epochs=epochs, patience=epochs)
     history = fit(model, data, plan, folder / "run", resume=True, progress=False)
     if rank == 0:
         record = {"losses": [epoch.loss for epoch in history.epochs], "began": began}
@@ -128,6 +132,14 @@ def wait(folder: Path, running: list[BaseProcess], checkpoints: int) -> None:
             time.sleep(0.002)
 
 
+def wait_for_writing(folder: Path, running: list[BaseProcess]) -> None:
+    """Wait until a checkpoint is half-written, or a process ends."""
+    while not (folder / "run" / ".checkpoint.making").exists():
+        if not all(process.is_alive() for process in running):
+            return
+        time.sleep(0.0005)
+
+
 def seconds_per_epoch(folder: Path) -> float:
     """Those of the undisturbed run, which lies beside."""
     record = json.loads((folder.parent / "undisturbed" / "record").read_text())
@@ -151,9 +163,9 @@ def both(folder: Path, kills: int, seed: int = 0) -> tuple[list[float], list[flo
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
-        expected, found, notes = both(Path(folder), int(sys.argv[1]), int(sys.argv[2]))
+        expected, found, notes = both(Path(folder), *map(int, sys.argv[1:3]))
         for note in notes:
-            print(note)
+            print(note, flush=True)
         differences = [abs(a - b) for a, b in zip(expected, found, strict=True)]
         print(f"{len(found)} epochs; the loss falls from {expected[0]} to {expected[-1]}")
         print(f"largest difference {max(differences):.1e}, in the last epoch {differences[-1]:.1e}")
