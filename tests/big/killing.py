@@ -77,7 +77,7 @@ def start(folder: Path, count: int, epochs: int) -> list[BaseProcess]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    SERVER.set_forkserver_preload([__name__, "accelerate", "torch.distributed.fsdp"])
+    SERVER.set_forkserver_preload(["tests.big.killing", "accelerate", "torch.distributed.fsdp"])
     made = [SERVER.Process(target=run, args=(folder, n, count, port, epochs)) for n in range(count)]
     for process in made:
         process.start()
