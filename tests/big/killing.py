@@ -34,22 +34,25 @@ def disturbed(folder: Path, kills: int, epochs: int, seed: int) -> list[dict[str
     moment is drawn too; about a third of the kills strike while a checkpoint is written.
     """
     draw, notes, count = random.Random(seed), [], 0
+    expected = losses(folder.parent / "undisturbed")
     for number in range(kills + 1):
         count = draw.choice([n for n in COUNTS if n != count])
+        half = made_at(folder / "run" / ".checkpoint.making")
         running = start(folder, count, epochs)
         if number == kills:
             finish(running)
             return notes
         wait(folder, running, draw.randrange(3))
         if draw.random() < 0.3:
-            wait_for_writing(folder, running)
+            wait_for_writing(folder, running, half)
         else:
             time.sleep(draw.uniform(0, count * seconds_per_epoch(folder)))
         victim = draw.randrange(count)
         alive = running[victim].is_alive()
         running[victim].kill()
         running[victim].join()
-        half = folder.joinpath("run", ".checkpoint.making").exists()
+        end(running)
+        left = made_at(folder / "run" / ".checkpoint.making")
         whole = sharding.newest(folder / "run" / "checkpoint")
         notes.append(
             {
@@ -57,10 +60,11 @@ def disturbed(folder: Path, kills: int, epochs: int, seed: int) -> list[dict[str
                 "killed": victim,
                 "while running": alive,
                 "whole checkpoint": whole and whole.name,
-                "half-written one": half,
+                "half-written one": left not in (None, half),
+                "difference": whole and apart(expected, losses_so_far(whole)),
             }
         )
-        end(running)
+        print(notes[-1], flush=True)
     raise AssertionError("not reached")
 
 
@@ -99,7 +103,7 @@ def run(folder: Path, rank: int, count: int, port: int, epochs: int) -> None:
     if rank == 0:
         (folder / "began").touch()
     model = SequentialRecommender(CONFIG, seed=rank)
-    plan = replace(TRAINING, epochs=epochs, patience=epochs)
+    plan = replace(TRAINING, epochs=epochs, patience=1000)
     history = fit(model, data, plan, folder / "run", resume=True, progress=False)
     if rank == 0:
         record = {"losses": [epoch.loss for epoch in history.epochs], "began": began}
@@ -132,12 +136,31 @@ def wait(folder: Path, running: list[BaseProcess], checkpoints: int) -> None:
             time.sleep(0.002)
 
 
-def wait_for_writing(folder: Path, running: list[BaseProcess]) -> None:
-    """Wait until a checkpoint is half-written, or a process ends."""
-    while not (folder / "run" / ".checkpoint.making").exists():
+def wait_for_writing(folder: Path, running: list[BaseProcess], old: int | None) -> None:
+    """Wait until another half-written checkpoint than the old one is there, or a process ends."""
+    while made_at(folder / "run" / ".checkpoint.making") in (None, old):
         if not all(process.is_alive() for process in running):
             return
         time.sleep(0.0005)
+
+
+def made_at(path: Path) -> int | None:
+    """When a folder was changed, which tells it from a later one of the same name."""
+    try:
+        return path.stat().st_ctime_ns
+    except FileNotFoundError:
+        return None
+
+
+def losses_so_far(checkpoint: Path) -> list[float]:
+    """The losses in a checkpoint's history."""
+    run = json.loads(json.loads((checkpoint / "run.json").read_text())["run"])
+    return [epoch["loss"] for epoch in run["history"]]
+
+
+def apart(expected: list[float], found: list[float]) -> float:
+    """The largest difference between the losses of the same epochs."""
+    return max(abs(a - b) for a, b in zip(expected, found, strict=False))
 
 
 def seconds_per_epoch(folder: Path) -> float:
@@ -164,8 +187,6 @@ def both(folder: Path, kills: int, seed: int = 0) -> tuple[list[float], list[flo
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         expected, found, notes = both(Path(folder), *map(int, sys.argv[1:3]))
-        for note in notes:
-            print(note, flush=True)
         differences = [abs(a - b) for a, b in zip(expected, found, strict=True)]
         print(f"{len(found)} epochs; the loss falls from {expected[0]} to {expected[-1]}")
         print(f"largest difference {max(differences):.1e}, in the last epoch {differences[-1]:.1e}")
