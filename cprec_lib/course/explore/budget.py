@@ -159,6 +159,6 @@ def recorded_race(recorded: dict[str, list[Standing]]) -> Explorable:
         draw_standings,
         _say,
         ((first, TIMES[0]), (last, TIMES[-1])),
-        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes), in the "
-        "order of the validation NDCG@10; the first one wins. The groups of int4 have 16 weights.",
+        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes), in "
+        "order of validation NDCG@10; the first one wins. The groups of int4 have 16 weights.",
     )
