@@ -1,15 +1,18 @@
 """The routes in this process, and the real server: bad input, slow clients, kills."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPException
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -21,11 +24,12 @@ from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
 from cprec_lib.files import file_hash
+from cprec_lib.serve.events import EventFile
 from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES
 from cprec_lib.serve.server import allow_many_files, build_app, run
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
-from tests.serve.exported import ORIGINALS, TITLES, export
+from tests.serve.exported import N_ITEMS, ORIGINALS, TITLES, export
 from tests.serve.running import request, serving
 
 LOCAL = ("127.0.0.1", 1)
@@ -281,14 +285,40 @@ def test_a_full_disk_is_answered_and_the_rest_goes_on(exported: Exported, tmp_pa
 
 
 @signals
-def test_a_kill_loses_no_acknowledged_event(tmp_path: Path):
+def test_kills_under_load_lose_no_acknowledged_event(tmp_path: Path):
     export("cross-block", tmp_path / "model")
-    acknowledged = 0
-    for _ in range(2):
-        with serving(tmp_path / "model", "--events", tmp_path / "events") as (process, port):
-            for _ in range(20):
-                event = {"user": "ann", "item": ORIGINALS[acknowledged % 50]}
-                _, answer = request(port, "POST", "/events", event)
-                acknowledged += 1
-                assert answer == {"user": "ann", "events": acknowledged}
-            os.kill(process.pid, signal.SIGKILL)
+    acknowledged = kill_under_load(tmp_path / "model", tmp_path / "events", kills=3)
+    assert {name.split()[0] for name in acknowledged} == {"0", "1", "2"}
+    with closing(EventFile(tmp_path / "events")) as file:
+        users = [event.user for event, _ in file.read()]
+    assert len(users) == len({*users})
+    assert {*acknowledged} <= {*users}
+    with serving(tmp_path / "model", "--events", tmp_path / "events") as (_, port):
+        for user in acknowledged[::10]:
+            assert request(port, "GET", f"/users/{quote(user)}/recommendations")[0] == 200
+
+
+def kill_under_load(folder: Path, events: Path, kills: int) -> list[str]:
+    """Kill the server while four clients send events; the users of those that it acknowledged.
+
+    Each event has a user of its own, "kill client number".
+    """
+    acknowledged = []
+
+    def send_until_killed(kill: int, client: int, port: int) -> None:
+        with suppress(OSError, HTTPException):
+            for number in count():
+                event = {"user": f"{kill} {client} {number}", "item": ORIGINALS[number % N_ITEMS]}
+                answer = request(port, "POST", "/events", event)
+                assert answer == (201, {"user": event["user"], "events": 1})
+                acknowledged.append(event["user"])
+
+    draw = Random(0)
+    for kill in range(kills):
+        with serving(folder, "--events", events) as (process, port), ThreadPoolExecutor() as pool:
+            clients = [pool.submit(send_until_killed, kill, client, port) for client in range(4)]
+            time.sleep(draw.uniform(0.2, 1))
+            process.kill()
+            for client in clients:
+                client.result()
+    return acknowledged
