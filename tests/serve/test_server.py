@@ -7,9 +7,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -218,6 +219,14 @@ def test_what_the_schema_allows_and_what_it_does_not(path, method, data, schema)
 
 # ---- The real server ----
 
+
+@pytest.fixture(scope="module")
+def served(exported: Exported) -> Iterator[int]:
+    """The port of a server."""
+    with serving(exported("cross-block")[0]) as (_, port):
+        yield port
+
+
 signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
 
@@ -235,6 +244,15 @@ def test_idle_and_slow_clients_do_not_stop_the_others(exported: Exported):
             started = time.perf_counter()
             status, _ = request(port, "POST", "/recommend", {"history": ["1000"]})
             assert (status, time.perf_counter() - started < 2) == (200, True)
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET /health\x00 HTTP/1.1\r\n\r\n"])
+def test_what_is_no_request_is_answered_with_json(sent: bytes, served: int):
+    with socket.create_connection(("127.0.0.1", served), timeout=10) as client:
+        client.sendall(sent)
+        answer = HTTPResponse(client)
+        answer.begin()
+        assert (answer.status, json.load(answer)["error"]["field"]) == (400, "request")
 
 
 @signals
