@@ -52,9 +52,9 @@ LEFT_OUT = (
 RACED: dict[str, Racer] = {
     racer.label: racer
     for racer in (*RACERS, CONTROL)
-    if racer.label not in LEFT_OUT and not racer.label.endswith(", int4")
+    if racer.label not in LEFT_OUT and not racer.label.endswith((", int4", ", tuned"))
 }
-"""The racers that are recorded, by their labels; int4 is recorded with groups."""
+"""The racers that are recorded, by their labels; int4 is recorded with groups and untuned."""
 RACES: dict[str, Setting] = {
     "ml-100k": Setting(
         width=32,

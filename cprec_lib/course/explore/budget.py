@@ -159,7 +159,6 @@ def recorded_race(recorded: dict[str, list[Standing]]) -> Explorable:
         draw_standings,
         _say,
         ((first, TIMES[0]), (last, TIMES[-1])),
-        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes). The "
-        "racers are in the order of their validation NDCG@10, and the first one wins. int4 has "
-        "groups of 16.",
+        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes), in "
+        "order of validation NDCG@10; the first one wins. The groups of int4 have 16 weights.",
     )

@@ -197,7 +197,7 @@ def standings(states: Sequence[Budget]) -> Figure:
                 look = {"marker": "o", "linestyle": "none", **look}
                 style.error_bars(axis, places, gaps, lying=True, **look)
         axis.axvline(0, color="black", linestyle="--", linewidth=1)
-        short = [name.removesuffix(" in groups of 16") for name in names]
+        short = [name.replace(" in groups of 16", " groups") for name in names]
         labels = [f"{s} ({state.sizes[name]:,})" for s, name in zip(short, names, strict=True)]
         style.name_ticks(axis.yaxis, labels)
         axis.set(xlim=(low - 0.002, max(high, 0) + 0.002), ylim=(rows - 0.5, -0.5))
