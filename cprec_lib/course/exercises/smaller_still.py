@@ -198,7 +198,7 @@ _draw = torch.Generator().manual_seed(0)
 four_bits = Problem(
     title="Two to a byte",
     task="Store a matrix in 4 bits, two codes to a byte, and read some of its rows.",
-    minutes=25,
+    minutes=28,
     difficulty="hard",
     purpose="For storing a table of your own in a sixth of its bytes, and still reading single "
     "rows.",
