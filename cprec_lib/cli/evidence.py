@@ -101,7 +101,7 @@ def reproduce(
             break
         recorded += 1
         say(f"{experiment.stem}: test NDCG@10 {result['test']['ndcg@10']:.4f}")
-    say(f"{recorded} new results in {folder}")
+    say(f"New results: {recorded}, in {folder}")
 
 
 def _setting(
@@ -156,8 +156,8 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
     if missing and seconds:
         minutes = len(missing) * fmean(seconds) / 60
         say(
-            f"They take about {minutes:.0f} minutes if each takes as long as the {len(seconds)} "
-            "recorded ones did on average. Their results decide which runs follow."
+            f"They take about {minutes:.0f} minutes if each takes as long as those recorded "
+            f"did on average ({len(seconds)}). Their results decide which runs follow."
         )
 
 
@@ -168,10 +168,10 @@ def claims(
     """Judge the paper's claims by the recorded results, and write the page."""
     from cprec_lib.evidence.claims import judge_claims
     from cprec_lib.evidence.claims_page import to_markdown
-    from cprec_lib.files import make_folder, write_text
+    from cprec_lib.files import check_writable, make_folder, write_text
 
+    check_writable(make_folder(out.parent))  # before the work
     judged = judge_claims(results)
-    make_folder(out.parent)
     write_text(out, to_markdown(judged))
     for each in judged:
         if any(each.findings):

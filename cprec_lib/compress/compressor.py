@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import SequenceData
@@ -20,7 +22,10 @@ from cprec_lib.model.embedding import check_ids, table_rows
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.config import TrainConfig
+from cprec_lib.train.training import OutOfTime, fit
 
+TUNING_EPOCHS, SLOWER = 3, 3
+"""Epochs of a training after the compression, and the factor by which its rate is smaller."""
 KINDS = {
     "tying": "cprec_lib.compress.tying:Tying",
     "codes": "cprec_lib.compress.codes:Codes",
@@ -43,7 +48,10 @@ class Compressor(ABC):
 
     kind: str = field(init=False)
     trains = False
-    tunes = False
+
+    @property
+    def tunes(self) -> bool:
+        return False
 
     @abstractmethod
     def apply(self, model: SequentialRecommender) -> None:
@@ -117,6 +125,34 @@ def compress_with(model: SequentialRecommender, compressor: Compressor) -> Seque
     compressor.apply(small)
     small.config = config
     return small
+
+
+def tune(
+    model: SequentialRecommender,
+    constraints: Callable[[nn.Module], nn.Module],
+    kinds: Collection[type[nn.Module]],
+    data: SequenceData,
+    training: TrainConfig,
+    deadline: float | None,
+    leave: bool = True,
+) -> SequentialRecommender:
+    """A copy of a trained model that is trained on with constrained weights.
+
+    In the forward pass, each layer of one of the `kinds` has the weights that its constraint makes
+    of them; with `leave`, it keeps those at the end, otherwise the ones they were made of. The
+    training takes `TUNING_EPOCHS` epochs and ends at the `deadline`, as that of `fit`.
+    """
+    copied = copy.deepcopy(model)
+    layers = [module for module in copied.modules() if type(module) in kinds]
+    for layer in layers:
+        parametrize.register_parametrization(layer, "weight", constraints(layer))
+    rate = training.learning_rate / SLOWER
+    with suppress(OutOfTime):
+        tuning = replace(training, epochs=TUNING_EPOCHS, learning_rate=rate)
+        fit(copied, data, tuning, progress=False, deadline=deadline)
+    for layer in layers:
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=leave)
+    return copied
 
 
 class Table(nn.Module, ABC):

@@ -7,16 +7,13 @@ the values in float16, the column of each, and where each row ends.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from cprec_lib.compress.compressor import (
     Compressor,
@@ -25,6 +22,7 @@ from cprec_lib.compress.compressor import (
     TableConvolution,
     compress_with,
     replace_modules,
+    tune,
 )
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.cost import Component
@@ -32,10 +30,7 @@ from cprec_lib.model.embedding import FullEmbedding
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
 from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.training import OutOfTime, fit
 
-TUNING_EPOCHS, SLOWER = 3, 3
-"""Epochs of training after the pruning, and the factor by which their learning rate is smaller."""
 CELLS = 2**19
 """Weights that a search unpacks at once."""
 
@@ -50,7 +45,10 @@ class Pruning(Compressor):
 
     density: float = 0.1
     kind: str = field(default="pruning", init=False)
-    tunes = True
+
+    @property
+    def tunes(self) -> bool:
+        return True
 
     def __post_init__(self) -> None:
         if isinstance(self.density, bool) or not 0 < self.density <= 1:
@@ -85,17 +83,8 @@ class Pruning(Compressor):
         training: TrainConfig,
         deadline: float | None = None,
     ) -> SequentialRecommender:
-        tuned = copy.deepcopy(model)
-        layers = [module for module in tuned.modules() if type(module) in PRUNED]
-        for layer in layers:
-            parametrize.register_parametrization(layer, "weight", _Mask(self, layer))
-        rate = training.learning_rate / SLOWER
-        tuning = replace(training, epochs=TUNING_EPOCHS, learning_rate=rate)
-        with suppress(OutOfTime):
-            fit(tuned, data, tuning, progress=False, deadline=deadline)
-        for layer in layers:
-            parametrize.remove_parametrizations(layer, "weight")
-        return compress_with(tuned, self)
+        kept = tune(model, partial(_Mask, self), PRUNED, data, training, deadline)
+        return compress_with(kept, self)
 
 
 class _Mask(nn.Module):

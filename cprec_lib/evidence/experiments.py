@@ -40,6 +40,7 @@ from cprec_lib.evidence.search_rules import compare_rules
 from cprec_lib.evidence.settings import Setting, Trial, log_name
 from cprec_lib.evidence.timing import latency, race
 from cprec_lib.evidence.variants import choose, label, models
+from cprec_lib.files import check_writable, make_folder
 from cprec_lib.logs.datasets import DATASETS, is_present, load_interactions
 from cprec_lib.logs.fingerprint import describe_log, fingerprint
 from cprec_lib.machine import Device, choose_device, commit, describe_machine, peak_bytes
@@ -160,12 +161,13 @@ def reproduce(
     The records are written to `results`. Checkpoints are written to `work`, and an interrupted run
     resumes from them. When `budget` seconds are spent, the current run stops at its last checkpoint
     and is yielded with None. Warns if the runs introduce a learning rate that recorded variants
-    lack. Raises ValueError if a record is damaged or of other data, and ChildProcessError if a run
-    is killed.
+    lack. Raises ValueError if a record is damaged or of other data, OSError if `results` cannot be
+    written, and ChildProcessError if a run is killed.
     """
     deadline = time.time() + budget
     _warn_of_new_rates(missing(keys, dataset, setting, results), setting, results)
     while lacking := missing(keys, dataset, setting, results):
+        check_writable(make_folder(results))  # before the training, not after it
         experiment = lacking[0]
         work_folder = work / results.name / experiment.stem
         result = _in_fresh_process(experiment, work_folder, deadline - time.time(), device)
@@ -457,6 +459,7 @@ def time_models(
 
     `keys` select the variants; the default is the group "rival".
     """
+    check_writable(make_folder(path.parent))
     chosen = choose_device(device)
     table, data = _load(dataset, setting.max_len, setting.split, setting.split_seed, setting.users)
     configs, keys = models(data.n_items, setting), choose(["rival"], keys)

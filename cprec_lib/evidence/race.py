@@ -31,6 +31,7 @@ from cprec_lib.evidence.records import (
 )
 from cprec_lib.evidence.settings import Setting, log_name
 from cprec_lib.evidence.statistics import Difference, difference, difference_over_users
+from cprec_lib.files import check_writable, make_folder
 from cprec_lib.logs.fingerprint import describe_log
 from cprec_lib.machine import Device, choose_device, commit, describe_machine
 from cprec_lib.model.config import ModelConfig, nextitnet
@@ -51,9 +52,9 @@ LEFT_OUT = (
 RACED: dict[str, Racer] = {
     racer.label: racer
     for racer in (*RACERS, CONTROL)
-    if racer.label not in LEFT_OUT and not racer.label.endswith(", int4")
+    if racer.label not in LEFT_OUT and not racer.label.endswith((", int4", ", tuned"))
 }
-"""The racers that are recorded, by their labels; int4 is recorded with groups."""
+"""The racers that are recorded, by their labels; int4 is recorded with groups and untuned."""
 RACES: dict[str, Setting] = {
     "ml-100k": Setting(
         width=32,
@@ -126,6 +127,7 @@ def run_race(
     names = [*RACED, *dict.fromkeys(map(way, RACED))]
     for racer in racers:
         check_choice("racer", racer, names)
+    check_writable(make_folder(path.parent))  # before the training, not after it
     chosen = [RACED[name] for name in RACED if not racers or {name, way(name)} & {*racers}]
     table, data = Experiment(
         BASE, dataset, None, None, setting.max_len, setting.split, setting.split_seed, setting.users

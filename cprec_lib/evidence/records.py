@@ -282,7 +282,8 @@ def provenance(results: Mapping[str, Sequence[Record]]) -> str:
         return ", ".join(sorted({str(value) for value in values}))
 
     return (
-        f"{len(runs)} runs of {each(run['dataset'] for run in runs)}, recorded "
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} of "
+        f"{each(run['dataset'] for run in runs)}, recorded "
         f"{each(run['date'] for run in runs)} on {each(run['device'] for run in runs)} "
         f"({each(run['hardware'] for run in runs)}, threads: "
         f"{each(run['threads'] for run in runs)}) with torch "

@@ -37,7 +37,7 @@ class TailBounds:
 
     def __init__(self, softmax: BlockSoftmax, cell_size: int = 256) -> None:
         if not isinstance(softmax, BlockSoftmax):
-            raise TypeError(f"bounds are of the tail blocks of a BlockSoftmax, not of {softmax!r}")
+            raise TypeError(f"bounds are of a BlockSoftmax, not of a {type(softmax).__name__}")
         cell_size = whole_number("cell_size", cell_size, least=1)
         self._copy = copy.deepcopy(softmax).requires_grad_(False)
         for tail in range(len(softmax.tail_tables)):

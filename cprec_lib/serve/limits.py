@@ -119,7 +119,7 @@ async def _read(receive: Receive) -> tuple[bytes | None, tuple[int, str] | None]
 
 
 class Deadline(HttpToolsProtocol):
-    """uvicorn's protocol, with a time limit on the headers of each request.
+    """uvicorn's protocol, with a time limit on the headers of each request, and errors as JSON.
 
     uvicorn itself waits for ever for a client that connects and sends nothing, or a byte a second.
     """
@@ -141,6 +141,14 @@ class Deadline(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop()
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        content = json.dumps(problem("request", f"{msg} Send a request of HTTP/1.1.")).encode()
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%s" % (len(content), content)
+        )
+        self.transport.close()
 
     def _start(self) -> None:
         if self._timer is None:

@@ -136,7 +136,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def build_app(service: Service) -> FastAPI:
-    """The application for a service. Its routes compute at once: they wait for nothing."""
+    """The application for a service. Its routes compute at once, except those that say so."""
     app = FastAPI(
         title="cprec serve",
         version=__version__,
@@ -172,7 +172,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         model: Which = "first",
     ) -> Response:
         """Items whose titles contain a text, the most popular first; ASCII in either case."""
-        return JSONResponse(service.items(query, limit, model))
+        return JSONResponse(await service.items(query, limit, model))
 
 
 def _add_users(app: FastAPI, service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,10 +80,16 @@ class Service:
         values, found = _ranked(lambda: stream.recommend(user, k, exclude_seen))
         return _answer(self.model, values, found, started)
 
-    def items(self, query: str, limit: int, model: str) -> Answer:
-        """Items whose titles contain a text, the most popular first."""
-        chosen = self._model(model)
-        return {"items": [_named(chosen, i) for i in chosen.titles.containing(query, limit)]}
+    async def items(self, query: str, limit: int, model: str) -> Answer:
+        """Items whose titles contain a text, the most popular first.
+
+        A catalogue without a hit is read to its end, so other requests are answered in between.
+        """
+        chosen, found = self._model(model), list[int]()
+        for some in chosen.titles.containing(query, limit):
+            found += some
+            await asyncio.sleep(0)
+        return {"items": [_named(chosen, item) for item in found]}
 
     def prepare(self, folder: Path) -> tuple[Model, Stream | None]:
         """Load a new model beside the present one; another thread may meanwhile use this service.

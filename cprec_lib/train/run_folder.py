@@ -15,6 +15,7 @@ import pandas as pd
 
 from cprec_lib.big.memory import announce, fixed_bytes
 from cprec_lib.big.sequences import Engine, load_sequences
+from cprec_lib.big.sharding import newest
 from cprec_lib.checks import check_choice
 from cprec_lib.data.sequences import Catalogue, SequenceData
 from cprec_lib.files import file_hash, named_path, write_text
@@ -104,7 +105,7 @@ def train(
     chosen = processes.device(choose_device(device))
     check_choice("preset", preset, PRESETS)
     with processes.holding(folder):
-        processes.on_main(lambda: _refuse_to_overwrite(folder, resume))
+        processes.on_main(lambda: _refuse_to_overwrite(folder, resume, training.shard))
         with processes.main_first():
             source = load_sequences(
                 dataset, seed=split_seed, engine=engine, reading=reading, **(sequences or {})
@@ -113,8 +114,7 @@ def train(
         positions = {"max_positions": data.max_len} if preset == "sasrec" else {}
         config = build_config(preset, data.n_items, {**positions, **(architecture or {})})
         items = _items(data.catalogue, dataset)
-        parts = processes.count if training.shard else 1
-        require_memory(fixed_bytes(config) // parts, chosen)
+        require_memory(fixed_bytes(config) // (processes.count if training.shard else 1), chosen)
         if progress and processes.main:
             announce(config, training, data.max_len, processes.count, chosen)
         model = SequentialRecommender(config, training.seed).to(chosen)
@@ -272,13 +272,13 @@ def _find_data(dataset: str, folder: Path) -> str:
     )
 
 
-def _refuse_to_overwrite(folder: Path, resume: bool) -> None:
+def _refuse_to_overwrite(folder: Path, resume: bool, shard: bool) -> None:
     check_no_export(folder)
-    if not resume and any((folder / name).exists() for name in (CHECKPOINT, WEIGHTS, METRICS)):
-        raise ValueError(
-            f"{folder} already holds a run. Go on with it by --resume (resume=True), or choose "
-            "another folder."
-        )
+    whole, split = folder / CHECKPOINT, newest(folder / CHECKPOINT)
+    found = [p for p in (whole, split, folder / WEIGHTS, folder / METRICS) if p and p.exists()]
+    if found and not (resume and (split if shard else whole) in found):
+        advice = "It lacks its checkpoint, so" if resume else "Go on by --resume (resume=True), or"
+        raise ValueError(f"{folder} already holds a run. {advice} choose another folder.")
 
 
 def _items(catalogue: Catalogue, dataset: str) -> pd.DataFrame:

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+from cprec_lib import files
+from cprec_lib.evidence import claims, experiments, race
 from tests.cli.shell import fail, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,14 +20,17 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     assert not results.exists()
     message = succeed(*command, "--budget", "0")
     assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
-    assert "1 new results" in message
-    assert "1 new results" in succeed(*command)
+    assert "New results: 1, in" in message
+    assert "New results: 1, in" in succeed(*command)
     message = succeed("reproduce", "time", "overall", *command[1:])
-    assert "The times are in" in message and "0 new results" in message
+    assert "The times are in" in message and "New results: 0, in" in message
     assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
     listed = succeed(*command, "--model", "cprec", "--list")
     assert "Missing runs: 1\n  cprec-lr0.01-d0.3-s0" in listed
-    assert "They take about 0 minutes if each takes as long as the 1 recorded ones" in listed
+    assert (
+        "They take about 0 minutes if each takes as long as those recorded did on average (1)"
+        in listed
+    )
 
     record = results / "runs" / "tiny-w8-d0.3" / "nextitnet-lr0.01-d0.3-s0.json"
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")
@@ -45,6 +52,36 @@ def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
     tied = ["--dataset", "ml-1m", "--width", "128", "--learning-rate", "0.01"]
     assert "give --dropout as well" in fail("reproduce", *tied)
     assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("module", "work", "command"),
+    [
+        (
+            claims,
+            "judge_claims",
+            ["claims", "--results", ROOT / "results", "--out", "{}/claims.md"],
+        ),
+        (experiments, "_in_fresh_process", ["reproduce", "overall", "--results", "{}"]),
+        (experiments, "_load", ["reproduce", "time", "--results", "{}"]),
+        (race.Experiment, "load", ["race", "--results", "{}"]),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    module: object, work: str, command: list[object], tiny: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def refuse(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir / "probe"))
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the work was done first")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(module, work, worked)
+    options = [] if command[0] == "claims" else ["--dataset", tiny]
+    message = fail(*(str(word).format(tmp_path) for word in command), *options)
+    assert f"{tmp_path}" in message
+    assert "cannot be written (Permission denied)" in message
 
 
 def test_claims_refuses_an_edited_result(tmp_path: Path) -> None:

@@ -10,18 +10,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from cprec_lib import (
     SequenceData,
     SequentialRecommender,
     TailBounds,
+    TrainConfig,
     count_parameters,
     evaluate,
+    fit,
     nextitnet,
 )
 from cprec_lib.compress import quantisation
 from cprec_lib.compress.compressor import compress_with, compressed_config
-from cprec_lib.compress.quantisation import RoundedEmbedding, RoundedLinear, RoundedTable, Rounding
+from cprec_lib.compress.quantisation import (
+    ROUNDED,
+    RoundedEmbedding,
+    RoundedLinear,
+    RoundedTable,
+    Rounding,
+    _Rounded,
+)
 from cprec_lib.compress.runs import stored_bytes
 from tests.compress.small import CONFIGS, N_ITEMS, as_numpy, contexts, parameters
 from tests.strategies import configs
@@ -257,3 +267,31 @@ def test_a_rounded_model_is_not_rounded_again():
     rounded = compress_with(SequentialRecommender(CONFIGS["full"]), Rounding(8))
     with pytest.raises(ValueError, match="a model after rounding cannot be compressed further"):
         compress_with(rounded, Rounding(4))
+
+
+def test_tuning_lowers_the_loss_and_leaves_the_source_alone(
+    data: SequenceData,
+) -> None:
+    model = SequentialRecommender(nextitnet(data.n_items, 8, dilations=(1,)), 1)
+    training = TrainConfig(epochs=4, learning_rate=0.02)
+    fit(model, data, training, progress=False)
+    before = parameters(model)
+    rounding = Rounding(4, 4, tuned=True)
+    small = rounding.finish(model, data, training)
+    assert rounding.tunes and small.config == compressed_config(model.config, rounding)
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+    untuned = compress_with(model, replace(rounding, tuned=False))
+    losses = [float(m.loss(data.train).detach()) for m in (small, untuned)]
+    assert losses[0] < losses[1]
+
+
+@each_config
+def test_the_constraint_of_a_training_gives_what_is_stored(config) -> None:
+    model = SequentialRecommender(config, 3)
+    rounded = compress_with(model, Rounding(4, 4))
+    for layer in [module for module in model.modules() if type(module) in ROUNDED]:
+        register_parametrization(layer, "weight", _Rounded(Rounding(4, 4), layer))
+    ids = contexts()
+    torch.testing.assert_close(model(ids), rounded(ids))
+    model(ids).sum().backward()
+    assert all(p.grad.any() for n, p in model.named_parameters() if "embedding" in n)

@@ -189,6 +189,7 @@ def test_provenance_names_each_machine_once() -> None:
         "3 runs of toy, recorded 2026-01-01, 2026-01-02 on cpu (x86_64, threads: 1) "
         "with torch 2.13.0."
     )
+    assert provenance({"b": [run]}).startswith("1 run of toy, ")
 
 
 def ten_items() -> SequenceData:

@@ -1,9 +1,12 @@
 """Names of items: looked up, searched, and the nearest ones named."""
 
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cprec_lib.serve import items
 from cprec_lib.serve.items import Names, pack
 
 FILMS = ["Star Wars (1977)", "Fargo (1996)", "star wars (1977)", "Fargo (1996)", "", "Amélie\n2"]
@@ -31,15 +34,20 @@ def test_a_name_finds_the_most_popular_item_that_has_it(titles, data):
     assert named(titles).find(wanted) == titles.index(wanted) + 1
 
 
-@given(texts, st.text(alphabet="aAbé\n", max_size=3), st.integers(0, 5))
-def test_a_search_finds_what_contains_the_text(titles, part, limit):
+@given(texts, st.text(alphabet="aAbé\n", max_size=3), st.integers(0, 5), st.integers(1, 5))
+def test_a_search_finds_what_contains_the_text(titles, part, limit, at_once):
     def lower(text: str) -> bytes:
         return text.encode().lower()
 
     everywhere = [i for i, title in enumerate(titles, 1) if lower(part) in lower(title)]
     if not part:  # an item without a name has no place in the text
         everywhere = [item for item in everywhere if titles[item - 1]]
-    assert named(titles).containing(part, limit) == everywhere[:limit]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items, "AT_ONCE", at_once)
+        found = [*named(titles).containing(part, limit)]
+    assert [*chain.from_iterable(found)] == everywhere[:limit]
+    if limit <= len(everywhere):  # a search ends with the last item that is wanted
+        assert len(found) == -(-max(everywhere[:limit], default=0) // at_once)
 
 
 def test_another_case_is_second_to_the_exact_name():

@@ -1,15 +1,19 @@
 """The routes in this process, and the real server: bad input, slow clients, kills."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPException, HTTPResponse
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -21,11 +25,12 @@ from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
 from cprec_lib.files import file_hash
+from cprec_lib.serve.events import EventFile
 from cprec_lib.serve.manifest import GRAPH, ITEMS, MANIFEST, STEP, TABLES
 from cprec_lib.serve.server import allow_many_files, build_app, run
 from cprec_lib.serve.service import Service
 from tests.serve.conftest import Exported
-from tests.serve.exported import ORIGINALS, TITLES, export
+from tests.serve.exported import N_ITEMS, ORIGINALS, TITLES, export
 from tests.serve.running import request, serving
 
 LOCAL = ("127.0.0.1", 1)
@@ -214,6 +219,14 @@ def test_what_the_schema_allows_and_what_it_does_not(path, method, data, schema)
 
 # ---- The real server ----
 
+
+@pytest.fixture(scope="module")
+def served(exported: Exported) -> Iterator[int]:
+    """The port of a server."""
+    with serving(exported("cross-block")[0]) as (_, port):
+        yield port
+
+
 signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
 
@@ -231,6 +244,15 @@ def test_idle_and_slow_clients_do_not_stop_the_others(exported: Exported):
             started = time.perf_counter()
             status, _ = request(port, "POST", "/recommend", {"history": ["1000"]})
             assert (status, time.perf_counter() - started < 2) == (200, True)
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET /health\x00 HTTP/1.1\r\n\r\n"])
+def test_what_is_no_request_is_answered_with_json(sent: bytes, served: int):
+    with socket.create_connection(("127.0.0.1", served), timeout=10) as client:
+        client.sendall(sent)
+        answer = HTTPResponse(client)
+        answer.begin()
+        assert (answer.status, json.load(answer)["error"]["field"]) == (400, "request")
 
 
 @signals
@@ -281,14 +303,40 @@ def test_a_full_disk_is_answered_and_the_rest_goes_on(exported: Exported, tmp_pa
 
 
 @signals
-def test_a_kill_loses_no_acknowledged_event(tmp_path: Path):
+def test_kills_under_load_lose_no_acknowledged_event(tmp_path: Path):
     export("cross-block", tmp_path / "model")
-    acknowledged = 0
-    for _ in range(2):
-        with serving(tmp_path / "model", "--events", tmp_path / "events") as (process, port):
-            for _ in range(20):
-                event = {"user": "ann", "item": ORIGINALS[acknowledged % 50]}
-                _, answer = request(port, "POST", "/events", event)
-                acknowledged += 1
-                assert answer == {"user": "ann", "events": acknowledged}
-            os.kill(process.pid, signal.SIGKILL)
+    acknowledged = kill_under_load(tmp_path / "model", tmp_path / "events", kills=3)
+    assert {name.split()[0] for name in acknowledged} == {"0", "1", "2"}
+    with closing(EventFile(tmp_path / "events")) as file:
+        users = [event.user for event, _ in file.read()]
+    assert len(users) == len({*users})
+    assert {*acknowledged} <= {*users}
+    with serving(tmp_path / "model", "--events", tmp_path / "events") as (_, port):
+        for user in acknowledged[::10]:
+            assert request(port, "GET", f"/users/{quote(user)}/recommendations")[0] == 200
+
+
+def kill_under_load(folder: Path, events: Path, kills: int) -> list[str]:
+    """Kill the server while four clients send events; the users of those that it acknowledged.
+
+    Each event has a user of its own, "kill client number".
+    """
+    acknowledged = []
+
+    def send_until_killed(kill: int, client: int, port: int) -> None:
+        with suppress(OSError, HTTPException):
+            for number in count():
+                event = {"user": f"{kill} {client} {number}", "item": ORIGINALS[number % N_ITEMS]}
+                answer = request(port, "POST", "/events", event)
+                assert answer == (201, {"user": event["user"], "events": 1})
+                acknowledged.append(event["user"])
+
+    draw = Random(0)
+    for kill in range(kills):
+        with serving(folder, "--events", events) as (process, port), ThreadPoolExecutor() as pool:
+            clients = [pool.submit(send_until_killed, kill, client, port) for client in range(4)]
+            time.sleep(draw.uniform(0.2, 1))
+            process.kill()
+            for client in clients:
+                client.result()
+    return acknowledged

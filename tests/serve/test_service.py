@@ -1,9 +1,11 @@
 """What the server answers, without HTTP."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from cprec_lib.serve import items
 from cprec_lib.serve.service import By, Refusal, Service
 from tests.serve.conftest import Exported
 from tests.serve.exported import ORIGINALS, TITLES
@@ -47,8 +49,30 @@ def test_a_user_gets_what_his_history_gets(service: Service):
 
 
 def test_items_are_found_by_a_part_of_their_titles(service: Service):
-    found = service.items("NUMBER 1", 3, "first")["items"]
+    found = asyncio.run(service.items("NUMBER 1", 3, "first"))["items"]
     assert found == [{"item": ORIGINALS[i], "title": TITLES[i]} for i in (1, 10, 11)]
+
+
+def test_a_search_without_a_hit_lets_others_be_served(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(items, "AT_ONCE", 10)
+    served = 0
+
+    async def serve_others() -> None:
+        nonlocal served
+        while True:
+            served += 1
+            await asyncio.sleep(0)
+
+    async def search() -> dict:
+        others = asyncio.create_task(serve_others())
+        found = await service.items("no such title", 3, "first")
+        others.cancel()
+        return found
+
+    assert asyncio.run(search()) == {"items": []}
+    assert served == len(TITLES) / 10
 
 
 @pytest.mark.parametrize(
@@ -73,7 +97,7 @@ def test_what_a_model_lacks_is_refused(exported: Exported, tmp_path: Path):
     with pytest.raises(Refusal, match="cannot follow users; POST /recommend"):
         service.observe("ann", ORIGINALS[0], "id")
     with pytest.raises(Refusal, match="start the server with --compare"):
-        service.items("", 5, "second")
+        asyncio.run(service.items("", 5, "second"))
     with pytest.raises(ValueError, match="cannot follow users, so it cannot serve a file"):
         Service(exported("sasrec")[0], events=tmp_path / "events.jsonl")
 

@@ -9,6 +9,8 @@ import pytest
 from cprec_lib import TrainConfig, evaluate
 from cprec_lib.files import file_hash
 from cprec_lib.train import run_folder
+from cprec_lib.train.checkpoints import CHECKPOINT
+from cprec_lib.train.run_folder import Run
 from tests.cli.shell import LONGER, SMALL, cprec_command, fail, read_metrics, succeed
 
 
@@ -153,6 +155,19 @@ def test_a_run_interrupted_while_it_is_written_is_refused_until_it_is_resumed(
     succeed("evaluate", "--model", tmp_path)
 
 
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize(("lost", "options"), [([CHECKPOINT], []), ([], ["--shard"])])
+def test_a_run_without_a_checkpoint_of_its_kind_is_not_trained_over(
+    lost: list[str], options: list[str], tiny: Path, trained: Path, tmp_path: Path
+) -> None:
+    run = copy_of(trained, tmp_path / "run")
+    for name in lost:
+        (run / name).unlink()
+    command = ["train", "--dataset", tiny, "--model", "cprec", "--out", run, "--resume", *options]
+    assert "holds a run. It lacks its checkpoint, so choose another folder" in fail(*command)
+    Run.load(run)
+
+
 def test_the_split_has_a_seed_of_its_own(tiny: Path, tmp_path: Path) -> None:
     hashes = {}
     for seeds in ((0, 0), (3, 0), (0, 3)):
@@ -162,7 +177,7 @@ def test_the_split_has_a_seed_of_its_own(tiny: Path, tmp_path: Path) -> None:
         metrics = read_metrics(out)
         assert (metrics["seed"], metrics["split_seed"]) == seeds
         hashes[seeds] = metrics["windows_sha256"]
-        loaded = run_folder.Run.load(out)
+        loaded = Run.load(out)
         assert evaluate(loaded.model, loaded.data(), "test").metrics() == metrics["test"]
     assert hashes[0, 0] == hashes[3, 0] != hashes[0, 3]
 

@@ -34,6 +34,10 @@ processes = Problem(
     len(positions) * own => sum(n > 0 for n in positions) * own
         A process without positions was not counted. It adds nothing, but the average divides by
         the number of all processes.
+    len(positions) * own => 2 * own
+        The number of processes is taken as 2. It is the length of the list.
+    own / sum(positions) => own // sum(positions)
+        `//` rounds down to a whole number. The factors are fractions: divide with `/`.
     len(positions) * own / sum(positions) => 1.0
         All processes count the same, so a position counts for more in a process that has few.
     len(positions) * own / sum(positions) => 1 / len(positions)
@@ -58,7 +62,7 @@ processes = Problem(
 
 
 def largest_catalogue(memory: int, width: int, middle: int, positions: int) -> int:
-    """How many items an uncompressed model may have if `memory` bytes have to train it."""
+    """The largest number of items with which training fits in `memory` bytes."""
     for_items = memory - 16 * middle
     parameters = 2 * width + 1
     return for_items // (16 * parameters + 4 * positions)
@@ -91,6 +95,9 @@ catalogue = Problem(
     4 * positions => 16 * positions
         The logits take 16 bytes each here. A logit is no parameter: the optimiser keeps nothing for
         it.
+    4 * positions => 8 * positions
+        The logits take 8 bytes each here, as if their gradients were kept beside them. The task
+        counts them once.
     2 * width + 1 => width + 1
         An item has only one row here. It needs one in the embedding and one in the softmax, because
         the two share no weights.
@@ -99,6 +106,9 @@ catalogue = Problem(
         item.
     - 16 * middle =>
         The middle layers are missing. They do not grow with the catalogue, but they take memory.
+    - 16 * middle => - 4 * middle
+        Only the weights of the middle layers are counted. They are trained like the others, so
+        each takes 16 bytes.
     return for_items => return 1 + for_items
         One item too many: the last one does not fit entirely.
     """,
@@ -150,6 +160,9 @@ class _Placed(Tensor):
         return result
 
 
+_Placed.__name__ = "Tensor"  # errors and messages show the name of the class
+
+
 def _placed_in(values: Sequence[Any]) -> Iterator[_Placed]:
     for value in values:
         if isinstance(value, _Placed):
@@ -165,7 +178,10 @@ def _note(tensor: _Placed) -> None:
 
 
 def _count_sent(answer: Any, shards: list[Tensor]) -> Any:
-    """An answer's result, and the most numbers per position that one machine sends."""
+    """An answer's result, and, if it is right, the most numbers per position that a machine sends.
+
+    A wrong result is told apart from others by its values alone, however it was computed.
+    """
     sent: dict[int, dict[tuple[int, int], Tensor]] = {}
     placed = [shard.as_subclass(_Placed) for shard in shards]
     for machine, shard in enumerate(placed):
@@ -174,6 +190,8 @@ def _count_sent(answer: Any, shards: list[Tensor]) -> Any:
     if not isinstance(found, list | tuple):
         return found
     plain = [part.as_subclass(Tensor) if isinstance(part, Tensor) else part for part in found]
+    if difference(plain, sharded_log_prob(shards)):
+        return plain, 0
     numbers = [sum(size for _, size in tensors) for tensors in sent.values()]
     return plain, max(numbers, default=0) / len(shards[0])
 
@@ -219,8 +237,8 @@ shards = Problem(
     judge=_judge_shards,
     wrong="""
     logits - own.logsumexp(0) => logits.log_softmax(1)
-        Each machine computes its own softmax, so the probabilities of every machine sum to 1. What
-        do the machines have to tell each other?
+        Each machine divides by the sum over its own items, so its probabilities sum to 1. All
+        machines need the same number: the logarithm of the sum over the whole catalogue.
     logits - own.logsumexp(0) => (logits - own.logsumexp(0)).exp()
         These are probabilities. Return their logarithms.
     logits.logsumexp(1, keepdim=True) => logits.exp().sum(1, keepdim=True)
@@ -230,6 +248,9 @@ shards = Problem(
     own.logsumexp(0) => own.sum(0)
         The machines' numbers are added. They are logarithms of sums, so adding them multiplies the
         sums.
+    own.logsumexp(0) => own.mean(0)
+        The machines' numbers are averaged. They are logarithms of sums, and the sums have to be
+        added.
     own.logsumexp(0) => own.flatten().logsumexp(0)
         One total is used for all positions. The probabilities of each position must sum to 1.
     own.logsumexp(0) => own.amax(0)

@@ -116,10 +116,12 @@ class Problem:
             return _failed(error)
 
     def hint(self) -> Text:
-        """The next hint; after the last hint, the first one again."""
+        """The next hint; after the last hint, the first one again, with a sentence that says so."""
         number = self._hints_shown % len(self.hints)
+        again = "That was the last hint. From the start again:\n\n" if self._hints_shown else ""
         self._hints_shown += 1
-        return Text(f"**Hint {number + 1} of {len(self.hints)}.** {self.hints[number]}")
+        text = f"**Hint {number + 1} of {len(self.hints)}.** {self.hints[number]}"
+        return Text(text if number else again + text)
 
     def solution(self) -> Text:
         """One good answer, with its explanation if there is one."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cprec_lib.course.exercises.problem import Problem
+from cprec_lib.course.exercises.values import difference
 
 
 def rule_opens(root: Tensor, n_tails: int, k: int) -> list[int]:
@@ -48,6 +50,10 @@ item 1 and the token of block 2, so the answer is `[2]`. With `k = 3` it is `[2,
         The numbers are one too low: the head is block 1, so the first tail block is block 2.
     - head_size + 2 => + 1
         These are places in the root, counted from 1. The first token stands for block 2.
+    - head_size + 2 =>
+        These are places in the root, counted from 0. The first token stands for block 2.
+    place >= head_size => place > head_size
+        The first token is left out. Places are counted from 0, so it stands at `head_size`.
     root.topk(k) => root.topk(min(len(root), k + n_tails - 1))
         These places make the rule exact. The rule itself has only k of them.
     """,
@@ -166,6 +172,16 @@ class _AllInputs(RingBuffer):
         return output
 
 
+class _Queue(RingBuffer):
+    """Moves all rows in each step, the oldest out at the front."""
+
+    def step(self, x: Tensor) -> Tensor:
+        self.time = 0  # row 0 is always the oldest
+        output = super().step(x)
+        self.rows = torch.cat([self.rows[1:], x[None]])
+        return output
+
+
 def _numbers(value: Any) -> int:
     """How many numbers a value holds: a tensor, or a collection of them."""
     if isinstance(value, Tensor):
@@ -173,15 +189,27 @@ def _numbers(value: Any) -> int:
     return sum(map(_numbers, value)) if isinstance(value, list | tuple | deque) else 0
 
 
+def _rows_written(before: Any, after: Any) -> int:
+    if not (isinstance(before, Tensor) and isinstance(after, Tensor)) or after.dim() != 2:
+        return 0
+    return int((before != after).any(1).sum()) if before.shape == after.shape else 0
+
+
 def _run_ring(
     ring_class: Any, weight: Tensor, bias: Tensor, dilation: int, inputs: Tensor
 ) -> dict[str, Any]:
-    ring, outputs, kept = ring_class(weight, bias, dilation), [], []
+    """The outputs, and what a step changes: that is the buffer, whatever its name is."""
+    ring, outputs, before = ring_class(weight, bias, dilation), [], dict[str, Any]()
     for x in inputs:
+        before = deepcopy(vars(ring))
         outputs.append(ring.step(x))
-        kept.append(sum(map(_numbers, vars(ring).values())))
-    half = len(inputs) // 2  # by then each buffer is full
-    return {"outputs": torch.stack(outputs), "it grows": kept[-1] > kept[half]}
+    pairs = [(before.get(name), value) for name, value in vars(ring).items()]
+    kept = sum(_numbers(new) for old, new in pairs if difference(new, old))
+    return {
+        "outputs": torch.stack(outputs),
+        "numbers in the buffer": max(kept, (weight.shape[2] - 1) * dilation * len(bias)),
+        "rows that a step changes": max(1, sum(_rows_written(*pair) for pair in pairs)),
+    }
 
 
 ring = Problem(
@@ -193,7 +221,8 @@ position and returns the output $[d]$ there,
 
 $$y_t = b + \\sum_i W_i\\, x_{t - (k - 1 - i) D}, \\qquad x_t = 0 \\text{ for } t < 0,$$
 
-where $W_i$ is `weight[:, :, i]` and $D$ the dilation. Keep only the last $(k - 1) D$ inputs, in the
+where $W_i$ is `weight[:, :, i]`, $k \\ge 2$, and $D$ is the dilation ($\\ell$ in notebook 03).
+Positions are counted from 0. Keep only the last $(k - 1) D$ inputs, in the
 rows of a tensor that starts with zeros. The input of position $t$ goes to row $t$ modulo their
 number.
 
@@ -208,18 +237,37 @@ and 4.5 for the inputs 1, 2 and 4.""",
         The new input is written before the oldest one is read, which lies in the same row. Read
         first.
     (taps - 1 - i) * self.dilation => (i + 1) * self.dilation
-        The taps are in the reverse order. The last tap belongs to the present, the first one to the
-        input that is furthest back.
+        The earlier taps are in the reverse order. The first one belongs to the input that is
+        furthest back.
+    = weight, bias, dilation => = weight.flip(2), bias, dilation
+        The taps are in the reverse order. The last one, `weight[:, :, -1]`, belongs to the present
+        input.
     lag = (taps - 1 - i) * self.dilation => lag = taps - 1 - i
         The inputs are neighbours. With a dilation they lie `dilation` positions apart.
     self.time += 1 => self.time += 0
         The position never moves on, so every input is written to the same row.
+    self.rows[self.time % self.size] = x => pass
+        No input is written to the buffer, so its rows stay zero.
+    (weight.shape[2] - 1) * dilation => weight.shape[2] - 1
+        The buffer has k − 1 rows. With a dilation the first tap needs an input from (k − 1) · D
+        positions ago, so it takes (k − 1) · D rows.
     self.bias + self.weight => self.weight
         The bias is missing.
     self.weight[:, :, i] => self.weight[:, :, i].T
         The matrix of an earlier tap is transposed. `weight[:, :, i] @ x` has the outputs as rows.
+    = weight, bias, dilation => = weight.transpose(0, 1), bias, dilation
+        The matrices are transposed. Multiply as `weight[:, :, i] @ x`, not `x @ weight[:, :, i]`.
     _AllInputs
         The outputs are right, but all inputs are kept. The state of a user must not grow.
+    (weight.shape[2] - 1) * dilation => weight.shape[2] * dilation
+        The outputs are right, but the buffer has k · D rows. (k − 1) · D are enough: the last tap
+        takes the present input from `x`.
+    (weight.shape[2] - 1) * dilation => (weight.shape[2] - 1) * dilation + 1
+        The outputs are right, but the buffer has a row too many. Read the oldest input before you
+        write the new one in its place, then (k − 1) · D rows are enough.
+    _Queue
+        The outputs are right, but each step moves all rows. In a ring one row changes: the oldest,
+        which the new input replaces.
     """,
     hints=(
         "In `__init__`, make `self.rows`, zeros with (k − 1) · dilation rows, and `self.time = 0`.",
@@ -233,7 +281,7 @@ and 4.5 for the inputs 1, 2 and 4.""",
             torch.tensor([[[1.0, 10, 100], [0, 2, 0]], [[3.0, 0, 1], [-1, 0, 2]]]),
             torch.tensor([0.5, -0.5]),
             2,
-            torch.arange(20.0).reshape(10, 2) % 7,
+            torch.arange(12.0).reshape(6, 2) % 7,
         ),
     ),
     use=_run_ring,

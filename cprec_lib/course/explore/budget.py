@@ -7,7 +7,6 @@ import numpy as np
 from cprec_lib.course.explore.explorable import Control, Explorable, join, named, percent
 from cprec_lib.course.figures.comparison import Budget
 from cprec_lib.course.figures.comparison import budget as draw
-from cprec_lib.course.figures.comparison import standings as draw_standings
 from cprec_lib.evidence.bootstrap import Interval, interval
 from cprec_lib.evidence.race import BASE, TIMES, Standing, winners
 from cprec_lib.evidence.records import Record, values
@@ -17,6 +16,10 @@ from cprec_lib.evidence.variants import BASELINE
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
 BYTES = (0.04, 0.06, 0.08, 0.1, 0.12, 0.15, *BUDGETS[1:])
 WHICH = "Which recorded runs are compared."
+RULE = (
+    "The smallest model is at the top; grey ones are too large. Of the others, the one with the "
+    "best validation NDCG@10 wins (diamond)."
+)
 HOW_LARGE = "The largest size of a model, as a share of the uncompressed one."
 
 
@@ -49,8 +52,9 @@ def choose(
     limit = int(share * models[base].size)
     within = [name for name, model in models.items() if model.size <= limit]
     winner = max(within, key=lambda name: models[name].valid, default=None)
-    sizes = {name: model.size for name, model in models.items()}
-    gaps = {name: model.gap for name, model in models.items()}
+    by_size = sorted(models, key=lambda name: models[name].size)
+    sizes = {name: models[name].size for name in by_size}
+    gaps = {name: models[name].gap for name in by_size}
     if winner is None:
         result = "no model is so small"
     elif winner == base:
@@ -59,7 +63,7 @@ def choose(
         gap = models[winner].gap
         told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "undecided"
         result = f"{winner} wins\n{gap}: {told}"
-    title = f"{data_set}, {share:.0%} of {base}, {limit:,} {unit}: {result}"
+    title = f"{data_set}, {share:.0%} of {base}\n{limit:,} {unit}: {result}"
     return Budget(title, sizes, gaps, limit, winner, unit)
 
 
@@ -88,10 +92,9 @@ def budget(recorded: dict[str, dict[str, list[Record]]], base: str = BASELINE.la
         lambda data_set, share: choose(fitting[data_set], base, data_set, share),
         draw,
         _say,
-        ((first, BUDGETS[0]), (first, 0.35), (last, 0.35), (last, BUDGETS[-1])),
-        f"Test NDCG@10 of recorded models minus {base}'s, with 95 % paired intervals over users, "
-        "by size. Of the models left of the dashed line, the one with the best validation NDCG@10 "
-        "wins.",
+        ((first, BUDGETS[0]), (first, 0.35), (last, BUDGETS[-1])),
+        f"Test NDCG@10 of recorded models (parameters) minus {base}'s, with 95 % paired intervals "
+        f"over users. {RULE}",
     )
 
 
@@ -110,9 +113,8 @@ def race(models: dict[str, Candidate], base: str, data_set: str) -> Explorable:
         draw,
         _say,
         ((BYTES[0],), (0.12,), (BYTES[-1],)),
-        f"Test NDCG@10 of the models of the race minus {base}'s, with 95 % paired intervals over "
-        "users, by bytes. Of the models left of the dashed line, the one with the best validation "
-        "NDCG@10 wins.",
+        f"Test NDCG@10 of each model of the race (bytes) minus {base}'s, with 95 % paired "
+        f"intervals over users. {RULE}",
     )
 
 
@@ -156,10 +158,9 @@ def recorded_race(recorded: dict[str, list[Standing]]) -> Explorable:
             ),
         ),
         lambda data_set, times: standings_at(recorded[data_set], data_set, times),
-        draw_standings,
+        draw,
         _say,
         ((first, TIMES[0]), (last, TIMES[-1])),
-        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes). The "
-        "racers are in the order of their validation NDCG@10, and the first one wins. int4 has "
-        "groups of 16.",
+        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes), in "
+        "order of validation NDCG@10; the first one wins. The groups of int4 have 16 weights.",
     )

@@ -4,7 +4,7 @@ from cprec_lib.course.explore.explorable import Control, Explorable, named
 from cprec_lib.course.figures.convolution import sharing_rows
 from cprec_lib.model.sharing import SHARING, distinct_convolutions
 
-MOST = 8
+MOST = 7
 SAME = "Which convolutions share their weights."
 MANY = "How many residual blocks the model has."
 CONTROLS = (
@@ -30,5 +30,5 @@ def sharing() -> Explorable:
         lambda states: sharing_rows(states, columns=min(2, len(states))),
         say,
         tuple((scheme, blocks) for scheme in SHARING for blocks in (1, MOST)),
-        "Who shares with whom, for one residual block and for eight. One letter, one convolution.",
+        "Who shares with whom, for one residual block and for seven. One letter, one convolution.",
     )

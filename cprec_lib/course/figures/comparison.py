@@ -145,60 +145,26 @@ class Budget(NamedTuple):
 
 
 def budget(states: Sequence[Budget]) -> Figure:
-    """One panel per state: differences with intervals by size; models within budget are dark."""
-    figure, axes = style.panels(len(states), 1, (7.4, 2.7), (0.85, 0.2, 0.6, 0.55), "xy")
-    every = [gap for state in states for gap in state.differences.values()]
-    low, high = min(gap.low for gap in every), max(gap.high for gap in every)
-    for axis, state in zip(axes, states, strict=True):
-        sizes = state.sizes
-        large, small = (
-            [name for name in state.differences if (sizes[name] > state.budget) == too_large]
-            for too_large in (True, False)
-        )
-        winner = [state.winner] if state.winner else []
-        for names, text, look in (
-            (large, "too large", {"color": "0.7", "marker": "o"}),
-            (small, "within the budget", {"color": style.colours(3)[0], "marker": "o"}),
-            (winner, "the winner", {"color": "black", "marker": "D", "ms": 9, "linewidth": 2.5}),
-        ):
-            if names:
-                gaps = [state.differences[name] for name in names]
-                places = [sizes[name] for name in names]
-                style.error_bars(axis, places, gaps, linestyle="none", label=text, **look)
-        axis.axvline(state.budget, color="black", linestyle="--", linewidth=1.5)
-        axis.axhline(0, color="black", linewidth=1)
-        largest = max(sizes.values())
-        axis.set(xlim=(0, 1.05 * largest), ylim=(low - 0.35 * (high - low), high + 0.002))
-        quarters = np.linspace(0, 1, 5)
-        style.name_ticks(axis.xaxis, [f"{share:.0%}" for share in quarters], quarters * largest)
-        style.label_small(
-            axis, state.title, f"{state.unit}, of {largest:,}", "difference in NDCG@10"
-        )
-        axis.legend(fontsize=style.SMALL, loc="lower right", ncols=3)
-    return figure
+    """One panel per state: a row for each model, with the difference and its interval.
 
-
-def standings(states: Sequence[Budget]) -> Figure:
-    """One panel per state: a row for each model, with the difference and its interval."""
+    Models within the budget are dark, those that are too large are grey.
+    """
     rows = max(len(state.differences) for state in states)
     size = (7.4, 1.3 + 0.2 * rows)
     figure, axes = style.panels(len(states), 1, size, (3.2, 0.2, 0.8, 0.5), "x")
     every = [gap for state in states for gap in state.differences.values()]
     low, high = min(gap.low for gap in every), max(gap.high for gap in every)
     for axis, state in zip(axes, states, strict=True):
-        names = [*state.differences]
-        for some, look in (
-            ([name for name in names if name != state.winner], {"color": style.colours(3)[0]}),
-            ([state.winner] if state.winner else [], {"color": "black", "marker": "D"}),
-        ):
-            if some:
-                gaps = [state.differences[name] for name in some]
-                places = [names.index(name) for name in some]
-                look = {"marker": "o", "linestyle": "none", **look}
-                style.error_bars(axis, places, gaps, lying=True, **look)
+        names, sizes = [*state.differences], state.sizes
+        for place, name in enumerate(names):
+            marker, colour = "o", "0.65" if sizes[name] > state.budget else style.colours(3)[0]
+            if name == state.winner:
+                marker, colour = "D", "black"
+            look = {"marker": marker, "color": colour, "linestyle": "none"}
+            style.error_bars(axis, [place], [state.differences[name]], lying=True, **look)
         axis.axvline(0, color="black", linestyle="--", linewidth=1)
-        short = [name.removesuffix(" in groups of 16") for name in names]
-        labels = [f"{s} ({state.sizes[name]:,})" for s, name in zip(short, names, strict=True)]
+        short = [name.replace(" in groups of 16", " groups") for name in names]
+        labels = [f"{s} ({sizes[name]:,})" for s, name in zip(short, names, strict=True)]
         style.name_ticks(axis.yaxis, labels)
         axis.set(xlim=(low - 0.002, max(high, 0) + 0.002), ylim=(rows - 0.5, -0.5))
         style.label_small(axis, state.title, "difference in NDCG@10")

@@ -137,7 +137,8 @@ def growth(
 ) -> Figure:
     """How a cost grows with the catalogue: computed lines, measured points, levels to compare with.
 
-    Each line or point series is (items, costs); both axes are logarithmic.
+    Each line or point series is (items, costs); both axes are logarithmic. Where there are points,
+    the ticks stand at their catalogues.
     """
     figure, [axes] = style.canvas(width=8.5, height=4.4)
     for name, (items, costs), look in style.styled(lines):
@@ -147,8 +148,13 @@ def growth(
     for name, level in levels.items():
         axes.axhline(level, color="black", linewidth=1)
         place = axes.get_yaxis_transform()
-        axes.text(0, level, style.plain(f" {name}"), transform=place, va="bottom")
+        over: dict[str, Any] = {"fc": "white", "ec": "none", "pad": 1}  # no grid behind the name
+        axes.text(0.01, level, style.plain(name), transform=place, va="center", bbox=over)
     axes.set(xscale="log", yscale="log")
+    if points:
+        sizes = sorted({size for items, _ in points.values() for size in items})
+        axes.minorticks_off()
+        style.name_ticks(axes.xaxis, [f"{size:,}" for size in sizes], sizes)
     style.label(axes, title, "items in the catalogue", ylabel)
     axes.legend(loc="lower right")
     return figure

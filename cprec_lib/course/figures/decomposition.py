@@ -152,7 +152,8 @@ def flow(states: Sequence[Flow]) -> Figure:
             style.bar(axis, row, pieces)
         style.name_ticks(axis.yaxis, ["all", "root", "inside\nthe blocks"])
         style.name_ticks(axis.xaxis, ["0", "0.5", "1"], [0, 0.5, 1])
-        below = "probability; the triangle stands over the block of what came next"
+        parts = "plain: a block's ten best, hatched: its others, triangle: what came next"
+        below = f"probability ({parts})"
         style.label_small(axis, state.title, below)
     return figure
 
@@ -186,7 +187,8 @@ def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -
     low, high = 0.8 * rivals.min(), 1.25 * rivals.max()
     floor = 0.8 * min(low, *(values.min() for values in tokens.values()))
     axes.plot([low, high], [low, high], color="black", linewidth=1)
-    axes.fill_between([low, high], floor, [low, high], color="lightgrey", label="skip the block")
+    grey: dict[str, Any] = {"color": "lightgrey", "label": "skip the block", "zorder": 0}
+    axes.fill_between([low, high], floor, [low, high], **grey)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(floor, 1))
     best = f"{k}th best probability in the head"
     style.label(axes, "Can the block matter?", best, "probability of the block's token")
@@ -195,17 +197,23 @@ def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -
 
 
 def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
-    """Rows of width 2 in cells [n_c, 2], each in its box with its mean, and a query vector."""
+    """Rows of width 2 in cells [n_c, 2], each in its box with its mean, and a query vector.
+
+    A ring marks the corner of each box that lies furthest in the query's direction.
+    """
     figure, [axes] = style.canvas(width=7, height=4.4)
     for _, rows, look in style.styled(dict(enumerate(cells))):
         low, high = rows.min(0), rows.max(0)
         axes.add_patch(Rectangle(low, *(high - low), fc=(*look.colour, 0.15), ec=look.colour))
         axes.plot(*rows.T, look.marker, color=look.colour, ms=5)
         axes.plot(*rows.mean(0), "x", color="black", ms=9, mew=2)
+        corner = np.where(np.array(query) > 0, high, low)
+        axes.plot(*corner, "o", color="black", fillstyle="none", ms=11, mew=1.5)
     arrow = {"arrowstyle": "->", "color": "black", "linewidth": 2}
     axes.annotate("", query, (0, 0), arrowprops=arrow)
     axes.annotate(" query", query)
     axes.update_datalim([query, (0, 0)])
     axes.autoscale_view()
-    style.label(axes, "Rows in cells: boxes and means (×)", "first column", "second column")
+    title = "Rows in cells: boxes, means (×), best corners (○)"
+    style.label(axes, title, "first column", "second column")
     return figure

@@ -26,7 +26,7 @@ def latencies(milliseconds: Sequence[float], title: str) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    style.label(axes, title, "milliseconds", "requests")
+    style.label(axes, title, "milliseconds (log scale)", "requests")
     axes.legend()
     return figure
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import os
 import re
+from collections import deque
 from pathlib import Path
 
 import nbformat
@@ -143,6 +144,55 @@ def to_the_first(shards):
 @pytest.mark.parametrize("answer", [one_after_another, to_the_first])
 def test_machines_may_send_one_number_in_any_way(answer):
     assert ALL["07_full_training/shards"].check(answer).status == "correct"
+
+
+def test_an_own_softmax_on_each_machine_is_named_however_it_is_written():
+    shards = ALL["07_full_training/shards"]
+    outcome = shards.check(lambda parts: [part.softmax(-1).log() for part in parts])
+    assert outcome.message.startswith("Each machine divides by the sum over its own items")
+
+
+def test_shards_are_called_tensors():
+    for answer in (lambda shards: shards[0], lambda shards: shards[0] - None):
+        message = ALL["07_full_training/shards"].check(answer).message
+        assert "Tensor" in message and "_Placed" not in message
+
+
+class Neighbours:
+    """A table in which neighbouring codes share a byte."""
+
+    def __init__(self, weights, group):
+        groups = weights.unflatten(1, (-1, group))
+        self.scales, self.group = (groups.abs().amax(2) / 7).bfloat16(), group
+        codes = (groups / self.scales[..., None]).round().flatten(1).add(8).byte()
+        self.packed = codes[:, ::2] + 16 * codes[:, 1::2]
+
+    def rows(self, index):
+        pairs = self.packed[index]
+        codes = torch.stack([pairs % 16, pairs // 16], 2).flatten(1) - 8.0
+        return codes * self.scales[index].float().repeat_interleave(self.group, 1)
+
+
+def test_codes_may_share_a_byte_in_any_order():
+    assert ALL["09_smaller_still/four_bits"].check(Neighbours).status == "correct"
+
+
+class Queue:
+    """A buffer whose oldest row falls out by itself."""
+
+    def __init__(self, weight, bias, dilation):
+        self.taps, self.bias, self.dilation = weight.unbind(2), bias, dilation
+        size = (len(self.taps) - 1) * dilation
+        self.rows = deque([torch.zeros(len(bias))] * size, size)
+
+    def step(self, x):
+        inputs = [*self.rows, x][:: self.dilation]
+        self.rows.append(x)
+        return self.bias + sum(tap @ row for tap, row in zip(self.taps, inputs, strict=True))
+
+
+def test_a_buffer_need_not_be_a_tensor():
+    assert ALL["10_serving/ring"].check(Queue).status == "correct"
 
 
 @each

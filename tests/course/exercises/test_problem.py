@@ -312,10 +312,10 @@ def test_a_correct_answer_is_used_and_a_missing_one_replaced(capsys: pytest.Capt
 
 def test_hints_come_one_after_the_other():
     tried = make()
-    assert [str(tried.hint())[:16] for _ in range(3)] == [
-        "**Hint 1 of 2.**",
-        "**Hint 2 of 2.**",
-        "**Hint 1 of 2.**",
+    assert [str(tried.hint()) for _ in range(3)] == [
+        "**Hint 1 of 2.** Think.",
+        "**Hint 2 of 2.** Use a product.",
+        "That was the last hint. From the start again:\n\n**Hint 1 of 2.** Think.",
     ]
 
 

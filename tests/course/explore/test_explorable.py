@@ -37,7 +37,7 @@ def test_every_function_that_draws_states_has_an_explorable():
         "race": "budget",
         "reach": "reach_in_window",
         "recommendations": "listings",
-        "recorded_race": "standings",
+        "recorded_race": "budget",
         "sharing": "sharing_rows",
         "tail": "cut_sides",
         "tree": "flow",

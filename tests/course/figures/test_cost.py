@@ -39,3 +39,9 @@ def test_middle_share_draws_every_line_and_marks_the_catalogues():
             np.testing.assert_array_equal(drawn[name], values)
         assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("ours", 50)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(lines)
+
+
+def test_growth_marks_the_measured_catalogues():
+    [axes] = cost.growth({}, {"one": ([1_000, 4_000], [1, 2])}, {"limit": 3}, "s", "Time").axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1,000", "4,000"]
+    assert [text.get_text() for text in axes.texts] == ["limit"]

@@ -131,6 +131,13 @@ def test_token_bounds_greys_where_the_rival_is_ahead():
     assert outline.contains_point((0.02, 0.001))
     assert not outline.contains_point((0.01, 0.5))
     assert axes.get_xlabel() == "10th best probability in the head"
+    assert grey.get_zorder() < dots.get_zorder()
+
+
+def test_the_best_corner_of_a_box_is_the_furthest_along_the_query():
+    axes = decomposition.boxes([np.array([[0.0, 1.0], [2.0, 3.0]])], (1.0, -1.0)).axes[0]
+    _, mean, corner = axes.lines
+    assert (mean.get_xydata().tolist(), corner.get_xydata().tolist()) == ([[1, 2]], [[2, 1]])
 
 
 def test_the_most_probable_items_of_a_block_fall_and_the_others_are_summed():
