@@ -310,7 +310,9 @@ def test_the_pages_show_the_recorded_results():
     table = report.shown()
     for path, text in report.pages(table).items():
         assert path.read_text(encoding="utf-8") == text, "run python -m benchmarks.report"
-    assert report.brief(table)["row"].tolist() == [*report.BRIEF]
+    recorded = [row for row in report.BRIEF if row in {*table["row"]}]
+    assert report.brief(table)["row"].tolist() == recorded
+    assert set(report.BRIEF) - {*recorded} <= {"big"}  # its largest case has no rival
 
 
 def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
