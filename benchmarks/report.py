@@ -1,7 +1,8 @@
 """The benchmark's tables and picture, from its records: `python -m benchmarks.report`.
 
 docs/benchmarks.md shows all comparisons, the README one for each task. The load of the server has a
-table of its own in both.
+table of its own in both. The logs on a disk have one in docs/benchmarks.md, because the largest is
+too large for the others.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -26,6 +28,7 @@ CASES = {
     "search": ["1,000,000 items, 1 at once"],
     "epochs": [],
     "loading": [],
+    "big": [],
     "recbole": [],
 }
 TASKS = {
@@ -33,6 +36,7 @@ TASKS = {
     "search": "exact top-10",
     "epochs": "training epoch",
     "loading": "ratings file to tensors",
+    "big": "log on a disk",
     "recbole": "training until a",
 }
 # The rival that the README shows for each task: what a user would otherwise use.
@@ -41,6 +45,7 @@ BRIEF = {
     "search": "full table, top-k",
     "epochs": "NextItNet",
     "loading": "pandas",
+    "big": "pandas",
     "recbole": "RecBole 1.2.1",
 }
 
@@ -155,6 +160,22 @@ def _beyond_tables(memory: dict[str, Any]) -> str:
     return f"{private:.0f} MB private, {total:.0f} MB with {mapped:.0f} MB of the model's files"
 
 
+def on_disk(result: Sealed) -> str:
+    """A table of the seconds and the memory of each way from a log on a disk."""
+    lines = ["", "| task | way | seconds | memory |", "|---|---|---:|---:|"]
+    for case in result["cases"]:
+        for name, side in case["sides"].items():
+            lines.append(f"| {case['case']} | {name} | {_cost(side)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cost(side: dict[str, Any]) -> str:
+    """Medians of the rounds, or why there are none."""
+    if "skipped" in side:
+        return f"omitted: {side['skipped']} |"
+    return f"{median(side['seconds']):.0f} | {median(side['bytes']) / 1e9:.2f} GB"
+
+
 def write_table(text: str, mark: str, table: str, name: str) -> str:
     """The text of a file with a table replaced. Raises ValueError unless it has one marker."""
     marked = re.compile(f"<!-- {mark} -->.*?<!-- /{mark} -->", flags=re.DOTALL)
@@ -173,12 +194,19 @@ def pages(table: pd.DataFrame, folder: Path = RESULTS) -> dict[Path, str]:
         path: write_table(path.read_text(encoding="utf-8"), "benchmark", markdown(some), path.name)
         for path, some in shown_in.items()
     }
-    result = read_result(recorded) if (recorded := folder / "serving.json").exists() else {}
+    result = _recorded(folder / "big.json")
+    if "cases" in result:
+        texts[page] = write_table(texts[page], "big", on_disk(result), page.name)
+    result = _recorded(folder / "serving.json")
     if "served" in result:
         for path in texts:
             rows = serving(result, others=path == page)
             texts[path] = write_table(texts[path], "serving", rows, path.name)
     return texts
+
+
+def _recorded(path: Path) -> Sealed:
+    return read_result(path) if path.exists() else {}
 
 
 def main() -> None:
