@@ -79,7 +79,8 @@ def _activations(config: ModelConfig, rows: int, length: int) -> int:
     tiny = replace(config, n_items=blocks + 1, cutoffs=tuple(range(1, blocks)))
     model = SequentialRecommender(tiny)
     one, three = (_saved(model, n, length) for n in (1, 3))
-    sizes, widths = (config.n_items,), (config.width,)
+    sizes: tuple[int, ...] = (config.n_items,)
+    widths: tuple[int, ...] = (config.width,)
     if config.block_softmax and config.tree:
         sizes, widths = config.partition.sizes, config.partition.widths
     positions, cpu = rows * length, torch.device("cpu")
