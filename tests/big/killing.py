@@ -97,6 +97,8 @@ def run(folder: Path, rank: int, count: int, port: int, epochs: int) -> None:
     if count > 1:
         os.environ |= {name: str(value) for name, value in (group | meeting).items()}
     torch.set_num_threads(1)
+    # A training can magnify the rounding of float32, by which other numbers of processes differ.
+    torch.set_default_dtype(torch.float64)
     sys.stderr = open(folder / f"errors-{rank}", "w")  # noqa: SIM115
     data, processes = sequences(), Processes()
     began = time.time()
