@@ -236,7 +236,7 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
         return [(experiment.stem, result is not None) for experiment, result in found]
 
     assert stages(0) == [("cprec-lr0.01-d0-s0", False)]
-    assert not folder.exists()
+    assert not [*folder.glob("*")]
     assert stages(600) == [("cprec-lr0.01-d0-s0", True)]
     assert stages(600) == []
     assert read_record(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
