@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pkgutil import resolve_name
@@ -48,10 +48,7 @@ class Compressor(ABC):
 
     kind: str = field(init=False)
     trains = False
-
-    @property
-    def tunes(self) -> bool:
-        return False
+    tunes = False
 
     @abstractmethod
     def apply(self, model: SequentialRecommender) -> None:
@@ -73,9 +70,27 @@ class Compressor(ABC):
     ) -> SequentialRecommender:
         """A compressed copy of a model that was trained as `training` says.
 
-        Training further, if the compressor does so, ends at the `deadline`, as that of `fit`.
+        If the compressor tunes, the model is first trained `TUNING_EPOCHS` epochs further, with the
+        weights of each layer as its `constraint` makes them. That ends at the `deadline`, as `fit`.
         """
-        return compress_with(model, self)
+        if not self.tunes:
+            return compress_with(model, self)
+        tuned = copy.deepcopy(model)
+        found = ((layer, self.constraint(layer)) for layer in [*tuned.modules()])
+        constrained = {layer: made for layer, made in found if made}
+        for layer, made in constrained.items():
+            parametrize.register_parametrization(layer, "weight", made)
+        rate = training.learning_rate / SLOWER
+        with suppress(OutOfTime):
+            tuning = replace(training, epochs=TUNING_EPOCHS, learning_rate=rate)
+            fit(tuned, data, tuning, progress=False, deadline=deadline)
+        for layer in constrained:
+            parametrize.remove_parametrizations(layer, "weight")
+        return compress_with(tuned, self)
+
+    def constraint(self, layer: nn.Module) -> nn.Module | None:
+        """What the weights of a layer have to pass through while it tunes; None for no change."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -125,34 +140,6 @@ def compress_with(model: SequentialRecommender, compressor: Compressor) -> Seque
     compressor.apply(small)
     small.config = config
     return small
-
-
-def tune(
-    model: SequentialRecommender,
-    constraints: Callable[[nn.Module], nn.Module],
-    kinds: Collection[type[nn.Module]],
-    data: SequenceData,
-    training: TrainConfig,
-    deadline: float | None,
-    leave: bool = True,
-) -> SequentialRecommender:
-    """A copy of a trained model that is trained on with constrained weights.
-
-    In the forward pass, each layer of one of the `kinds` has the weights that its constraint makes
-    of them; with `leave`, it keeps those at the end, otherwise the ones they were made of. The
-    training takes `TUNING_EPOCHS` epochs and ends at the `deadline`, as that of `fit`.
-    """
-    copied = copy.deepcopy(model)
-    layers = [module for module in copied.modules() if type(module) in kinds]
-    for layer in layers:
-        parametrize.register_parametrization(layer, "weight", constraints(layer))
-    rate = training.learning_rate / SLOWER
-    with suppress(OutOfTime):
-        tuning = replace(training, epochs=TUNING_EPOCHS, learning_rate=rate)
-        fit(copied, data, tuning, progress=False, deadline=deadline)
-    for layer in layers:
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=leave)
-    return copied
 
 
 class Table(nn.Module, ABC):

@@ -20,16 +20,12 @@ from cprec_lib.compress.compressor import (
     ItemTable,
     Table,
     TableConvolution,
-    compress_with,
     replace_modules,
-    tune,
 )
-from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.cost import Component
 from cprec_lib.model.embedding import FullEmbedding
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
-from cprec_lib.train.config import TrainConfig
 
 CELLS = 2**19
 """Weights that a search unpacks at once."""
@@ -45,10 +41,7 @@ class Pruning(Compressor):
 
     density: float = 0.1
     kind: str = field(default="pruning", init=False)
-
-    @property
-    def tunes(self) -> bool:
-        return True
+    tunes = True
 
     def __post_init__(self) -> None:
         if isinstance(self.density, bool) or not 0 < self.density <= 1:
@@ -76,15 +69,8 @@ class Pruning(Compressor):
         made = {m: PRUNED[type(m)](m, self) for m in model.modules() if type(m) in PRUNED}
         replace_modules(model, made)
 
-    def finish(
-        self,
-        model: SequentialRecommender,
-        data: SequenceData,
-        training: TrainConfig,
-        deadline: float | None = None,
-    ) -> SequentialRecommender:
-        kept = tune(model, partial(_Mask, self), PRUNED, data, training, deadline)
-        return compress_with(kept, self)
+    def constraint(self, layer: nn.Module) -> nn.Module | None:
+        return _Mask(self, layer) if type(layer) in PRUNED else None
 
 
 class _Mask(nn.Module):

@@ -25,16 +25,12 @@ from cprec_lib.compress.compressor import (
     ItemTable,
     Table,
     TableConvolution,
-    compress_with,
     replace_modules,
-    tune,
 )
-from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.cost import Component
 from cprec_lib.model.embedding import FullEmbedding
 from cprec_lib.model.middle import CausalConvolution
 from cprec_lib.model.recommender import SequentialRecommender
-from cprec_lib.train.config import TrainConfig
 
 CELLS = 2**20
 """Codes that a search converts to floats at once: 4 MB of them."""
@@ -90,7 +86,7 @@ class Rounding(Compressor):
 
     Tables, linear layers and convolutions are rounded. Biases, norms, positions of an attention and
     the gates of a GRU stay float32. Each row has one scale, or with a `group` one for each group of
-    so many neighbouring columns; a row that is not longer than the group has one. If it is `tuned`,
+    so many neighbouring columns; a row that is not longer than the group has one. If it `tunes`,
     `finish` trains the model a little further with rounded weights in the forward pass, and the
     gradient passes through the rounding as if it were not there (Bengio et al., "Estimating or
     Propagating Gradients Through Stochastic Neurons", 2013).
@@ -100,12 +96,8 @@ class Rounding(Compressor):
 
     bits: int = 8
     group: int | None = None
-    tuned: bool = False
+    tunes: bool = False
     kind: str = field(default="rounding", init=False)
-
-    @property
-    def tunes(self) -> bool:
-        return self.tuned
 
     def __post_init__(self) -> None:
         if self.bits not in FORMATS or isinstance(self.bits, bool):
@@ -150,17 +142,8 @@ class Rounding(Compressor):
             },
         )
 
-    def finish(
-        self,
-        model: SequentialRecommender,
-        data: SequenceData,
-        training: TrainConfig,
-        deadline: float | None = None,
-    ) -> SequentialRecommender:
-        if self.tuned:
-            constraint = partial(_Rounded, self)
-            model = tune(model, constraint, ROUNDED, data, training, deadline, leave=False)
-        return compress_with(model, self)
+    def constraint(self, layer: nn.Module) -> nn.Module | None:
+        return _Rounded(self) if type(layer) in ROUNDED else None
 
     def encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Packed codes [rows, bytes] and scales [rows, groups] of a weight [rows, columns].
@@ -181,7 +164,7 @@ class Rounding(Compressor):
 class _Rounded(nn.Module):
     """Rounds the weights of a layer; the gradient is that of the weights themselves."""
 
-    def __init__(self, rounding: Rounding, layer: nn.Module) -> None:
+    def __init__(self, rounding: Rounding) -> None:
         super().__init__()
         self.rounding = rounding
 

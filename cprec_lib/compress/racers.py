@@ -138,7 +138,7 @@ ROUNDINGS: dict[str, Rounding | None] = {
     "int8": Rounding(8),
     f"int4 in groups of {GROUP}": Rounding(4, GROUP),
     "int4": Rounding(4),
-    f"int4 in groups of {GROUP}, tuned": Rounding(4, GROUP, tuned=True),
+    f"int4 in groups of {GROUP}, tuned": Rounding(4, GROUP, tunes=True),
     "float32": None,
 }
 RACERS = (

@@ -29,7 +29,7 @@ def test_a_config_survives_json() -> None:
     text = json.dumps(asdict(STACK))
     assert json.loads(text)["compressors"] == [
         {"kind": "tying"},
-        {"kind": "rounding", "bits": 4, "group": 4, "tuned": False},
+        {"kind": "rounding", "bits": 4, "group": 4, "tunes": False},
     ]
     found = config_from_json(json.loads(text))
     assert found == STACK

@@ -269,6 +269,15 @@ def test_a_rounded_model_is_not_rounded_again():
         compress_with(rounded, Rounding(4))
 
 
+@given(st.sampled_from(ROUNDINGS), st.integers(0, 999), st.floats(1e-3, 1e3))
+def test_rounding_what_is_rounded_changes_nothing(rounding, seed, size):
+    """So a model that was trained with rounded weights stays as it was."""
+    weight = size * torch.randn(6, 16, generator=torch.Generator().manual_seed(seed))
+    once = RoundedTable(weight, rounding)
+    again = RoundedTable(once.weight, rounding)
+    assert torch.equal(once.codes, again.codes) and torch.equal(once.scales, again.scales)
+
+
 def test_tuning_lowers_the_loss_and_leaves_the_source_alone(
     data: SequenceData,
 ) -> None:
@@ -276,11 +285,11 @@ def test_tuning_lowers_the_loss_and_leaves_the_source_alone(
     training = TrainConfig(epochs=4, learning_rate=0.02)
     fit(model, data, training, progress=False)
     before = parameters(model)
-    rounding = Rounding(4, 4, tuned=True)
+    rounding = Rounding(4, 4, tunes=True)
     small = rounding.finish(model, data, training)
     assert rounding.tunes and small.config == compressed_config(model.config, rounding)
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
-    untuned = compress_with(model, replace(rounding, tuned=False))
+    untuned = compress_with(model, replace(rounding, tunes=False))
     losses = [float(m.loss(data.train).detach()) for m in (small, untuned)]
     assert losses[0] < losses[1]
 
@@ -290,7 +299,7 @@ def test_the_constraint_of_a_training_gives_what_is_stored(config) -> None:
     model = SequentialRecommender(config, 3)
     rounded = compress_with(model, Rounding(4, 4))
     for layer in [module for module in model.modules() if type(module) in ROUNDED]:
-        register_parametrization(layer, "weight", _Rounded(Rounding(4, 4), layer))
+        register_parametrization(layer, "weight", _Rounded(Rounding(4, 4)))
     ids = contexts()
     torch.testing.assert_close(model(ids), rounded(ids))
     model(ids).sum().backward()
