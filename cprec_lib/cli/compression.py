@@ -169,7 +169,7 @@ def race(
             f"1/{finish['times']}, seed {finish['seed']}: {finish['model']}, {finish['bytes']:,} "
             f"bytes, test NDCG@10 {finish['test']:.4f}"
         )
-    say(f"New results: {recorded}, in {path}")
+    say(f"New results in {path}: {recorded}")
 
 
 def _train(

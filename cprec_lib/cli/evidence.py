@@ -101,7 +101,7 @@ def reproduce(
             break
         recorded += 1
         say(f"{experiment.stem}: test NDCG@10 {result['test']['ndcg@10']:.4f}")
-    say(f"New results: {recorded}, in {folder}")
+    say(f"New results in {folder}: {recorded}")
 
 
 def _setting(
@@ -156,8 +156,8 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
     if missing and seconds:
         minutes = len(missing) * fmean(seconds) / 60
         say(
-            f"They take about {minutes:.0f} minutes if each takes as long as those recorded "
-            f"did on average ({len(seconds)}). Their results decide which runs follow."
+            f"They take about {minutes:.0f} minutes, by the mean time of those recorded "
+            f"({len(seconds)}). Their results decide which runs follow."
         )
 
 

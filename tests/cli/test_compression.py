@@ -142,7 +142,7 @@ def test_a_race_is_recorded_and_goes_on(tmp_path: Path, monkeypatch) -> None:
     where = ["--results", tmp_path, "--work", tmp_path / "work", "--racer", "own tables, int8"]
     command = ["race", "--dataset", log, *where]
     printed = succeed(*command)
-    assert "1/4, seed 0: own tables, int8, width" in printed and "New results: " in printed
-    assert succeed(*command).startswith("New results: 0, in ")
+    assert "1/4, seed 0: own tables, int8, width" in printed and "New results in " in printed
+    assert succeed(*command).strip().endswith(".json: 0")
     assert "unknown racer 'all'" in fail("race", "--dataset", log, "--racer", "all")
     assert "shared codes, int8" in succeed("race", "--dataset", log, "--list").splitlines()

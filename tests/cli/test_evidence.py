@@ -20,19 +20,17 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     assert not results.exists()
     message = succeed(*command, "--budget", "0")
     assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
-    assert "New results: 1, in" in message
-    assert "New results: 1, in" in succeed(*command)
+    folder = results / "runs" / "tiny-w8-d0.3"
+    assert f"New results in {folder}: 1" in message
+    assert f"New results in {folder}: 1" in succeed(*command)
     message = succeed("reproduce", "time", "overall", *command[1:])
-    assert "The times are in" in message and "New results: 0, in" in message
-    assert len(list(results.glob("runs/tiny-w8-d0.3/*.json"))) == 2
+    assert "The times are in" in message and f"New results in {folder}: 0" in message
+    assert len(list(folder.glob("*.json"))) == 2
     listed = succeed(*command, "--model", "cprec", "--list")
     assert "Missing runs: 1\n  cprec-lr0.01-d0.3-s0" in listed
-    assert (
-        "They take about 0 minutes if each takes as long as those recorded did on average (1)"
-        in listed
-    )
+    assert "They take about 0 minutes, by the mean time of those recorded (1)." in listed
 
-    record = results / "runs" / "tiny-w8-d0.3" / "nextitnet-lr0.01-d0.3-s0.json"
+    record = folder / "nextitnet-lr0.01-d0.3-s0.json"
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")
     compared = [line for line in again.splitlines() if " recorded, " in line]
     assert len(compared) == 9
