@@ -1,6 +1,7 @@
-"""The query of docs/big.md makes the windows of the library."""
+"""The queries of docs/big.md make the windows of the library."""
 
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -10,27 +11,58 @@ import pytest
 
 from cprec_lib import SequenceData
 
-PAGE = Path(__file__).parents[2] / "docs" / "big.md"
+PAGE = (Path(__file__).parents[2] / "docs" / "big.md").read_text(encoding="utf-8")
 
 
-def test_the_query_for_duckdb_makes_our_windows() -> None:
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """A log with equal times, users of fewer than three rows and users of several windows."""
     draw = np.random.default_rng(0)
     rows = 400
-    table = pd.DataFrame(
+    made = pd.DataFrame(
         {
             "user": draw.integers(0, 40, rows),
             "item": draw.integers(0, 30, rows) ** 2 % 31 + 100,
             "timestamp": draw.integers(0, 9, rows),
         }
     )
-    table = table[(table["user"] > 3) | (table["timestamp"] < 1)].reset_index(drop=True)
-    lengths = table["user"].value_counts()
+    made = made[(made["user"] > 3) | (made["timestamp"] < 1)].reset_index(drop=True)
+    lengths = made["user"].value_counts()
     assert (lengths < 3).any() and (lengths > 12).any()
-    log = table.assign(place=np.arange(len(table)))  # noqa: F841  # DuckDB finds it by its name
-    query = re.search(r"### DuckDB\n\n```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    found = duckdb.sql(query[1]).fetchall()
-    padded = [[0] * (6 - len(ids)) + ids for _, _, ids in found]
+    return made
 
+
+@pytest.fixture(scope="module")
+def windows(table: pd.DataFrame) -> list[list[int]]:
+    """Our training windows of that log, without the padding."""
     with pytest.warns(UserWarning, match="too few to split"):
         data = SequenceData.from_interactions(table, 5)
-    assert padded == data.train.tolist()
+    return [[item for item in window if item] for window in data.train.tolist()]
+
+
+def query(heading: str) -> str:
+    """The first query under a heading of the page."""
+    return re.search(rf"### {heading}\n.*?```sql\n(.*?)```", PAGE, re.DOTALL)[1]
+
+
+def test_the_query_for_duckdb(table: pd.DataFrame, windows: list[list[int]]) -> None:
+    log = table.assign(place=np.arange(len(table)))  # noqa: F841  # DuckDB finds it by its name
+    found = duckdb.sql(query("DuckDB")).fetchall()
+    assert [ids for _, _, ids in found] == windows
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
+def test_the_query_for_spark(table: pd.DataFrame, windows: list[list[int]]) -> None:
+    sql = pytest.importorskip("pyspark.sql")
+    begin, _, _ = query("DuckDB").rpartition("SELECT")  # Spark's query differs in its end
+    settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
+    settings |= {"spark.sql.shuffle.partitions": "2", "spark.driver.bindAddress": "127.0.0.1"}
+    session = sql.SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
+    try:
+        rows = table.assign(place=np.arange(len(table)))
+        log = session.createDataFrame(rows.to_numpy().tolist(), [*rows])
+        log.createOrReplaceTempView("log")
+        found = session.sql(begin + query("Spark SQL")).collect()
+    finally:
+        session.stop()
+    assert [row["ids"] for row in found] == windows
