@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -103,6 +104,20 @@ def test_fixed_parts_are_the_ledgers_bytes() -> None:
     split = training_need(config, 32, 50, processes=2, shard=True)
     assert split.optimizer == pytest.approx(need.optimizer / 2, rel=0.01)
     assert need.total == 20 * total + max(need.activations, 16 * total)
+
+
+def test_the_plan_on_paper() -> None:
+    page = (ROOT / "docs" / "big.md").read_text(encoding="utf-8")
+    stated = re.findall(
+        r"^\| (NextItNet|CpRec) \| (one|two|four),.* \| (\S+) \| (\S+) \|$", page, re.M
+    )
+    assert len(stated) == 6
+    for model, processes, stays, peak in stated:
+        config = (nextitnet if model == "NextItNet" else cprec)(10_000_000, 64)
+        count = {"one": 1, "two": 2, "four": 4}[processes]
+        need = training_need(config, 32 * count, 50, count, count > 1, checkpoints=False)
+        fixed = need.weights + need.gradients + need.optimizer + need.kept
+        assert (stays, peak) == (f"{fixed / 1e9:.1f}", f"{need.total / 1e9:.1f}")
 
 
 def test_activations_grow_evenly_with_the_batch() -> None:
