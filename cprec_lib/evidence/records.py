@@ -18,6 +18,8 @@ from cprec_lib.model.partition import cutoffs_from_shares
 from cprec_lib.train.data_record import DataRecord
 from cprec_lib.train.evaluation import Ranks
 
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+"""The results that come with this checkout, wherever a notebook that reads them lies."""
 SEAL = "sha256"
 _AGAIN = "delete it, then `cprec reproduce` repeats the run"
 ADDED = {"shard": False}

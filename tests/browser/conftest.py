@@ -31,11 +31,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """JupyterLab over a learner's copies of the notebooks."""
-    checkout = tmp_path_factory.mktemp("checkout")
-    folder = checkout / "my_work"
+    """JupyterLab over a learner's copies of the notebooks, in a folder outside the checkout."""
+    folder = tmp_path_factory.mktemp("my_work")
     refresh(folder)
-    shutil.copytree(ROOT / "results", checkout / "results")  # notebooks read ../results
     shutil.copy(HERE / "small_problems.py", folder)
     with serving(folder, tmp_path_factory.mktemp("jupyter")) as running:
         yield running
