@@ -35,7 +35,7 @@ def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Fig
 def decomposed_table(partition: BlockPartition) -> Figure:
     """A full table beside its blocks and their projections; equal areas are equal parameters."""
     figure, [axes] = style.canvas(width=8, height=4.8, grid="")
-    full, gap = partition.width, partition.width / 4
+    full, gap = partition.width, partition.width / 16
     palette = style.colours(partition.n_blocks + 1)[:-1]
     blocks = zip(partition.bounds, partition.widths, palette, strict=True)
     for number, ((start, end), width, colour) in enumerate(blocks, start=1):
@@ -46,9 +46,9 @@ def decomposed_table(partition: BlockPartition) -> Figure:
         if number > 1:
             axes.barh(start, width, full, left=2 * full + width + gap, hatch="//////", **box)
             text += f", projection {full} × {width}"
-        axes.text(3 * full + gap, start + size / 2, text, va="center")
+        axes.text(3.1 * full, start + size / 2, text, va="center")
     style.name_ticks(axes.xaxis, ["full table", "blocks and projections"], [full / 2, 2.5 * full])
-    axes.set(xlim=(0, 6 * full), ylim=(partition.n_items, 0))
+    axes.set(xlim=(0, 5.6 * full), ylim=(partition.n_items, 0))
     below = "(equal areas are equal numbers of parameters)"
     style.label(axes, "One table, decomposed", below, "item id")
     return figure
