@@ -145,12 +145,12 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.seeds({name: [0.1, 0.2, 0.3] for name in names(9)}, "NDCG@10", names(1)[0]),
     ),
     "growth": (
-        lambda: figures.growth({"one": ([1, 10], [1, 10])}, {}, {}, "bytes", names(1)[0]),
+        lambda: figures.growth({"one": ([1, 10], [1, 10])}, {}, {}, "B", names(1)[0]),
         lambda: figures.growth(
             {name: ([10, 1e8], [n, 1e8]) for n, name in enumerate(names(6), 1)},
             {name: ([10, 100], [n, 100]) for n, name in enumerate(names(2), 1)},
             dict(zip(names(2), (1e6, 1e7), strict=True)),
-            "bytes",
+            "B",
             names(1)[0],
         ),
     ),
