@@ -224,7 +224,7 @@ def listings(states: Sequence[Sequence[Listing]], cutoffs: Sequence[int], n_item
         axis.set_ylim(longest - 0.5, -0.5)
         style.powers(axis, 0.8, 1.2 * n_items, "x")
         _name_rows(axis, listing.items)
-        style.label_small(axis, listing.title, "popularity rank, the tail on the right")
+        style.label_small(axis, listing.title, "popularity rank (1 is the most popular)")
         axis.title.set(ha="left", x=(0.1 - left) / (size[0] - left - right))
         axis.set_ylabel("the list, the best on top", labelpad=205)
     return figure
