@@ -159,17 +159,27 @@ def flow(states: Sequence[Flow]) -> Figure:
 
 
 def by_block(
-    quantities: Mapping[str, Mapping[str, Sequence[Interval]]], blocks: Sequence[str]
+    quantities: Mapping[str, Mapping[str, Sequence[Interval]]],
+    blocks: Sequence[str],
+    difference: str = "",
 ) -> Figure:
-    """One panel per quantity, dots with intervals for each block: {panel: {model: values}}."""
+    """One panel per quantity, dots with intervals for each block: {panel: {model: values}}.
+
+    If all quantities are differences of one kind, `difference` names the kind: the panels then
+    have one scale and a line at zero.
+    """
     figure, axes = style.canvas(width=9.5, height=4, columns=len(quantities), grid="y")
     for axis, (quantity, models) in zip(axes, quantities.items(), strict=True):
+        if difference:
+            axis.axhline(0, color="grey", linestyle="--", zorder=0)
+            if axis is not axes[0]:
+                axis.sharey(axes[0])
         places = style.beside(len(models), 0.22)
         for place, (name, values, look) in zip(places, style.styled(models), strict=True):
             dots = {"fmt": look.marker, "color": look.colour, "capsize": 3, "label": name}
             style.error_bars(axis, np.arange(len(blocks)) + place, values, **dots)
         style.name_ticks(axis.xaxis, blocks)
-        style.label(axis, quantity, "block of the true next item", quantity)
+        style.label(axis, quantity, "block of the true next item", difference or quantity)
     style.legend_outside(figure, 4)
     return figure
 
