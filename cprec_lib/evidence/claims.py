@@ -83,6 +83,11 @@ class Claim:
     parts: tuple[Part, ...] = ()
 
     @property
+    def why(self) -> str:
+        """The first sentence of `because`."""
+        return self.because.partition(". ")[0].rstrip(".") + "."
+
+    @property
     def findings(self) -> Iterator[Finding]:
         """The findings of all parts."""
         return (finding for part in self.parts for finding in part.findings)
@@ -374,6 +379,7 @@ def _tail(recorded: Sequence[Recorded]) -> Claim:
             judges=False,
         ),
     )
+    told = [part for part in parts if part.judges or part.findings]
     ends: list[bool | None] = [None]
     if len(by_share) > 1:
         most = by_share[-1].supports
@@ -382,7 +388,7 @@ def _tail(recorded: Sequence[Recorded]) -> Claim:
         "Tail",
         "Our explanation: the more of the test items lie outside the head, the more CpRec loses.",
         MADE_UP[together(ends)],
-        " ".join(f"{part.title}: {part.tally()}." for part in parts) + _reached(narrow),
+        " ".join(f"{part.title}: {part.tally()}." for part in told) + _reached(narrow),
         "cprec reproduce overall --model nextitnet --model cprec --setting tail-70-w64",
         parts=parts,
     )
