@@ -25,7 +25,7 @@ def there_and_back(weights: Tensor, largest: int, group: int) -> Tensor:
 scale_a_group = Problem(
     title="A scale a group",
     task="Round a matrix with a scale for each group of neighbouring columns, and turn it back.",
-    minutes=10,
+    minutes=11,
     difficulty="medium",
     optional=True,
     purpose="For keeping the damage of an outlier inside its group.",
@@ -56,6 +56,8 @@ scale_a_group = Problem(
         These are the codes. Multiply them by their scales to turn them back into weights.
     amax(2, keepdim=True) / largest => amax(2, keepdim=True) / (largest + 1)
         The largest weight of a group gets the code `largest`, so divide by `largest`.
+    keepdim=True) / largest => keepdim=True).div(largest).bfloat16().float()
+        The scales are cut to bfloat16. Here they stay float32; a later exercise cuts them.
     unflatten(1, (-1, group)) => unflatten(1, (group, -1)).transpose(1, 2)
     .flatten(1) => .transpose(1, 2).flatten(1)
         A group consists of neighbouring columns. Here its columns lie apart.
@@ -198,7 +200,7 @@ _draw = torch.Generator().manual_seed(0)
 four_bits = Problem(
     title="Two to a byte",
     task="Store a matrix in 4 bits, two codes to a byte, and read some of its rows.",
-    minutes=28,
+    minutes=30,
     difficulty="hard",
     purpose="For storing a table of your own in a sixth of its bytes, and still reading single "
     "rows.",

@@ -72,7 +72,7 @@ _IDS = {50: 1, 100: 2, 181: 3, 172: 4, 204: 5, 11: 6}
 context = Problem(
     title="A history as the model reads it",
     task="Write `as_context(history, ids, length)`: the model's ids, padded on the left.",
-    minutes=7,
+    minutes=8,
     difficulty="easy",
     purpose="The end at which a history is padded or cut decides what the model sees.",
     answer=as_context,
@@ -99,6 +99,11 @@ context = Problem(
         positions?
     [-length:] =>
         A long history is not cut. The model reads only `length` positions.
+    [-length:] => [len(history) - length :]
+        A history that is too short loses films here: the index at which it is cut is below 0, and
+        Python counts that from the end.
+    [ids[film] for film in history] => [*dict.fromkeys(ids[film] for film in history)]
+        A film that occurs twice is kept once here. The model reads every entry of the history.
     [-length:] => [-length:][::-1]
         The newest film comes first here. A sequence runs from the oldest film to the newest.
     """,

@@ -3,7 +3,7 @@
 Each function returns an `Explorable`, which is displayed as the last line of a notebook's cell.
 """
 
-from cprec_lib.course.explore.budget import budget, race, recorded_race
+from cprec_lib.course.explore.budget import budget, recorded_race
 from cprec_lib.course.explore.load import load
 from cprec_lib.course.explore.partition import partition
 from cprec_lib.course.explore.reach import reach
@@ -16,7 +16,6 @@ __all__ = [
     "budget",
     "load",
     "partition",
-    "race",
     "reach",
     "recommendations",
     "recorded_race",

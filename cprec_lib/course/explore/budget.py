@@ -1,4 +1,4 @@
-"""Which model wins within a budget: a recorded one by parameters, or one of a race by bytes."""
+"""Which model wins within a budget: of recorded models by parameters, of a race's by bytes."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from cprec_lib.evidence.statistics import judge
 from cprec_lib.evidence.variants import BASELINE
 
 BUDGETS = tuple(share / 100 for share in range(15, 101, 5))
-BYTES = (0.04, 0.06, 0.08, 0.1, 0.12, 0.15, *BUDGETS[1:])
 WHICH = "Which recorded runs are compared."
 RULE = (
     "The smallest model is at the top; grey ones are too large. Of the others, the one with the "
@@ -45,9 +44,7 @@ def candidates(models: dict[str, list[Record]], base: str) -> dict[str, Candidat
     }
 
 
-def choose(
-    models: dict[str, Candidate], base: str, data_set: str, share: float, unit: str = "parameters"
-) -> Budget:
+def choose(models: dict[str, Candidate], base: str, data_set: str, share: float) -> Budget:
     """The model that is best on the validation items within a share of the size of `base`."""
     limit = int(share * models[base].size)
     within = [name for name, model in models.items() if model.size <= limit]
@@ -63,8 +60,8 @@ def choose(
         gap = models[winner].gap
         told = "better" if gap.low > 0 else "worse" if gap.high < 0 else "undecided"
         result = f"{winner} wins\n{gap}: {told}"
-    title = f"{data_set}, {share:.0%} of {base}\n{limit:,} {unit}: {result}"
-    return Budget(title, sizes, gaps, limit, winner, unit)
+    title = f"{data_set}, {share:.0%} of {base}\n{limit:,} parameters: {result}"
+    return Budget(title, sizes, gaps, limit, winner, "parameters")
 
 
 def _say(state: Budget) -> str:
@@ -95,26 +92,6 @@ def budget(recorded: dict[str, dict[str, list[Record]]], base: str = BASELINE.la
         ((first, BUDGETS[0]), (first, 0.35), (last, BUDGETS[-1])),
         f"Test NDCG@10 of recorded models (parameters) minus {base}'s, with 95 % paired intervals "
         f"over users. {RULE}",
-    )
-
-
-def race(models: dict[str, Candidate], base: str, data_set: str) -> Explorable:
-    """Which model of a race wins within a budget of bytes; the candidates' sizes are bytes.
-
-    The validation items choose the winner, and its test NDCG@10 is compared with that of `base`.
-    Raises ValueError if `base` is not among the models.
-    """
-    if base not in models:
-        raise ValueError(f"{base} is not among the models of the race: {join([*models])}")
-    return Explorable(
-        "race",
-        (Control("Budget", HOW_LARGE, percent(BYTES), 0.12),),
-        lambda share: choose(models, base, data_set, share, "bytes"),
-        draw,
-        _say,
-        ((BYTES[0],), (0.12,), (BYTES[-1],)),
-        f"Test NDCG@10 of each model of the race (bytes) minus {base}'s, with 95 % paired "
-        f"intervals over users. {RULE}",
     )
 
 

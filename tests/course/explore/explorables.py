@@ -14,14 +14,12 @@ from matplotlib.figure import Figure
 from cprec_lib import (
     BlockPartition,
     BlockSoftmax,
-    Interval,
     SequenceData,
     SequentialRecommender,
     cprec,
     nextitnet,
 )
 from cprec_lib.course import explore
-from cprec_lib.course.explore.budget import Candidate
 from cprec_lib.course.explore.explorable import Control, Explorable
 from cprec_lib.evidence.race import BASE, TIMES, Standing
 from cprec_lib.evidence.records import pack_ranks
@@ -92,16 +90,6 @@ def budget() -> Explorable:
     return explore.budget({"one": recorded, "other": dict(list(recorded.items())[:2])})
 
 
-def race() -> Explorable:
-    """A race in which a rounded model is the best on the validation items."""
-    models = {
-        "NextItNet": Candidate(1000, 0.3, Interval(0, 0, 0)),
-        "int8": Candidate(270, 0.29, Interval(0.001, -0.002, 0.004)),
-        "int4": Candidate(150, 0.31, Interval(-0.02, -0.03, -0.01)),
-    }
-    return explore.race(models, "NextItNet", "a log")
-
-
 def standing(racer: str, times: int, size: int, valid: float, gap: float) -> Standing:
     """A racer of a made-up recorded race."""
     difference = Difference(gap, 0.06, 1e-6, 1e-6, 20)
@@ -144,7 +132,6 @@ EXPLORABLES: dict[str, Callable[[], Explorable]] = {
     "sharing": explore.sharing,
     "recommendations": recommendations,
     "budget": budget,
-    "race": race,
     "recorded_race": recorded_race,
     "load": load,
 }

@@ -40,17 +40,6 @@ def test_a_data_set_without_the_base_is_named(recorded: dict, data_set: str):
         explore.budget(recorded)
 
 
-def test_a_race_counts_bytes(made):
-    state = made["race"].look_up(0.5)
-    assert (state.winner, state.unit) == ("int4", "bytes")
-    assert "500 bytes" in state.title
-
-
-def test_a_race_without_the_base_names_the_models():
-    with pytest.raises(ValueError, match="whole is not among the models of the race: int8"):
-        explore.race({"int8": Candidate(1, 0.1, Interval(0, 0, 0))}, "whole", "a log")
-
-
 def test_a_recorded_race_shows_the_winner_and_its_interval(made):
     state = made["recorded_race"].look_up("one", 8)
     assert (state.winner, state.budget) == ("codes", 400)

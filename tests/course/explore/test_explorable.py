@@ -34,7 +34,6 @@ def test_every_function_that_draws_states_has_an_explorable():
         "budget": "budget",
         "load": "loads",
         "partition": "bread",
-        "race": "budget",
         "reach": "reach_in_window",
         "recommendations": "listings",
         "recorded_race": "budget",
