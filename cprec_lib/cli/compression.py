@@ -60,6 +60,16 @@ def _groups() -> dict[str, dict[str, Parameter]]:
     return option_groups(leave_out=BLOCKS)
 
 
+Distillation = Annotated[
+    float,
+    typer.Option(
+        help="Share of the loss in which models learn from the uncompressed one, such as 0.5.",
+        parser=share,
+        metavar="SHARE",
+    ),
+]
+
+
 def compress(
     budget: Annotated[
         str,
@@ -83,6 +93,7 @@ def compress(
     minutes: Annotated[
         float | None, number_option("Minutes after which no training starts.", least=0)
     ] = None,
+    distillation: Distillation = 0.0,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
@@ -125,7 +136,7 @@ def compress(
         data = run.data()
     training = TrainConfig.from_json(run.record["train_config"])
     run.model.to(choose_device(device))
-    race = compress(run.model, data, budget, training, loss, deadline, _show)
+    race = compress(run.model, data, budget, training, loss, deadline, _show, distillation)
     _show_front(race)
     test = write_best(out, run, data, race)
     _show_best(race, test, evaluate(run.model, data, "test"))
@@ -143,6 +154,7 @@ def race(
     seeds: Annotated[
         int | None, whole_option("Seeds; default: those of the setting.", least=1)
     ] = None,
+    distillation: Distillation = 0.0,
     show: Annotated[bool, typer.Option("--list", help="List the racers and run nothing.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -161,9 +173,10 @@ def race(
         return
     setting = RACES.get(log_name(dataset), Setting(learning_rates=(0.003,)))
     setting = replace(setting, seeds=seeds or setting.seeds)
-    path = results / f"{log_name(dataset)}.json"
+    distilled = f"-distillation-{distillation:g}" if distillation else ""
+    path = results / f"{log_name(dataset)}{distilled}.json"
     recorded = 0
-    for finish in run_race(dataset, setting, path, work, racer or (), device):
+    for finish in run_race(dataset, setting, path, work, racer or (), device, distillation):
         recorded += 1
         say(
             f"1/{finish['times']}, seed {finish['seed']}: {finish['model']}, {finish['bytes']:,} "

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cprec_lib.checks import check_share
+from cprec_lib.compress.distillation import learning_from
 from cprec_lib.compress.racers import Plan, plans
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import sha256
@@ -85,6 +87,7 @@ def compress(
     loss: float | None = None,
     deadline: float | None = None,
     log: Callable[[Result], None] | None = None,
+    distillation: float = 0.0,
 ) -> Race:
     """Try the racers on a trained, uncompressed model, and find the best that keeps a budget.
 
@@ -94,18 +97,22 @@ def compress(
     0.01, the race ends at the first model that surely loses no more of the validation NDCG@10: its
     95 % interval, with users paired, lies above the loss. At the `deadline`, in seconds of
     `time.time()`, a training ends with its best epoch so far, and no further one starts. `log`
-    receives each result. The bytes are those of model.safetensors without its header.
+    receives each result. With `distillation`, a share of the loss, the models that are trained also
+    learn from the probabilities of `model`; see `distilled_loss`. The bytes are those of
+    model.safetensors without its header.
 
     Raises ValueError for a model that is compressed already or does not know the data's items, for
-    a budget that the model keeps already or that no racer keeps, and for a loss outside 0..1.
+    a budget that the model keeps already or that no racer keeps, and for a loss or a distillation
+    outside 0..1.
     """
     _check(model, loss)
+    check_share("distillation", distillation)
     counts, training = data.catalogue.counts, training or TrainConfig()
     size, valid = count_parameters(model.config).bytes, evaluate(model, data, "valid")
     full = Result("uncompressed", model, size, valid)
     most = parse_budget(budget, full.bytes)
     device = next(model.parameters()).device
-    trainer = Trainer(model.config, data, training, device, deadline)
+    trainer = Trainer(model.config, data, training, device, deadline, distillation=distillation)
     trainer.trained[model.config] = full
     tried: list[Result] = []
     untried: list[str] = []
@@ -161,7 +168,8 @@ class Trainer:
     """Makes the models of plans; of those that differ in finishing alone, one is trained.
 
     At the `deadline` a training ends with its best epoch so far, and no further one starts. With a
-    folder `work`, a training that was interrupted goes on from its last epoch.
+    folder `work`, a training that was interrupted goes on from its last epoch. With `distillation`,
+    all models but the uncompressed one learn from that one, which is trained first.
     """
 
     def __init__(
@@ -172,9 +180,11 @@ class Trainer:
         device: torch.device,
         deadline: float | None = None,
         work: Path | None = None,
+        distillation: float = 0.0,
     ) -> None:
         self.full, self.data, self.training = full, data, training
         self.device, self.deadline, self.work = device, deadline, work
+        self.distillation = distillation
         self.trained: dict[ModelConfig, Result] = {}
 
     def result(self, plan: Plan) -> Result | None:
@@ -220,20 +230,25 @@ class Trainer:
         return Result(plan.label, model, size, valid, History(epochs), cut_short)
 
     def _fit(self, model: SequentialRecommender, log: Callable[[Epoch], None]) -> History:
-        folder = None
+        folder, teacher, share = None, None, 0.0
+        if self.distillation and model.config != self.full:
+            share = self.distillation
+            teacher = self.result(Plan.of("uncompressed", self.full, None))
         if self.work:
-            text = json.dumps([asdict(model.config), asdict(self.training)], sort_keys=True)
+            given = [asdict(model.config), asdict(self.training), *filter(None, [share])]
+            text = json.dumps(given, sort_keys=True)
             folder = self.work / sha256([text.encode()])[:16]
-        return fit(
-            model,
-            self.data,
-            self.training,
-            folder,
-            resume=True,
-            progress=False,
-            deadline=self.deadline,
-            log=log,
-        )
+        with learning_from(teacher.model if teacher else None, model, share):
+            return fit(
+                model,
+                self.data,
+                self.training,
+                folder,
+                resume=True,
+                progress=False,
+                deadline=self.deadline,
+                log=log,
+            )
 
 
 def _loses_at_most(loss: float, result: Result, full: Result) -> bool:

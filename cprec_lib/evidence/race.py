@@ -116,11 +116,13 @@ def run_race(
     work: Path,
     racers: Sequence[str] = (),
     device: Device = "auto",
+    distillation: float = 0.0,
 ) -> Iterator[Finish]:
     """Run what `path` lacks of a log's race, and add each finish to it; yields the new ones.
 
     `racers` are labels of `RACED`, or their ways, as "tied" for all forms; all without any. Seed
-    after seed, the smallest budgets last.
+    after seed, the smallest budgets last. With `distillation` the models learn from the
+    uncompressed one, as in `compress`.
     Interrupted trainings go on from `work`. Raises ValueError for an unknown racer, and for a file
     that was recorded with another setting or other data.
     """
@@ -138,6 +140,7 @@ def run_race(
         {
             "dataset": log_name(dataset),
             "setting": {**asdict(setting), "seeds": 0},
+            "distillation": distillation,
             **describe_sequences(data),
             **describe_log(table, data.dropped_users),
         },
@@ -147,7 +150,7 @@ def run_race(
         data.n_items, setting.width, dropout=setting.dropout, dilations=setting.dilations
     )
     for seed in range(setting.seeds):
-        lane = Lane(full, data, setting, seed, work / log_name(dataset), place)
+        lane = Lane(full, data, setting, seed, work / log_name(dataset), place, distillation)
         for plan, racer, times in lane.entrants(chosen):
             if (racer, seed, times) not in {_key(each) for each in record["finishes"]}:
                 record["finishes"].append(finish := lane.run(plan, racer, times))
@@ -168,7 +171,7 @@ def _opened(path: Path, race: dict[str, Any]) -> dict[str, Any]:
     """The record of a race, read or begun. Raises ValueError for one of another race."""
     if not path.exists():
         return {**race, "finishes": []}
-    found = read_result(path)
+    found = {"distillation": 0.0, **read_result(path)}  # the first records lack it
     plain = json.loads(json.dumps(race))
     if differ := [name for name in race if found.get(name) != plain[name]]:
         raise ValueError(
@@ -189,10 +192,12 @@ class Lane:
         seed: int,
         work: Path,
         device: torch.device,
+        distillation: float = 0.0,
     ) -> None:
         self.data, self.seed = data, seed
         (rate,) = setting.learning_rates
-        self.trainer = Trainer(full, data, setting.training(rate, seed), device, work=work)
+        training = setting.training(rate, seed)
+        self.trainer = Trainer(full, data, training, device, work=work, distillation=distillation)
         self.base = Plan.of(BASE, full, None)
 
     def entrants(self, racers: Sequence[Racer]) -> Iterator[tuple[Plan, str, int]]:

@@ -78,6 +78,19 @@ def test_a_training_that_is_kept_is_not_repeated(finishes: list[Finish], folder:
             assert finish[name] == before[name]  # type: ignore[literal-required]
 
 
+def test_a_distilled_race_has_a_record_of_its_own(finishes: list[Finish], folder: Path) -> None:
+    path, work = folder / "distilled.json", folder / "work"
+    given = LOG, SETTING, path, work, ["own tables, float32"], "cpu", 0.5
+    taught = {f["times"]: f["ranks"] for f in run_race(*given)}
+    alone = {f["times"]: f["ranks"] for f in finishes if f["racer"] in (BASE, given[4][0])}
+    assert [*taught] == [*alone] and taught[1] == alone[1]  # the teacher is the same
+    assert taught[4] != alone[4]
+    assert read_result(path)["distillation"] == 0.5 and not [*run_race(*given)]
+    for other, share in ((folder / "log.json", 0.5), (path, 0.0)):
+        with pytest.raises(ValueError, match="recorded with another distillation; give the same"):
+            [*run_race(LOG, SETTING, other, work, SOME, "cpu", share)]
+
+
 def test_a_way_names_all_its_forms(finishes: list[Finish], folder: Path) -> None:
     path = folder / "way.json"
     found = {f["racer"] for f in run_race(LOG, SETTING, path, folder / "work", ["CpRec"], "cpu")}
