@@ -159,8 +159,8 @@ def unpack_ranks(text: str) -> Ranks:
 def read_all(folder: Path) -> dict[str, list[Record]]:
     """Every record in a folder, by the key of its variant. A copy of a file counts once.
 
-    Raises FileNotFoundError if there is none. Raises ValueError like `read_record`, and if two
-    files are different records of the same run.
+    Raises FileNotFoundError, with the folder's whole path, if there is none. Raises ValueError like
+    `read_record`, and if two files are different records of the same run.
     """
     records: dict[str, list[Record]] = {}
     known: dict[str, tuple[Path, Record]] = {}
@@ -172,7 +172,7 @@ def read_all(folder: Path) -> dict[str, list[Record]]:
         if first == path:
             records.setdefault(record["variant"], []).append(record)
     if not records:
-        raise FileNotFoundError(f"no results in {folder.name}; `cprec reproduce` makes them")
+        raise FileNotFoundError(f"no results in {folder.resolve()}; `cprec reproduce` makes them")
     return records
 
 
@@ -237,7 +237,7 @@ def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Recor
     for key in keys:
         if key not in complete:
             raise FileNotFoundError(
-                f"{folder.name} lacks results of {key!r}, or some of its learning rates; "
+                f"{folder.resolve()} lacks results of {key!r}, or some of its learning rates; "
                 "`cprec reproduce` makes them"
             )
     return {key: tuned(records[key]) for key in keys or complete}

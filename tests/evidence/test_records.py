@@ -161,12 +161,17 @@ def test_a_copied_file_counts_once_and_a_second_result_is_refused(tmp_path: Path
         read_results(tmp_path)
 
 
-def test_missing_results_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no results in nothing"):
-        read_results(tmp_path / "nothing")
-    write(tmp_path, result("cprec", 0.01, 0, 0.3, [1]))
-    with pytest.raises(FileNotFoundError, match="lacks results of 'bigram'"):
-        read_results(tmp_path, ["cprec", "bigram"])
+def test_missing_results_are_named_with_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        read_results(Path("runs") / "nothing")
+    assert f"no results in {tmp_path.resolve() / 'runs' / 'nothing'};" in str(error.value)
+    write(Path("runs"), result("cprec", 0.01, 0, 0.3, [1]))
+    with pytest.raises(FileNotFoundError) as error:
+        read_results(Path("runs"), ["cprec", "bigram"])
+    assert f"{tmp_path.resolve() / 'runs'} lacks results of 'bigram'" in str(error.value)
 
 
 def test_values_are_means_over_the_runs_for_each_user() -> None:

@@ -72,7 +72,7 @@ cutoffs_for_a_budget = Problem(
     title="Cutoffs for a budget",
     task="Write `choose_cutoffs(n_items, width, budget)`: two cutoffs with which CpRec's embedding "
     "and softmax together take at most `budget` parameters, and at least 80 % of it.",
-    minutes=12,
+    minutes=16,
     difficulty="medium",
     optional=True,
     purpose="The memory of a phone or a graphics card sets the budget; the cutoffs have to fit it.",
@@ -134,7 +134,7 @@ tuning = Problem(
     title="Tune both sides",
     task="Write `tuned_scores(runs)`: for each model the test score of the run that validation "
     "chooses.",
-    minutes=6,
+    minutes=5,
     difficulty="easy",
     purpose="A comparison is only as good as the tuning of both sides.",
     answer=tuned_scores,
@@ -147,6 +147,7 @@ tuning = Problem(
                 "a .010 .13 .15, b .010 .12 .12, c .010 .13 .13"
             ),
         ),
+        (rows_of("a .01 -6.1 -6.2, a .03 -5.8 -5.9, b .01 -6.3 -6.0, b .03 -6.4 -6.1"),),
     ),
     wrong="""
     model, _, valid, _ => model, _, _, valid
@@ -162,6 +163,9 @@ tuning = Problem(
     lambda runs: {m: float(np.mean([run[3] for run in runs if run[0] == m])) for m, *_ in runs}
         This is the mean over the rates. A bad rate then counts against a model, although nobody
         would use it for that model.
+    model not in best or valid > best[model][2] => valid > best.get(model, (model, 0, 0))[2]
+        The best score so far starts at 0, so a model whose scores are all below 0 is missing.
+        Validation scores may be negative, as with minus the loss.
     lambda runs: {run[0]: run[3] for run in runs}
         Each model keeps its last run. A dict forgets the earlier entries of a key; which run should
         stay?
@@ -189,7 +193,7 @@ rival = Problem(
     title="The plain rival",
     task="Write `widest_rival(n_items, width, budget)`: the largest width, at most `width`, at "
     "which NextItNet has no more than `budget` parameters.",
-    minutes=8,
+    minutes=7,
     difficulty="medium",
     optional=True,
     purpose="A compressed model has to beat an uncompressed one of the same size.",
@@ -207,6 +211,8 @@ rival = Problem(
     > budget => >= budget
         A rival with exactly as many parameters as the budget is left out. It has no more than the
         budget, so it counts.
+    lambda n_items, width, budget: widest_rival(n_items, width - 1, budget)
+        `width` itself is never tried. It is the answer if a NextItNet of this width fits.
     lambda n_items, width, budget: min(width, widest_rival(n_items, width, budget) + 1)
         This width is one too large: it is the first that no longer fits, so the rival would be
         larger than the compressed model.
@@ -250,12 +256,12 @@ def interval(values: np.ndarray) -> Interval:
     return _remembered(tuple(values.tolist()))
 
 
-def judge_claim(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
-    """Whether the small model gives up less than the margin, by the paired interval."""
+def judge_model(small: np.ndarray, whole: np.ndarray, margin: float) -> str:
+    """Whether the small model is as good as the whole one, by the paired interval."""
     gap = interval(small - whole)
     if gap.low > -margin:
-        return "holds"
-    return "fails" if gap.high < -margin else "open"
+        return "as good"
+    return "worse" if gap.high < 0 else "undecided"
 
 
 def _beside_interval(
@@ -279,7 +285,7 @@ def _same_verdict(result: Any, right: Any) -> str:
     )
 
 
-_WHOLE = np.array([0.0, 0.4, 1.0, 0.0, 0.6, 0.3, 0.0, 1.0])
+_WHOLE = np.array([0.3, 0.5, 0.9, 0.4, 0.8, 0.3, 0.5, 0.7])
 
 
 def _less(*lost: float) -> np.ndarray:
@@ -287,50 +293,61 @@ def _less(*lost: float) -> np.ndarray:
     return np.asarray(_WHOLE - lost)
 
 
-claim_of_accuracy = Problem(
+what_an_interval_decides = Problem(
     title="What an interval decides",
-    task='Write `judge_claim(small, whole, margin)`: "holds", "fails" or "open", by the paired '
-    "interval of the difference.",
-    minutes=12,
-    difficulty="hard",
+    task='Write `judge_model(small, whole, margin)`: "as good", "worse" or "undecided", by the '
+    "paired interval of the difference.",
+    minutes=13,
+    difficulty="medium",
     purpose='"Undecided" is often read as "just as good"; a margin separates the two.',
-    answer=judge_claim,
+    answer=judge_model,
     use=_beside_interval,
     judge=_same_verdict,
     cases=(
-        (np.array([0.3, 0.5, 1.0]), np.array([0.31, 0.51, 1.01]), 0.02),
+        (np.array([0.3, 0.5, 0.9]), np.array([0.31, 0.51, 0.91]), 0.012),
         (_less(0, 0.1, 0.1, 0, 0.1, 0, 0, 0.1), _WHOLE, 0.005),
-        (_less(0, 0.4, -0.3, 0, 0.1, -0.4, -0.3, 0.3), _WHOLE, 0.02),
+        (_less(0, 0.4, -0.1, 0, 0.1, -0.4, -0.3, 0.3), _WHOLE, 0.02),
         (_less(0, -0.1, 0, 0, -0.1, 0.05, 0, 0), _WHOLE, 0.03),
         (_less(0, 0.3, -0.1, 0, 0.4, 0.2, 0, -0.1), _WHOLE, 0.02),
         (np.array([0.9, 1.0, 0.8]), np.array([0.0, 0.1, 0.0]), 0.02),
         (_less(0.3, 0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.25), _WHOLE, 0.2),
         (np.array([0.32, 0.52, 0.4]), np.array([0.31, 0.51, 0.39]), 0.05),
+        (np.array([0.25, 0.5, 0.25]), np.array([0.75, 1.0, 0.75]), 0.5),
+        (_less(0, 0, 0, 0, 0, 0, 0, 0.4), _WHOLE, 0.02),
+        (_less(0, 0.05, 0, 0, -0.02, 0, 0, 0.05), _WHOLE, 0.03),
     ),
     wrong="""
-    gap.high < -margin => gap.high < 0
-        The claim fails here as soon as a loss is certain. It fails only if the loss is certainly
-        larger than the margin.
-    -margin => margin
-        Both bounds are compared with plus the margin. A loss is a negative difference, so it lies
-        on the other side of 0.
+    gap.high < 0 => gap.high < -margin
+        Here "worse" needs a loss that is certainly larger than the margin. It is enough that every
+        value in the interval is a loss.
+    if gap.low > -margin: => if gap.low > -margin and gap.high >= 0:
+        An interval below 0 but above minus the margin is called worse. The first rule comes first:
+        such a loss is too small to matter.
+    gap.low > -margin => gap.low >= -margin
+        This interval has a loss exactly as large as the margin. "As good" needs every loss to be
+        smaller.
+    gap.high < 0 => gap.high <= 0
+        This interval ends at 0, and a difference of 0 is no loss.
     gap.low > -margin => gap.high >= 0
-    "fails" if gap.high < -margin else "open" => "fails"
+    "worse" if gap.high < 0 else "undecided" => "worse"
         Here it decides whether the interval reaches 0, as if a loss were proved below it and ruled
         out above. With few users every interval reaches 0, however much is lost. How large may the
         loss still be?
     -margin => 0
         The interval is compared with 0, and the margin is not used. A loss can be certain and yet
         too small to matter.
+    -margin => -margin * whole.mean()
+        The margin is taken as a share of the whole model's accuracy. Here it is a difference in
+        NDCG@10, as the interval is.
     interval(small - whole) => np.mean(small - whole)
     gap.low => gap
-    "fails" if gap.high < -margin else "open" => "fails"
-        Only the estimate decides, so nothing is ever open. Other users would give another estimate;
-        the interval says how different.
+    "worse" if gap.high < 0 else "undecided" => "worse"
+        Only the estimate decides, so nothing is ever undecided. Other users would give another
+        estimate; the interval says how different.
     gap.low => gap.high
-    "fails" if gap.high < -margin else "open" => "fails"
-        The upper bound decides that the claim holds. That is the best case. Which bound says how
-        large the loss may be?
+    "worse" if gap.high < 0 else "undecided" => "worse"
+        The upper bound decides that the model is as good. That is the best case. Which bound says
+        how large the loss may be?
     gap.low => interval(small).low - interval(whole).high
     gap.high => interval(small).high - interval(whole).low
         The bounds come from one interval for each model. Users who are hard for one model are hard
@@ -340,8 +357,8 @@ claim_of_accuracy = Problem(
         Here the small model would have to win by the margin. The margin is what it may lose: on
         which side of 0 does that lie?
     gap.low > -margin => gap.low > -margin and gap.high < margin
-        This asks both models to be equally good, within the margin. The claim is "at least as
-        accurate": a gain, however large, does not speak against it.
+        This asks both models to be equally good, within the margin. A gain, however large, does not
+        make the small model less than "as good".
     small - whole => whole - small
         The difference is taken the other way round: here the whole model would have to be as good
         as the small one.
@@ -350,12 +367,12 @@ claim_of_accuracy = Problem(
         "First the difference of each user, then one interval for its mean. `interval` has `.low` "
         "and `.high`.",
         "Draw a line with 0 and, left of it, minus the margin. Where must the whole interval lie "
-        "for the claim to hold? Where must it lie for the claim to fail?",
-        "Two comparisons with minus the margin are enough: one with the lower bound, one with the "
-        "upper. If neither decides, the answer is open.",
+        'for "as good"? Where must it lie for "worse"?',
+        "Two comparisons are enough: the lower bound with minus the margin, then the upper bound "
+        "with 0. If neither decides, the answer is undecided.",
     ),
-    why="This is a test of non-inferiority. 0 does not matter: an interval may include 0 and "
-    "leave the claim open, or lie below 0 and still confirm it.",
+    why="The first rule is a test of non-inferiority: an interval may include 0 and leave the "
+    'question undecided, or lie below 0 and still show "as good".',
 )
 
 Models = Mapping[str, tuple[int, float]]
@@ -387,7 +404,7 @@ pareto = Problem(
     title="Which models are on the front?",
     task="Write `pareto_front(models)`: the names of the models that no other dominates, the "
     "smallest first.",
-    minutes=8,
+    minutes=10,
     difficulty="medium",
     optional=True,
     purpose="Whatever your budget is, the model to choose is on the front.",
@@ -397,12 +414,12 @@ pareto = Problem(
         ({"D": (50, 0.11), "A": (10, 0.10), "C": (40, 0.09), "B": (30, 0.12)},),
         (
             {
+                "T": (12, 0.5),
                 "P": (9, 0.3),
                 "Q": (7, 0.3),
                 "U": (5, 0.05),
                 "R": (5, 0.1),
                 "S": (8, 0.2),
-                "T": (12, 0.5),
             },
         ),
     ),
@@ -411,6 +428,12 @@ pareto = Problem(
     models[name][0]) => models[name])
         A model is omitted only if another is better in both respects. It is also dominated by one
         of equal size that is more accurate, and by a smaller one that is as accurate.
+    other[0] <= size and other[1] >= score => other[0] < size and other[1] > score
+        Two kinds of dominated models are kept: those that have a more accurate model of equal size
+        beside them, and those that have a smaller one that is as accurate.
+    other[0] <= size => other[0] < size
+        A model is kept although another of equal size is more accurate. "At least as small"
+        includes an equal size.
     models[name][0]) => models[name])
     [name for name in names => [name for last, name in zip([names[0], *names], names)
     not dominated(*models[name]) => name == last or models[name][1] > models[last][1]
@@ -429,6 +452,8 @@ pareto = Problem(
         Nearly: a model that is larger than another and only as accurate is dominated.
     lambda models: [name for name in models if name in pareto_front(models)]
         The right models, but in the order of the dict. The smallest comes first.
+    lambda models: sorted(pareto_front(models))
+        The right models, but in the order of their names. The smallest comes first.
     [other for other in models.values() if other != (size, score)] => models.values()
         Every model was omitted, because each was compared with itself, too: it is as small and as
         accurate as itself.

@@ -48,6 +48,8 @@ processes = Problem(
         positions of the whole batch.
     len(positions) * own / sum(positions) => sum(positions) / (len(positions) * own) if own else 0.0
         The fraction is upside down: the process with the fewest positions gets the largest factor.
+    len(positions) * own / sum(positions) => sum(positions) / (len(positions) * own)
+        The fraction is upside down: few positions make the factor large, and none divide by zero.
     """,
     hints=(
         "Write down what you want: the sum of all losses, divided by all positions. How do you get "
@@ -66,6 +68,10 @@ def largest_catalogue(memory: int, width: int, middle: int, positions: int) -> i
     for_items = memory - 16 * middle
     parameters = 2 * width + 1
     return for_items // (16 * parameters + 4 * positions)
+
+
+def _to_the_nearest(memory: int, width: int, middle: int, positions: int) -> int:
+    return round((memory - 16 * middle) / (16 * (2 * width + 1) + 4 * positions))
 
 
 catalogue = Problem(
@@ -111,6 +117,15 @@ catalogue = Problem(
         each takes 16 bytes.
     return for_items => return 1 + for_items
         One item too many: the last one does not fit entirely.
+    // => /
+        This is a fraction. A catalogue has a whole number of items, so round down.
+    _to_the_nearest
+        Rounded to the nearest whole number. The part of an item that does not fit has to be left
+        out, however large: round down.
+    - 16 * middle => - 16 * middle - 4 * positions
+    + 4 * positions =>
+        The logits are subtracted once, as if they were as many with any catalogue. Each further
+        item adds a logit at every position.
     """,
     hints=(
         "Divide the bytes into two parts: those that every further item adds, and those that are "
@@ -132,6 +147,10 @@ def sharded_log_prob(shards: Sequence[Tensor]) -> list[Tensor]:
     return [logits - own.logsumexp(0) for logits in shards]
 
 
+_Sent = dict[int, dict[tuple[float, ...], int]]
+"""For each machine, the numbers that it sends, and how many they are."""
+
+
 class _Placed(Tensor):
     """A tensor on one of several machines; operations note which tensors machines have to send.
 
@@ -140,7 +159,7 @@ class _Placed(Tensor):
     """
 
     machine: int | None
-    sent: dict[int, dict[tuple[int, int], Tensor]]
+    sent: _Sent
 
     @classmethod
     def __torch_function__(
@@ -172,28 +191,42 @@ def _placed_in(values: Sequence[Any]) -> Iterator[_Placed]:
 
 
 def _note(tensor: _Placed) -> None:
-    """Note that its machine sends a tensor; the same numbers are sent to all at once."""
-    numbers = tensor.data_ptr(), tensor.shape.numel()
-    tensor.sent.setdefault(tensor.machine or 0, {})[numbers] = tensor
+    """Note that its machine sends a tensor, once for all machines, even if it is computed anew."""
+    numbers = tensor.as_subclass(Tensor).detach().flatten()
+    tensor.sent.setdefault(tensor.machine or 0, {})[(*numbers.tolist(),)] = len(numbers)
 
 
 def _count_sent(answer: Any, shards: list[Tensor]) -> Any:
     """An answer's result, and, if it is right, the most numbers per position that a machine sends.
 
-    A wrong result is told apart from others by its values alone, however it was computed.
+    An answer that is wrong in any case is judged by its values alone, however it computes them.
     """
-    sent: dict[int, dict[tuple[int, int], Tensor]] = {}
+    found, sent = _run(answer, shards)
+    if not isinstance(found, list) or not all(_is_right(answer, case) for case in _ALL):
+        return found, 0
+    numbers = [sum(sizes.values()) for sizes in sent.values()]
+    return found, max(numbers, default=0) / len(shards[0])
+
+
+def _run(answer: Any, shards: list[Tensor]) -> tuple[Any, _Sent]:
+    """An answer's result, a tuple as a list, and what each machine sent."""
+    sent: _Sent = {}
     placed = [shard.as_subclass(_Placed) for shard in shards]
     for machine, shard in enumerate(placed):
         shard.machine, shard.sent = machine, sent
     found = answer(placed)
     if not isinstance(found, list | tuple):
-        return found
-    plain = [part.as_subclass(Tensor) if isinstance(part, Tensor) else part for part in found]
-    if difference(plain, sharded_log_prob(shards)):
-        return plain, 0
-    numbers = [sum(size for _, size in tensors) for tensors in sent.values()]
-    return plain, max(numbers, default=0) / len(shards[0])
+        return found, sent
+    return [part.as_subclass(Tensor) if isinstance(part, Tensor) else part for part in found], sent
+
+
+def _is_right(answer: Any, shards: list[Tensor]) -> bool:
+    try:
+        return not difference(
+            _run(answer, [*map(torch.clone, shards)])[0], sharded_log_prob(shards)
+        )
+    except Exception:  # the check shows it at the case in which it is raised
+        return False
 
 
 def _judge_shards(got: Any, right: Any) -> str:
@@ -221,18 +254,19 @@ _TWO_POSITIONS = [
     torch.tensor([[0.0, 0.25], [2.5, -0.5]]),
 ]
 _LARGE = [torch.tensor([[200.0, 199.0]]), torch.tensor([[198.0, 201.0]])]
+_ALL = _BY_HAND, _TWO_POSITIONS, _LARGE
 
 shards = Problem(
     title="A softmax on several machines",
     task="Write `sharded_log_prob(shards)`: from each machine's logits [T, n_j] to the "
     "log-probabilities of its items in the whole catalogue.",
-    minutes=17,
-    difficulty="hard",
+    minutes=12,
+    difficulty="medium",
     optional=True,
     purpose="A catalogue that is too large for one machine needs a softmax that is combined from "
     "parts.",
     answer=sharded_log_prob,
-    cases=((_BY_HAND,), (_TWO_POSITIONS,), (_LARGE,)),
+    cases=tuple((case,) for case in _ALL),
     use=_count_sent,
     judge=_judge_shards,
     wrong="""

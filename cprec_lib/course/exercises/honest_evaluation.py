@@ -25,7 +25,7 @@ def expected_hit_rate(scores: Tensor, targets: Tensor, k: int) -> float:
 ties_at_random = Problem(
     title="A coin for every tie",
     task="Compute the expected HR@k when tied items are put in a random order.",
-    minutes=11,
+    minutes=14,
     difficulty="medium",
     purpose="For scoring a model that gives ties, without flattering or punishing it.",
     answer=expected_hit_rate,
@@ -33,9 +33,10 @@ ties_at_random = Problem(
         (torch.tensor([[7.0, 2.0, 7.0, 7.0]]), torch.tensor([1]), 2),
         (torch.tensor([[9.0, 4.0, 4.0, 4.0, 1.0]]), torch.tensor([2]), 3),
         (torch.tensor([[4.0, 4.0, 4.0, 1.0]]), torch.tensor([3]), 1),
-        (torch.tensor([[1.0, 6.0, 6.0, 6.0]]), torch.tensor([4]), 2),
+        (torch.tensor([[6.0, 6.0, 6.0, 1.0]]), torch.tensor([3]), 2),
         (torch.tensor([[1.0, 3.0, 2.0], [3.0, 2.0, 1.0]]), torch.tensor([2, 2]), 1),
         (torch.tensor([[5.0, 5.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]), torch.tensor([1, 3]), 3),
+        (torch.tensor([[9.0, 8.0, 1.0, 7.0], [1.0, 0.0, 0.0, 0.0]]), torch.tensor([3, 1]), 1),
     ),
     wrong="""
     ((k - better) / equal).clamp(0, 1) => (better + 1 <= k).float()
@@ -52,8 +53,16 @@ ties_at_random = Problem(
         half, however many of the tied places lie inside the top k.
     / equal => / (equal - 1)
         Count the tied places once more. The target stands on one of them too.
+    / equal => / (equal - 1).clamp(min=1)
+        The target stands on one of the tied places too, so there is one more of them than there
+        are other items with its score.
     .clamp(0, 1) =>
         A chance lies between 0 and 1. What if all tied places are inside the top k, or none?
+    .clamp(0, 1) => .clamp(max=1)
+        A user with more than k items above the target has a negative chance here. It should be 0.
+    .clamp(0, 1).mean() => .clamp(max=1).mean().clamp(0, 1)
+        The mean over the users is kept above 0 here, but each user's chance has to be. One negative
+        chance takes away what other users have earned.
     [:, None] - 1 => [:, None]
         These are the scores of the wrong items. Items are numbered from 1, columns from 0.
     lambda scores, targets, k: float((scores.argsort(dim=1, descending=True, stable=True)[:, :k]

@@ -43,7 +43,7 @@ By hand, with these seven events:
 
 Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so the answer is
 `{"A": 0, "B": 2, "C": 1}`.""",
-    minutes=8,
+    minutes=9,
     difficulty="easy",
     purpose="All ids in the course depend on this count, and a count that includes the test is a "
     "leak.",
@@ -66,6 +66,15 @@ Ann's sequence is B B A A, Bob's is C A C. The training parts are B B and C, so 
         needs an id as well, so it needs a count: which one?
     histories[user] => histories[0]
         This cuts the last two events off the whole log. Each user has held-out items of their own.
+    lambda events: {item: [other for _, other, _ in sorted(events, key=lambda event: event[2])
+    [: -2 * len({user for user, _, _ in events})]].count(item) for _, item, _ in events}
+        This holds out the newest events of the whole log. Leave-one-out holds out the last two of
+        each user, even if they are early.
+    [:-2] => [2:]
+        This drops the first two items of each user. The held-out items are the last two.
+    in history[:-2] => in set(history[:-2])
+        This counts an item once for each user. A user who chooses an item twice has two
+        interactions with it.
     """,
     hints=(
         "Three steps: put each user's items in order of time, take the training part, and count.",
@@ -108,7 +117,7 @@ nothing to predict in it.
 
 By hand: `cut_windows([5, 3, 8, 1], 2)` is `[[3, 8, 1], [0, 5, 3]]`. Each of the
 steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
-    minutes=14,
+    minutes=16,
     difficulty="medium",
     purpose="A step that is in no window is never learnt, and a step that is in two windows counts "
     "twice.",
@@ -124,10 +133,19 @@ steps 5 to 3, 3 to 8 and 8 to 1 is in exactly one window.""",
     end -= max_len => end -= max_len - 1
         These windows have L items. The model reads L items and predicts L. How many items does a
         window need in all?
+    max_len - 1) : => max_len) :
+    max_len + 1 - => max_len -
+        These windows have L items, so no two of them overlap. A window has L + 1 items: the model
+        reads the first L and predicts the last L.
     [0] * (max_len + 1 - len(window)) + window => window + [0] * (max_len + 1 - len(window))
         The padding is on the right. The last item to predict must be in the last position.
     end > 1 => end > 0
         One window holds a single item. Which step can the model learn from it?
+    return windows => return [window for window in windows if 0 not in window]
+        The short window is missing, so the steps in it are never learnt. Fill it up with zeros on
+        the left.
+    return windows => return windows[:1]
+        This is the window at the end only. The items before it are in windows as well.
     return windows => return windows[::-1]
         The windows are right, but their order is not. The window at the end comes first.
     max(0, end - max_len - 1) => end - max_len - 1
@@ -188,7 +206,7 @@ is between 0 and 1.
 
 By hand: `head_of({7: 1, 3: 5, 9: 1, 5: 1}, 0.75)`. The order is 3, 5, 7, 9, with counts 5, 1, 1
 and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answer is `[3, 5]`.""",
-    minutes=11,
+    minutes=12,
     difficulty="medium",
     optional=True,
     purpose="A cut can be chosen by the interactions that the head should serve instead of by its "
@@ -197,6 +215,12 @@ and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answ
     wrong="""
     [:size] => [: round(share * len(counts))]
         This head has `share` of the items. It should have `share` of the interactions.
+    [:size] => [: int(share * len(counts))]
+        This head has `share` of the items, rounded down. The share is one of the interactions.
+    [:size] => [: -int(-share * len(counts) // 1)]
+        This head has `share` of the items, rounded up. The share is one of the interactions.
+    [:size] => [: size - 1]
+        This head is one item short: without its last item it does not have the share.
     (-counts[item], item) => -counts[item]
         Equal counts stay in the order in which the dict lists them. Then two people with the same
         data could number their items differently.
@@ -204,7 +228,7 @@ and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answ
         Among equal counts the highest original id comes first here. Reversing a sort reverses the
         order of ties as well.
     -counts => counts
-        This head begins with the least popular item. That is the order of a Lorenz curve.
+        This head begins with the least popular item. It should begin with the most popular one.
     , key=lambda item: (-counts[item], item) =>
         The items are in the order of their original ids. Sort them by count.
     served < share => served <= share
@@ -257,6 +281,8 @@ are 10 items, embedding and softmax have 90 as well, exactly half. So `items_for
         Each item has one number more than its two rows. Where does that number belong?
     2 * width + 1 => width
         This counts one row per item. An item has a row in the embedding and one in the softmax.
+    2 * width + 1 => width + 1
+        This counts the row and the bias of the softmax. The embedding has a row as well.
     (2 * width + 1) + 1 => (2 * width + 1)
         This is the largest number of items with which embedding and softmax hold half or less.
     middle // (2 * width + 1) + 1 => -(-middle // (2 * width + 1))
@@ -330,19 +356,19 @@ cutoffs = Problem(
     title="The best cut for a budget",
     task="""\
 Write `best_cutoffs(counts, width, budget)`. `counts` is a list of the items' counts, the most
-popular first. The table is cut into three blocks with factor 4: the rows have `width` numbers,
-a quarter of that and a sixteenth, rounded down, but at least 1. The table may have at most
-`budget` parameters, projections included. The width of an interaction is the block width of its
-item. Return the tuple of two cutoffs for which the mean width over all *interactions* is largest.
-If several pairs are equally good, return any of them. There are at most 13 items, and at least one
-pair of cutoffs keeps to the budget.
+popular first. The table is cut into three blocks, none of them empty, with factor 4: the rows
+have `width` numbers, a quarter of that and a sixteenth, rounded down, but at least 1. The table
+may have at most `budget` parameters, projections included. The width of an interaction is the
+block width of its item. Return the pair of cutoffs for which the mean width over all
+*interactions* is largest. If several pairs are equally good, return any of them. There are at most
+13 items, and at least one pair of cutoffs keeps to the budget.
 
 By hand: `best_cutoffs([8, 4, 2, 1, 1], 4, 19)`. The widths are 4, 1 and 1, since a
 sixteenth of 4 is less than 1. With cutoffs (2, 3) the
 table has $2 \\cdot 4 + (1 + 4) + (2 + 4) = 19$ parameters. The head has 12 of the 16
 interactions, so the mean width is $(12 \\cdot 4 + 4 \\cdot 1) / 16 = 3.25$. A head of three items
 needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right.""",
-    minutes=17,
+    minutes=20,
     difficulty="hard",
     optional=True,
     purpose="A memory limit is a common reason to compress, and then the question is where to cut.",
@@ -352,8 +378,10 @@ needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right."""
         The rows fit into the budget, but a cut table does not consist of rows alone. What turns a
         narrow row into a row of full width?
     table["share_of_interactions"] => table["items"]
-        This is the largest mean width over the items. The mean over the interactions gives popular
-        items more weight.
+        This makes the table as large as the budget allows, and the mean width over the items with
+        it. The mean over the interactions gives popular items more weight.
+    <= budget => < budget
+        A table of exactly `budget` parameters is allowed, and it can give a larger mean width.
     table["width"] * => [1, 0, 0] *
         This makes the head as large as possible. A larger second block may gain more than the last
         items of the head.

@@ -63,5 +63,5 @@ def tail(counts: np.ndarray, width: int = 64) -> Explorable:
         say,
         ((CUTS[0], FACTORS[0]), (0.2, 4), (CUTS[-1], FACTORS[-1])),
         f"One cut through an embedding table of {n_items:,} items and width {width}. The cut "
-        "table's bar holds the tail's projection; it can be longer than the uncut table.",
+        "table's bar includes the tail's projection.",
     )

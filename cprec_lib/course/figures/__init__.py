@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "cost": "compression_bars growth middle_share network parameter_bars sandwich",
             "decomposition": "block_areas boxes by_block decomposed_table item_plane "
             "probability_tree token_bounds",
-            "popularity": "cut_curves id_grid lorenz_curves rank_frequency share_bars tails "
+            "popularity": "id_grid lorenz_curves rank_frequency share_bars tails "
             "window_and_prefixes",
             "serving": "latencies",
             "style": "show",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, PercentFormatter
 
 from cprec_lib.course.figures import style
 from cprec_lib.model.cost import Ledger
@@ -132,30 +132,37 @@ def growth(
     lines: Mapping[str, Curve],
     points: Mapping[str, Curve],
     levels: Mapping[str, float],
-    ylabel: str,
+    unit: Literal["B", "s"],
     title: str,
 ) -> Figure:
     """How a cost grows with the catalogue: computed lines, measured points, levels to compare with.
 
-    Each line or point series is (items, costs); both axes are logarithmic. Where there are points,
-    the ticks stand at their catalogues.
+    Each line or point series is (items, costs), in bytes or seconds; both axes are logarithmic.
+    Where there are points, the ticks stand at their catalogues.
     """
     figure, [axes] = style.canvas(width=8.5, height=4.4)
     for name, (items, costs), look in style.styled(lines):
         axes.plot(items, costs, look.line, color=look.colour, linewidth=2.5, label=name)
     for name, (items, costs), look in style.styled(points):
-        axes.plot(items, costs, look.marker, color=look.colour, ms=7, label=name)
+        hollow: dict[str, Any] = {"mfc": "none", "mew": 2}  # points at one place stay visible
+        axes.plot(items, costs, look.marker, color=look.colour, ms=8, label=name, **hollow)
     for name, level in levels.items():
         axes.axhline(level, color="black", linewidth=1)
         place = axes.get_yaxis_transform()
         over: dict[str, Any] = {"fc": "white", "ec": "none", "pad": 1}  # no grid behind the name
         axes.text(0.01, level, style.plain(name), transform=place, va="center", bbox=over)
     axes.set(xscale="log", yscale="log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axes.yaxis.set_major_formatter(EngFormatter(unit))
+    axes.minorticks_off()
     if points:
         sizes = sorted({size for items, _ in points.values() for size in items})
-        axes.minorticks_off()
         style.name_ticks(axes.xaxis, [f"{size:,}" for size in sizes], sizes)
-    style.label(axes, title, "items in the catalogue", ylabel)
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    costs_are = {"B": "memory", "s": "time"}
+    style.label(axes, title, "items in the catalogue", costs_are[unit])
     axes.legend(loc="lower right")
     return figure
 

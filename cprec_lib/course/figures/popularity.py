@@ -106,34 +106,16 @@ def share_bars(rows: Mapping[str, Sequence[float]], parts: Sequence[str], title:
     return figure
 
 
-def cut_curves(
-    head: np.ndarray, interactions: np.ndarray, parameters: Mapping[str, np.ndarray]
-) -> Figure:
-    """What a two-block cut keeps, by the head's share of the catalogue.
-
-    `interactions`: the share that the head serves at full width; `parameters`: the share of the
-    table that remains, one line a factor.
-    """
-    figure, [axes] = style.canvas()
-    axes.plot(head, interactions, color="black", linewidth=2.5, label="interactions of the head")
-    for name, values, (colour, _, line, _) in style.styled(parameters, style.LINES[1:]):
-        axes.plot(head, values, line, color=colour, linewidth=2.5, label=f"parameters, {name}")
-    title = "What a cut into head and tail keeps"
-    style.label(axes, title, "share of the catalogue in the head", "share that remains")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="lower right")
-    return figure
-
-
 def tails(
     curves: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     top_shares: Mapping[str, Mapping[str, float]],
 ) -> Figure:
     """Data sets compared: left, counts by rank; right, the interactions of the top items."""
     figure, [left, right] = style.canvas(width=10, height=4.2, columns=2)
+    dots: dict[str, Any] = {"ms": 5, "markevery": 4}
     for name, (ranks, counts), look in style.styled(curves):
-        left.loglog(ranks, counts, marker=look.marker, ms=4, color=look.colour, label=name)
-    style.label(left, "Rank-frequency", "rank", "interactions")
+        left.loglog(ranks, counts, color=look.colour, label=name, **dots, marker=look.marker)
+    style.label(left, "Rank-frequency curves", "rank", "interactions")
     tops = {
         top: [shares[top] for shares in top_shares.values()]
         for top in next(iter(top_shares.values()))
@@ -142,7 +124,7 @@ def tails(
     for top, values, look in style.styled(tops):
         right.plot(values, rows, look.marker, ms=9, color=look.colour, label=top)
     right.set_xlim(0, 1)
-    style.label(right, "What the most popular items have", "share of interactions", "data set")
+    style.label(right, "What the most popular items have", "share of interactions")
     right.invert_yaxis()
     for axes in (left, right):
         axes.legend(fontsize=9)
@@ -170,7 +152,7 @@ def cut_sides(states: Sequence[Cut], curve: tuple[np.ndarray, np.ndarray]) -> Fi
         _counts_by_side(left, curve, cut, palette)
         right.set(xlim=(0, 1), ylim=(len(cut.parts) - 0.5, -0.5))
         for row, shares in enumerate(cut.parts.values()):
-            texts = [f"{share:.0%}" for share in shares]
+            texts = ["> 99%" if 0.995 <= share < 1 else f"{share:.0%}" for share in shares]
             style.bar(right, row, map(style.Piece, shares, texts, palette))
         style.name_ticks(right.yaxis, cut.parts)
         right.grid(visible=False)
@@ -186,12 +168,15 @@ def _counts_by_side(
     """The counts as an area, with the head drawn over the tail."""
     items, counts = curve
     head = items <= cut.head
+    top = 1.1 * counts.max()
     axes.fill_between(items, counts, color=palette[1], label="tail")
     axes.fill_between(items[head], counts[head], color=palette[0], label="head")
-    axes.axvline(cut.head, color="black", linewidth=2)
-    axes.set(xlim=(0, 1), ylim=(0, 1.1 * counts.max()))
+    # The line starts above the counts, where it hides no thin head, and ends below the legend.
+    axes.vlines(cut.head, np.interp(cut.head, items, counts), 0.72 * top, color="black")
+    axes.set(xlim=(0, 1), ylim=(0, top))
     style.label_small(axes, cut.title, "items, the most popular first", "interactions an item")
-    axes.legend(fontsize=style.SMALL, loc="upper right")
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], names[::-1], fontsize=style.SMALL, loc="upper right")
 
 
 class Listing(NamedTuple):

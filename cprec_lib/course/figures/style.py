@@ -18,6 +18,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cprec_lib.evidence.bootstrap import Interval
 
@@ -84,7 +85,8 @@ def canvas(
     `grid` names the axes, "x" and "y", whose ticks have grid lines.
     """
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        layout = ConstrainedLayoutEngine(wspace=0.05)  # no label touches the panel on its left
+        figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, direction in product(axes, {"x", "y"} - {*grid}):
         axis.grid(axis=direction, visible=False)

@@ -141,7 +141,14 @@ def to_the_first(shards):
     return tuple(logits - total for logits in shards)
 
 
-@pytest.mark.parametrize("answer", [one_after_another, to_the_first])
+def anew_for_each_machine(shards):
+    return [
+        logits - torch.stack([part.logsumexp(1) for part in shards]).logsumexp(0)[:, None]
+        for logits in shards
+    ]
+
+
+@pytest.mark.parametrize("answer", [one_after_another, to_the_first, anew_for_each_machine])
 def test_machines_may_send_one_number_in_any_way(answer):
     assert ALL["07_full_training/shards"].check(answer).status == "correct"
 
@@ -150,6 +157,25 @@ def test_an_own_softmax_on_each_machine_is_named_however_it_is_written():
     shards = ALL["07_full_training/shards"]
     outcome = shards.check(lambda parts: [part.softmax(-1).log() for part in parts])
     assert outcome.message.startswith("Each machine divides by the sum over its own items")
+
+
+def test_values_are_judged_before_the_numbers_that_a_machine_sends():
+    def two_numbers_that_overflow(shards):
+        tops = torch.stack([logits.amax(1) for logits in shards])
+        total = torch.stack([logits.exp().sum(1) for logits in shards]).sum(0)
+        return [logits - (total.log() + tops.sum(0) - tops.sum(0))[:, None] for logits in shards]
+
+    message = ALL["07_full_training/shards"].check(two_numbers_that_overflow).message
+    assert message.startswith("Right on paper, but in float32")
+
+
+def test_a_sum_over_positions_is_not_mistaken_for_too_many_numbers():
+    def over_positions(shards):
+        total = torch.cat([logits.logsumexp(0) for logits in shards]).logsumexp(0)
+        return [logits - total for logits in shards]
+
+    message = ALL["07_full_training/shards"].check(over_positions).message
+    assert message.startswith("One total is used for all positions")
 
 
 def test_shards_are_called_tensors():
@@ -175,6 +201,17 @@ class Neighbours:
 
 def test_codes_may_share_a_byte_in_any_order():
     assert ALL["09_smaller_still/four_bits"].check(Neighbours).status == "correct"
+
+
+def test_a_block_may_draw_its_first_weights_in_its_own_way():
+    rezero_block = ALL["03_dilated_cnn/rezero_block"]
+
+    class OwnStart(rezero_block.answer):
+        def __init__(self, width, dilation):
+            super().__init__(width, dilation)
+            self.first = torch.nn.init.xavier_normal_(self.conv1.weight)
+
+    assert rezero_block.check(OwnStart).status == "correct"
 
 
 class Queue:

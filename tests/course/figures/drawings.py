@@ -101,12 +101,6 @@ def tails(n: int, items: int) -> Figure:
     )
 
 
-def cuts(n: int, lines: int) -> Figure:
-    """n sizes of the head, and so many factors."""
-    head = np.linspace(0, 1, n)
-    return figures.cut_curves(head, np.sqrt(head), dict.fromkeys(names(lines), head))
-
-
 # A drawing with little in it and one with much, for each function that returns a figure.
 DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
     "parameter_bars": (
@@ -145,12 +139,12 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.seeds({name: [0.1, 0.2, 0.3] for name in names(9)}, "NDCG@10", names(1)[0]),
     ),
     "growth": (
-        lambda: figures.growth({"one": ([1, 10], [1, 10])}, {}, {}, "bytes", names(1)[0]),
+        lambda: figures.growth({"one": ([1, 10], [1, 10])}, {}, {}, "B", names(1)[0]),
         lambda: figures.growth(
             {name: ([10, 1e8], [n, 1e8]) for n, name in enumerate(names(6), 1)},
             {name: ([10, 100], [n, 100]) for n, name in enumerate(names(2), 1)},
             dict(zip(names(2), (1e6, 1e7), strict=True)),
-            "bytes",
+            "B",
             names(1)[0],
         ),
     ),
@@ -228,7 +222,6 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
         lambda: figures.block_areas(BlockPartition(2, (1,), (1, 1)), [0.5, 0.5]),
         lambda: figures.block_areas(many_blocks(10**6), [0.2] * 5),
     ),
-    "cut_curves": (lambda: cuts(2, 1), lambda: cuts(100, 3)),
     "decomposed_table": (
         lambda: figures.decomposed_table(BlockPartition(2, (1,), (1, 1))),
         lambda: figures.decomposed_table(many_blocks(10**4)),
@@ -294,7 +287,6 @@ NINE_SERIES: dict[str, Callable[[], Figure]] = {
     "signal_by_depth": lambda: figures.signal_by_depth([1], nine([1.0])),
     "tie_orders": lambda: figures.tie_orders(nine({"file": [0.1]}), "NDCG@10"),
     "lorenz_curves": lambda: figures.lorenz_curves(nine(lorenz_curve(counts(5)))),
-    "cut_curves": lambda: cuts(3, 9),
     "tails": lambda: tails(9, 5),
     "tails, top shares": lambda: figures.tails({"one": ([1], [1])}, {"one": nine(0.5)}),
     "grouped_bars": lambda: figures.grouped_bars(pd.DataFrame(nine([0.5])), "share", names(1)[0]),

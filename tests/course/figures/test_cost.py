@@ -45,3 +45,16 @@ def test_growth_marks_the_measured_catalogues():
     [axes] = cost.growth({}, {"one": ([1_000, 4_000], [1, 2])}, {"limit": 3}, "s", "Time").axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1,000", "4,000"]
     assert [text.get_text() for text in axes.texts] == ["limit"]
+    assert axes.get_ylabel() == "time"
+
+
+def test_growth_names_its_costs_in_readable_units():
+    narrow = cost.growth({}, {"one": ([1, 4], [0.003, 0.1])}, {}, "s", "Time")
+    wide = cost.growth({"one": ([1, 4], [2e7, 9e11])}, {}, {}, "B", "Memory")
+    for figure in (narrow, wide):
+        figure.draw_without_rendering()
+    shown = [
+        [tick.get_text() for tick in figure.axes[0].get_yticklabels()] for figure in (narrow, wide)
+    ]
+    assert {"5 ms", "10 ms", "20 ms"} <= {*shown[0]}
+    assert {"100 MB", "1 GB", "10 GB", "100 GB"} <= {*shown[1]}

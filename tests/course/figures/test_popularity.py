@@ -44,13 +44,6 @@ def test_share_bars_follow_one_another_and_name_all_but_the_small():
     assert [text.get_text() for text in axes.texts] == ["50%", "46%"]
 
 
-def test_cut_curves_draw_what_they_are_given():
-    head, served, kept = np.array([0.1, 0.5]), np.array([0.4, 0.9]), np.array([0.3, 0.6])
-    [axes] = popularity.cut_curves(head, served, {"factor 4": kept}).axes
-    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
-    assert drawn == {"interactions of the head": [0.4, 0.9], "parameters, factor 4": [0.3, 0.6]}
-
-
 def test_tails_give_each_data_set_a_curve_and_a_row():
     shares = {"a": {"top": 0.1}, "b": {"top": 0.7}}
     left, right = popularity.tails({"a": ([1, 2], [9, 1]), "b": ([1, 3], [5, 2])}, shares).axes
