@@ -211,7 +211,8 @@ def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
         axes.plot(*corner, "o", color="black", fillstyle="none", ms=11, mew=1.5)
     arrow = {"arrowstyle": "->", "color": "black", "linewidth": 2}
     axes.annotate("", query, (0, 0), arrowprops=arrow)
-    axes.annotate(" query", query)
+    place: dict[str, Any] = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right"}
+    axes.annotate("query", query, **place)
     axes.update_datalim([query, (0, 0)])
     axes.autoscale_view()
     title = "Rows in cells: boxes, means (×), best corners (○)"
