@@ -83,6 +83,11 @@ class Claim:
     parts: tuple[Part, ...] = ()
 
     @property
+    def why(self) -> str:
+        """The first sentence of `because`."""
+        return self.because.partition(". ")[0].rstrip(".") + "."
+
+    @property
     def findings(self) -> Iterator[Finding]:
         """The findings of all parts."""
         return (finding for part in self.parts for finding in part.findings)
@@ -138,7 +143,7 @@ def _long_tail(path: Path) -> Claim:
         "Item popularity is long-tailed, so most embedding parameters serve few interactions.",
         "holds" if holds else "holds in part",
         f"The least popular 80 % of the items have {min(tails.values()):.0%} to {worst:.0%} of the "
-        "interactions. This is less than their share in every log, but about a third in most. "
+        "interactions, less than their share in every log, but about a third in most. "
         "Whether a single row of the embedding serves few interactions depends on the log.",
         "python -m tools.record_longtail",
         tuple(evidence),
@@ -374,6 +379,7 @@ def _tail(recorded: Sequence[Recorded]) -> Claim:
             judges=False,
         ),
     )
+    told = [part for part in parts if part.judges or part.findings]
     ends: list[bool | None] = [None]
     if len(by_share) > 1:
         most = by_share[-1].supports
@@ -382,7 +388,7 @@ def _tail(recorded: Sequence[Recorded]) -> Claim:
         "Tail",
         "Our explanation: the more of the test items lie outside the head, the more CpRec loses.",
         MADE_UP[together(ends)],
-        " ".join(f"{part.title}: {part.tally()}." for part in parts) + _reached(narrow),
+        " ".join(f"{part.title}: {part.tally()}." for part in told) + _reached(narrow),
         "cprec reproduce overall --model nextitnet --model cprec --setting tail-70-w64",
         parts=parts,
     )

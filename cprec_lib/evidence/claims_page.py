@@ -40,8 +40,7 @@ def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
         *_table(("claim", "what it says", "verdict", "why")),
     ]
     for e in claims:
-        why = e.because.partition(". ")[0].rstrip(".") + "."
-        lines.append(_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**", why))
+        lines.append(_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**", e.why))
     for claim in claims:
         lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
         lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")

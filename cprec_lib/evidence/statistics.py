@@ -69,9 +69,10 @@ def difference(tables: Tables, variant: str, baseline: str) -> Difference:
 
     S and S' are the variants' numbers of seeds. v is the variance between the means of seeds, and e
     is the variance of the residual; both are pooled over all variants in `tables` with two or more
-    seeds. The residual contributes both to var(D_u) and to v, so it is subtracted once. The degrees
-    of freedom are Satterthwaite's (1946). Raises ValueError if the users differ, if there are fewer
-    than two, or if no variant has two seeds.
+    seeds. The residual contributes both to var(D_u) and to v, so it is subtracted once; a users'
+    part that becomes negative is set to zero. The degrees of freedom are Satterthwaite's (1946).
+    Raises ValueError if the users differ, if there are fewer than two, or if no variant has two
+    seeds.
     """
     a, b = tables[variant], tables[baseline]
     n_users = a.shape[1]

@@ -308,6 +308,7 @@ def test_the_share_outside_the_head_explains_the_loss(
                 write_run(results, key, own, folder, test_by_popularity=parts)
     claims = judged(results)
     assert claims["Tail"].verdict == verdict
+    assert "by the width" not in claims["Tail"].because  # no such run is recorded
     assert claims["C4"].verdict == "open"  # a made-up log judges no claim of the paper
 
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: causal convolution, receptive field, residual block."""
+"""Exercises of notebook 03: causal convolution, residual block, receptive field."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _convolve(answer: Any, x: Tensor, conv: nn.Conv1d) -> Any:
 causal_padding = Problem(
     title="Keep only the past",
     task="Make the output of a convolution that pads both sides causal.",
-    minutes=8,
+    minutes=9,
     difficulty="easy",
     purpose="For making the convolution of any framework causal, and for knowing to which time "
     "step each output belongs.",
@@ -54,12 +54,12 @@ causal_padding = Problem(
     cases=(
         (torch.tensor([[[1.0], [2.0], [3.0]]]), _PaddedConv([[[100.0, 10.0, 1.0]]], 1)),
         (
-            torch.arange(1.0, 11.0).reshape(1, 5, 2),
-            _PaddedConv([[[1.0], [0.0]], [[0.0], [1.0]]], 1),
-        ),
-        (
             torch.arange(20.0).reshape(2, 5, 2).sin(),
             _PaddedConv(torch.arange(12.0).reshape(2, 2, 3).cos().tolist(), 2),
+        ),
+        (
+            torch.arange(1.0, 11.0).reshape(1, 5, 2),
+            _PaddedConv([[[1.0], [0.0]], [[0.0], [1.0]]], 1),
         ),
     ),
     wrong="""
@@ -75,6 +75,9 @@ causal_padding = Problem(
     : x.shape[1] => : -conv.padding[0]
         `[:-n]` drops the last n, but nothing is left when n is 0, as with one tap. Count from the
         other end.
+    : x.shape[1] => : 1 - conv.kernel_size[0]
+        Kernel size minus 1 outputs are dropped here. With a dilation, the padding is longer than
+        that. Count the outputs that stay instead.
     : x.shape[1] => :-2
         Two outputs are dropped here, whatever the kernel and the dilation. The number that must
         stay depends on neither.
@@ -102,6 +105,106 @@ causal_padding = Problem(
     "way.",
 )
 
+# Residual block
+
+
+def residual_block(x: Tensor, block: Any) -> Tensor:
+    """h = x + ReLU(LN2(Conv_2l(ReLU(LN1(Conv_l(x)))))) for x [B, L, d]."""
+    inner = F.relu(block.norm1(block.conv1(x, block.dilation)))
+    inner = F.relu(block.norm2(block.conv2(inner, 2 * block.dilation)))
+    return x + inner
+
+
+def _set_layers(block: Any, convolutions: str) -> None:
+    for conv in (block.conv1, block.conv2):
+        conv.weight.zero_()
+        tap = 0 if "oldest" in convolutions else -1
+        conv.weight[:, :, tap] = torch.eye(conv.bias.numel())
+        if convolutions == "random":
+            conv.weight.normal_()
+            conv.bias.normal_()
+    for norm in (block.norm1, block.norm2) if convolutions == "random" else ():
+        norm.weight.normal_()
+        norm.bias.normal_()
+
+
+class _Layers(nn.Module):
+    """The layers of a residual block without its sum, with known weights."""
+
+    def __init__(self, width: int, dilation: int, convolutions: str) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            self.conv1, self.conv2 = CausalConvolution(width, 3), CausalConvolution(width, 3)
+            self.norm1, self.norm2 = nn.LayerNorm(width, 1e-8), nn.LayerNorm(width, 1e-8)
+            _set_layers(self, convolutions)
+        self.dilation, self.convolutions = dilation, convolutions
+
+    def __repr__(self) -> str:
+        return f"a block of dilation {self.dilation}; convolutions: {self.convolutions}"
+
+
+def _apply(answer: Any, x: Tensor, block: _Layers) -> Any:
+    with torch.no_grad():
+        return answer(x, block)
+
+
+residual = Problem(
+    title="NextItNet's residual block",
+    task="Write the formula of NextItNet's residual block as a function.",
+    minutes=12,
+    difficulty="easy",
+    purpose="For turning a nested formula into code, from the inside out.",
+    answer=residual_block,
+    use=_apply,
+    cases=(
+        (torch.tensor([[[-1.0, 3.0]]]), _Layers(2, 1, "each copies its newest item")),
+        (
+            F.pad(torch.tensor([[[-1.0, 3.0]]]), (0, 0, 0, 6)),
+            _Layers(2, 1, "each copies its oldest item"),
+        ),
+        (torch.linspace(-2, 3, 36).reshape(1, 9, 4).sin(), _Layers(4, 2, "random")),
+    ),
+    wrong="""
+    x + inner => inner
+        The sum is missing: the function returns only the change, without the block's input.
+    inner = F.relu(block.norm1 => x = F.relu(block.norm1
+    block.conv2(inner => block.conv2(x
+        `x` was overwritten before the sum. The sum needs the block's input.
+    F.relu(block.norm2 => (block.norm2
+    x + inner => F.relu(x + inner)
+        The last ReLU comes after the sum here, as in many image models, so it sets negative numbers
+        of the input to zero. Read the formula from the inside out.
+    F.relu(block.norm2 => (block.norm2
+        The last ReLU is missing: what is added to the input may be negative here.
+    F.relu(block.norm1 => (block.norm1
+        The first ReLU is missing, between the two convolutions.
+    2 * block.dilation => block.dilation
+        Both convolutions run with the same dilation here. Which dilation does the formula give the
+        second one?
+    block.conv2 => block.conv1
+        `conv1` is used twice, and `conv2` never.
+    block.norm2 => block.norm1
+        `norm1` is used twice, and `norm2` never.
+    F.relu(block.norm1(block.conv1(x, => block.conv1(F.relu(block.norm1(x)),
+    F.relu(block.norm2(block.conv2(inner, => block.conv2(F.relu(block.norm2(inner)),
+    block.dilation)) => block.dilation
+        The norm and the ReLU come before the convolution here. In the formula the convolution is
+        innermost, so it comes first.
+    F.relu(block.norm1( => block.norm1(F.relu(
+    F.relu(block.norm2( => block.norm2(F.relu(
+        The ReLU comes before the norm here. In the formula the norm is inside the ReLU, so it
+        comes first.
+    """,
+    hints=(
+        "Read the formula from the inside out. Which operation does `x` meet first?",
+        "Two lines have the same form, convolution, norm, ReLU: the first with dilation l, the "
+        "second with 2 l. Give their result another name than `x`.",
+        "The last line adds that result to `x`.",
+    ),
+    why="The library's block computes the same; it also sets padded positions to zero.",
+)
+
 # Receptive field
 
 
@@ -117,7 +220,7 @@ def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
 items_seen = Problem(
     title="Which items does it see?",
     task="List the items that reach a stack's newest output.",
-    minutes=11,
+    minutes=14,
     difficulty="medium",
     optional=True,
     purpose="For choosing dilations that leave no hole in the history.",
@@ -144,6 +247,11 @@ items_seen = Problem(
         Some items are listed more than once. Two ways through the stack can lead to the same item.
     sorted(seen) => sorted(seen)[1:]
         The newest item is missing. The last tap of every layer lies on the position itself.
+    sorted(seen) => [back + 1 for back in sorted(seen)]
+        The list counts from 1. The newest item is 0 steps back.
+    sorted(seen) => [-back for back in sorted(seen)]
+        Steps back are counted with a positive sign: an item 4 positions before the newest is 4
+        steps back.
     """,
     hints=(
         "Start at the newest output, 0 steps back, and go down layer by layer. Which positions of "
@@ -158,7 +266,7 @@ items_seen = Problem(
     "none; two blocks of dilation 4 reach back 48 steps and see only every fourth item.",
 )
 
-# Residual block
+# A block that starts as nothing
 
 
 class ReZeroBlock(nn.Module):
@@ -187,9 +295,11 @@ def _run_block(
         if block(x) is None:
             return None
         if alpha is not None:
+            torch.manual_seed(1)  # whatever building the block has drawn
             _set_weights(block, alpha, convolutions)
         names = ("conv1", "norm1", "conv2", "norm2", "alpha")
-        trained = {name.split(".")[0] for name, _ in block.named_parameters(remove_duplicate=False)}
+        parameters = block.named_parameters(remove_duplicate=False)
+        trained = {name.split(".")[0] for name, each in parameters if each.requires_grad}
         return {
             "the output": block(x),
             "what is trained": [name for name in names if name in trained],
@@ -198,16 +308,7 @@ def _run_block(
 
 
 def _set_weights(block: Any, alpha: float, convolutions: str) -> None:
-    for conv in (block.conv1, block.conv2):
-        conv.weight.zero_()
-        tap = 0 if "oldest" in convolutions else -1
-        conv.weight[:, :, tap] = torch.eye(conv.bias.numel())
-        if convolutions == "random":
-            conv.weight.normal_()
-            conv.bias.normal_()
-    for norm in (block.norm1, block.norm2) if convolutions == "random" else ():
-        norm.weight.normal_()
-        norm.bias.normal_()
+    _set_layers(block, convolutions)
     if isinstance(block.alpha, Tensor):
         block.alpha.fill_(alpha)
     else:
@@ -217,8 +318,9 @@ def _set_weights(block: Any, alpha: float, convolutions: str) -> None:
 rezero_block = Problem(
     title="A block that starts as nothing",
     task="Write a residual block whose addition is scaled by a learned number that starts at 0.",
-    minutes=17,
+    minutes=20,
     difficulty="medium",
+    optional=True,
     purpose="For stacking many residual blocks: each starts as the identity and learns how much to "
     "add.",
     answer=ReZeroBlock,
@@ -233,6 +335,9 @@ rezero_block = Problem(
     nn.Parameter(torch.zeros(1)) => torch.zeros(1)
         `alpha` is not among the block's parameters, so no optimizer will ever move it from 0. What
         turns a tensor into something that a module trains?
+    nn.Parameter(torch.zeros(1)) => nn.Parameter(torch.zeros(1), requires_grad=False)
+        `alpha` gets no gradient, so training leaves it at 0. It has to be trained with the other
+        parameters.
     torch.zeros(1) => torch.ones(1)
         `alpha` starts at 1, so the new block is NextItNet's block and already changes its input. At
         the start nothing should be added.
@@ -242,12 +347,18 @@ rezero_block = Problem(
     x + self.alpha * inner => F.relu(x + self.alpha * inner)
         The last ReLU comes after the sum here, so it sets negative numbers of the input to zero.
         Read the formula from the inside out.
+    x + self.alpha * inner => x + inner
+        `alpha` is not used: the block adds everything from the start, as NextItNet's does.
+    x + self.alpha => x - self.alpha
+        The change is subtracted here. The formula has a plus.
     x + self.alpha => self.alpha
         The sum is missing: the block returns only what should be added to its input.
     nn.LayerNorm(width), nn.LayerNorm(width) => [nn.LayerNorm(width)] * 2
         One LayerNorm is used twice here. Each of the two needs a scale and a shift of its own.
     self.norm2(self.conv2 => self.norm1(self.conv2
         `norm1` is used twice in `forward`, and `norm2` never.
+    CausalConvolution(width, 3), CausalConvolution(width, 3) => [CausalConvolution(width, 3)] * 2
+        One convolution is used twice here. Each of the two needs weights of its own.
     F.relu(self.norm2 => (self.norm2
         The last ReLU is missing: what is added to the input may be negative here.
     2 * self.dilation => self.dilation
@@ -273,7 +384,7 @@ rezero_block = Problem(
         `alpha` is one number for the whole block, not one for each component.
     """,
     hints=(
-        "Start from the notebook's `residual_block`. Create the five attributes in `__init__` and "
+        "Start from your `residual_block`. Create the five attributes in `__init__` and "
         "compute the formula in `forward`. `CausalConvolution` gets its dilation at each call.",
         "An attribute `nn.Parameter(tensor)` is trained. `nn.LayerNorm` brings its own scale and "
         "shift.",
@@ -310,6 +421,7 @@ def _run_layers(layers_class: Any, hidden: Tensor, dilations: tuple[int, ...], r
         if start is None:
             return None
         alphas = torch.linspace(0.5, -1, len(dilations))
+        torch.manual_seed(1)  # whatever building the layers has drawn
         for block, alpha in zip(layers.blocks, alphas.tolist(), strict=True):
             _set_weights(block, alpha, "random")
         return {
@@ -346,6 +458,10 @@ own_layers = Problem(
         One block is used several times here. Each place needs a block of its own.
     ReZeroBlock(width, dilation) => ReZeroBlock(width, 1)
         All blocks have the dilation 1. Each takes the next one of the tuple.
+    in dilations => in reversed(dilations)
+        The blocks are built in the reverse order. The first dilation belongs to the lowest block.
+    block(hidden) => self.blocks[0](hidden)
+        The lowest block is applied at every level of the stack. Each level has its own block.
     * real.unsqueeze(-1) =>
         Padding does not stay zero: the biases of a block reach it. Whatever a block makes of padded
         positions has to be removed, or the next block reads it.

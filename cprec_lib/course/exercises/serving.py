@@ -118,6 +118,9 @@ the largest value is $1 \\cdot 2 - 1 \\cdot 1 = 1$, at the vector (2, 1). Both r
         This is the best column alone. The dot product adds all columns.
     torch.maximum(query * low, query * high).sum() => query @ (low + high) / 2
         This is the value at the middle of the box. Some vector of the box has a larger one.
+    lambda low, high, query: query @ (low + high) / 2 + query.abs() @ (high - low)
+        The whole width of the box is added to the value at its middle. From the middle to a side it
+        is half the width.
     """,
     hints=(
         "A dot product is a sum with one term per column, and in a box the columns can be chosen "
@@ -164,12 +167,21 @@ class RingBuffer:
 
 
 class _AllInputs(RingBuffer):
-    """Keeps every input."""
+    """Keeps every input beside the buffer."""
 
     def step(self, x: Tensor) -> Tensor:
         output = super().step(x)
         self.all = [*getattr(self, "all", []), x]
         return output
+
+
+class _History(RingBuffer):
+    """Keeps every input, and no buffer."""
+
+    def step(self, x: Tensor) -> Tensor:
+        self.all = [*getattr(self, "all", []), x]
+        again = RingBuffer(self.weight, self.bias, self.dilation)
+        return [again.step(each) for each in self.all][-1]
 
 
 class _Queue(RingBuffer):
@@ -222,9 +234,9 @@ position and returns the output $[d]$ there,
 $$y_t = b + \\sum_i W_i\\, x_{t - (k - 1 - i) D}, \\qquad x_t = 0 \\text{ for } t < 0,$$
 
 where $W_i$ is `weight[:, :, i]`, $k \\ge 2$, and $D$ is the dilation ($\\ell$ in notebook 03).
-Positions are counted from 0. Keep only the last $(k - 1) D$ inputs, in the
-rows of a tensor that starts with zeros. The input of position $t$ goes to row $t$ modulo their
-number.
+Positions are counted from 0. Keep only the last $(k - 1) D$ inputs, zeros at first, and do not move
+them: the new input takes the place of the oldest. In a tensor with $(k - 1) D$ rows, position $t$
+belongs to row $t$ modulo the number of rows. A `collections.deque` with a `maxlen` will do as well.
 
 By hand: the example above, with `weight` [[[0.5, 1.0]]], `bias` [0] and `dilation` 2, gives 1, 2
 and 4.5 for the inputs 1, 2 and 4.""",
@@ -258,7 +270,11 @@ and 4.5 for the inputs 1, 2 and 4.""",
     = weight, bias, dilation => = weight.transpose(0, 1), bias, dilation
         The matrices are transposed. Multiply as `weight[:, :, i] @ x`, not `x @ weight[:, :, i]`.
     _AllInputs
-        The outputs are right, but all inputs are kept. The state of a user must not grow.
+        The outputs are right, but all inputs are kept beside the buffer. The state of a user must
+        not grow.
+    _History
+        The outputs are right, but the whole history is kept. The state of a user must not grow, and
+        (k − 1) · D inputs are enough.
     (weight.shape[2] - 1) * dilation => weight.shape[2] * dilation
         The outputs are right, but the buffer has k · D rows. (k − 1) · D are enough: the last tap
         takes the present input from `x`.
@@ -285,6 +301,6 @@ and 4.5 for the inputs 1, 2 and 4.""",
         ),
     ),
     use=_run_ring,
-    why="The rows of the buffer never move: only the place to write goes round. All layers of the "
-    "course's CNN together keep 15 kB a user at width 64 and dilations 1, 4, 1, 4.",
+    why="No input moves: the newest takes the place of the oldest. All layers of the course's CNN "
+    "together keep 15 kB a user at width 64 and dilations 1, 4, 1, 4.",
 )

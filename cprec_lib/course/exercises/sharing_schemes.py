@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy  # noqa: F401  (a wrong answer uses it)
 from itertools import chain
 from typing import Any
 
@@ -62,8 +63,8 @@ shared_gradient = Problem(
         "Begin with an empty dictionary. `total.get(name, 0)` is the sum so far for a name.",
     ),
     why="PyTorch adds in the same way, into `.grad`. Eight equal gradients make a sum eight times "
-    "as long; gradients of opposite sign cancel. AdamW divides by the running size of the "
-    "gradient, so its steps do not become longer; those of plain gradient descent do.",
+    "as long; gradients of opposite sign cancel. Plain gradient descent then takes longer "
+    "steps. AdamW does not: it divides each gradient by its usual size.",
 )
 
 # Sharing as data
@@ -104,6 +105,17 @@ mirror_scheme = Problem(
     range(n_blocks) => range(n_blocks) if 2 * block != n_blocks - 1
         With an odd number of blocks the one in the middle is missing. It shares with no other, but
         it needs its pair.
+    (2 * depth, 2 * depth + 1) for => (depth, depth + (n_blocks + 1) // 2) for
+        The right layers share, but the numbers are not in the order in which they first occur from
+        the bottom. Block 0 has 0 and 1, block 1 has 2 and 3.
+    tuple((2 * depth, 2 * depth + 1) => tuple((2 * depth, 2 * depth + (b != n_blocks - 1 - b))
+    for depth in depths => for b, depth in enumerate(depths)
+        In the middle block both convolutions got the same number. It shares with no other block,
+        but its two convolutions differ.
+    (2 * depth, 2 * depth + 1) for depth in depths => tuple(min(i, n - i) for i in b) for b in pairs
+    depths = [ => n = 2 * n_blocks - 1; pairs = [(i, i + 1) for i in range(0, n, 2)]; depths = [
+        The layers were mirrored one by one, so the first convolution shares with the last second
+        one. Mirror the blocks: first convolutions share with first ones.
     min( => max(
         The right blocks share, but the numbers do not start at 0. Take them from the lower block
         of each pair.
@@ -169,6 +181,12 @@ shared_count = Problem(
         skipped. Count the distinct ones.
     {number for pair in table for number in pair} => set(table)
         Distinct pairs were counted. Convolutions are shared one by one, and a pair names two.
+    len({number for pair in table for number in pair}) => 2 * len(set(table))
+        Each distinct pair was counted as two convolutions. A number can occur in several pairs, or
+        twice in one.
+    len({number for pair in table for number in pair}) => sum(len(set(c)) for c in zip(*table))
+        First and second convolutions were counted apart. A number can occur in both places, and
+        then both are one convolution.
     kernel_size * => 3 *
         The kernel size is not always 3.
     """,
@@ -223,10 +241,13 @@ class _Blocks(nn.ModuleList):
 def _tie_and_step(answer: Any, blocks: nn.ModuleList, table: Table) -> dict[str, Any]:
     """Tie the blocks, take a training step, and see which weights still agree."""
     untied = [layer.weight.detach().clone() for layer in _convolutions(blocks)]
+    owned = {id(parameter) for parameter in blocks.parameters()}
     answer(blocks, table)
+    kept = owned.issuperset(map(id, blocks.parameters()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _report(blocks, untied)
+        report = _report(blocks, untied)
+    return {**report, "whether all parameters are those of the blocks that were given": kept}
 
 
 def _convolutions(blocks: nn.ModuleList) -> list[Any]:
@@ -267,7 +288,7 @@ def _agree(layer: Any, other: Any) -> bool:
 tied_blocks = Problem(
     title="Tie them properly",
     task="Make the convolutions of finished blocks share as a table says.",
-    minutes=17,
+    minutes=16,
     difficulty="hard",
     optional=True,
     purpose="Lets a model that somebody else has built share weights, without breaking its "
@@ -317,6 +338,10 @@ tied_blocks = Problem(
     made.setdefault(second, block.conv2) => layers[second]
         The numbers were taken as places in a list of all convolutions. They only say which places
         share; keep the convolution where a number first occurs.
+    block.conv1) => deepcopy(block.conv1))
+    block.conv2) => deepcopy(block.conv2))
+        The blocks hold copies of their convolutions. The values are right, but whoever else holds
+        the originals, such as an optimizer, changes other objects. Keep the originals.
     first, block.conv1) => first, CausalConvolution(2, 3))
     second, block.conv2) => second, CausalConvolution(2, 3))
         New convolutions were made, so what the blocks had learned is lost. Keep the existing ones.
@@ -377,7 +402,7 @@ def _cprec(**options: Any) -> ModelConfig:
 budget = Problem(
     title="Five times smaller",
     task="Find a config at a fifth of the size that keeps enough distinct convolutions.",
-    minutes=14,
+    minutes=11,
     difficulty="medium",
     optional=True,
     purpose="For finding the part of a model where compression saves most.",

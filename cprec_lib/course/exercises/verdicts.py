@@ -38,6 +38,12 @@ spread_of_seeds = Problem(
     len(own) - 1 for own in repeated => len(own) for own in scores.values()
         You divided by the number of all runs. A model with one seed says nothing about seeds, and
         each other model says as much as its number of seeds minus one.
+    len(own) - 1 for own in repeated => max(len(own) - 1, 1) for own in scores.values()
+        A model with a single seed counts in your divisor. It says nothing about seeds: leave it
+        out.
+    sum(len(own) - 1 for own in repeated) => (sum(map(len, scores.values())) - 1)
+        You divided by the number of all runs minus one. Every model has its own mean, so subtract
+        one for each model, not one in all.
     lambda scores: float(np.mean([np.var(own, ddof=1) for own in scores.values() if len(own) > 1]))
         Every model counts the same here. A model with many seeds says more about their variance
         than one with two: weight each variance by its number of seeds minus one.
@@ -76,7 +82,7 @@ def rejected(p_values: Sequence[float], level: float) -> list[bool]:
 many_comparisons = Problem(
     title="Correct for many comparisons",
     task="Say which of several hypotheses Holm's method rejects.",
-    minutes=12,
+    minutes=13,
     difficulty="medium",
     purpose="Among many models, the luckiest looks better than it is.",
     answer=rejected,
@@ -85,6 +91,8 @@ many_comparisons = Problem(
         ([0.01, 0.02, 0.03], 0.05),
         ([0.04], 0.05),
         ([0.2, 0.012, 0.6, 0.001], 0.05),
+        ([0.02, 0.001, 0.04, 0.06], 0.05),
+        ([0.001, 0.2, 0.001], 0.05),
         ([0.02, 0.001, 0.03, 0.03], 0.05),
         ([0.03, 0.026, 0.9], 0.05),
         ([0.025, 0.5], 0.05),
@@ -101,6 +109,17 @@ many_comparisons = Problem(
     * (n - rank) => * n / (rank + 1)
         The p-value is multiplied by n divided by its rank, as by Benjamini and Hochberg. They bound
         the share of wrong rejections; Holm bounds the probability of a single one.
+    lambda p_values, level: [p <= level * max((k for k in range(1, len(p_values) + 1)
+    if sorted(p_values)[k - 1] <= level * k / len(p_values)), default=0) / len(p_values)
+    for p in p_values]
+        This is the method of Benjamini and Hochberg, which bounds the share of wrong rejections.
+        Holm bounds the probability of a single one.
+    lambda p_values, level: [any(q >= p and q * (1 + sum(r > q for r in p_values)) <= level
+    for q in p_values) for p in p_values]
+        You begin with the largest p-value and reject from the first that is small enough: that is
+        Hochberg's method. Holm begins with the smallest and stops at the first that is too large.
+    * (n - rank) => * (n - rank - 1)
+        The factors are too small by one: multiply the smallest p-value by n, not by n - 1.
     break => continue
         The method stops at the first hypothesis that it keeps. Larger p-values are kept as well,
         even if they are small enough for their own rank.
@@ -111,6 +130,9 @@ many_comparisons = Problem(
     * (n - rank) => * (rank + 1)
         The smallest p-value has to meet the strictest bound: multiply it by n, the next by
         n - 1.
+    found[place] => found[p_values.index(p_values[place])]
+        `index` finds the first of two equal p-values, so the second gets no answer. Sort the
+        places, not the p-values.
     found[place] => found[rank]
         The answers stand in the order of the sorted p-values. Put each back where its p-value was.
     """,
@@ -170,6 +192,19 @@ logs_that_decide = Problem(
     for log, answer in judged if answer != "undecided"}
         The majority of a log's settings wins here. A log whose settings contradict each other
         decides nothing, however many there are on either side.
+    lambda judged: {log: answer == "as good" for log, answer in reversed(judged)
+    if answer != "undecided"}
+        The first decided answer of each log wins here. A log whose settings contradict each other
+        decides nothing, whichever comes first.
+    lambda judged: {log: votes > 0 for log, votes in ((log, sum((a == "as good") - (a == "worse")
+    for l, a in judged if l == log)) for log, _ in judged) if votes}
+        The majority of a log's settings wins here, and only a tie leaves it undecided. A log whose
+        settings contradict each other decides nothing.
+    in answers.items() => in answers.items() if "undecided" not in found
+        One undecided setting keeps the whole log from deciding here. It says nothing either way:
+        remove "undecided" before you compare the answers.
+    lambda judged: {**dict.fromkeys(log for log, _ in judged), **deciding_logs(judged)}
+        The dict has an entry for every log here. Leave out a log that decides nothing.
     lambda judged: {log: all(a == "as good" for l, a in judged if l == log and a != "undecided")
     for log, answer in judged if answer != "undecided"}
         A log whose settings contradict each other counts as refuting here. It decides nothing.

@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "wiring",
             "cost": "compression_bars growth middle_share network parameter_bars sandwich",
             "decomposition": "block_areas boxes by_block decomposed_table item_plane "
-            "probability_tree token_bounds",
+            "probability_tree",
             "popularity": "id_grid lorenz_curves rank_frequency share_bars tails "
             "window_and_prefixes",
             "serving": "latencies",

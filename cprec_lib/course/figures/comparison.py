@@ -134,21 +134,16 @@ def grouped_bars(
 
 
 class Budget(NamedTuple):
-    """Models by size and by difference from the uncompressed one; the winner within a budget."""
+    """Models within a budget by size and by difference from the uncompressed one; the winner."""
 
     title: str
     sizes: Mapping[str, int]
     differences: Mapping[str, Interval]
-    budget: int
-    winner: str | None
-    unit: str
+    winner: str
 
 
 def budget(states: Sequence[Budget]) -> Figure:
-    """One panel per state: a row for each model, with the difference and its interval.
-
-    Models within the budget are dark, those that are too large are grey.
-    """
+    """One panel per state: a row for each model, with the difference and its interval."""
     rows = max(len(state.differences) for state in states)
     size = (7.4, 1.3 + 0.2 * rows)
     figure, axes = style.panels(len(states), 1, size, (3.2, 0.2, 0.8, 0.5), "x")
@@ -157,9 +152,7 @@ def budget(states: Sequence[Budget]) -> Figure:
     for axis, state in zip(axes, states, strict=True):
         names, sizes = [*state.differences], state.sizes
         for place, name in enumerate(names):
-            marker, colour = "o", "0.65" if sizes[name] > state.budget else style.colours(3)[0]
-            if name == state.winner:
-                marker, colour = "D", "black"
+            marker, colour = ("D", "black") if name == state.winner else ("o", style.colours(3)[0])
             look = {"marker": marker, "color": colour, "linestyle": "none"}
             style.error_bars(axis, [place], [state.differences[name]], lying=True, **look)
         axis.axvline(0, color="black", linestyle="--", linewidth=1)

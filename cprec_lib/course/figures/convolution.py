@@ -175,17 +175,17 @@ class Reach(NamedTuple):
 def reach_in_window(states: Sequence[Reach], window: int) -> Figure:
     """One panel per stack: how strongly each past item reaches the prediction, on a log scale.
 
-    A panel ends a little beyond the window.
+    A panel ends a little beyond the window, and has room for the legend above the lines.
     """
     figure, axes = style.panels(len(states), 1, (7.4, 2.2), (0.75, 0.15, 0.4, 0.55))
     positive = np.concatenate([state.sizes[state.sizes > 0] for state in states])
-    bottom, top = positive.min() / 5, positive.max() * 3
+    bottom, top = positive.min() / 5, positive.max() * 50
     for axis, state in zip(axes, states, strict=True):
         back = np.flatnonzero(state.sizes)
         axis.axvspan(-1, window - 0.5, color="0.9", label=f"window of {window} items")
         axis.vlines(back, bottom, state.sizes[back], color=style.colours(3)[0], linewidth=1.8)
         axis.set_xlim(1.3 * window, -1.5)
         style.powers(axis, bottom, top)
-        axis.legend(loc="upper left", fontsize=style.SMALL)
         style.label_small(axis, state.title, "items back from the newest", "gradient")
+    axes[0].legend(loc="upper left", fontsize=style.SMALL)
     return figure

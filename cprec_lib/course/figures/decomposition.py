@@ -184,28 +184,6 @@ def by_block(
     return figure
 
 
-def token_bounds(rivals: np.ndarray, tokens: Mapping[str, np.ndarray], k: int) -> Figure:
-    """Probability of each user's block tokens [U] by the k-th best so far [U], on log scales.
-
-    The tail blocks have the colours that they have beside the head in other figures.
-    """
-    figure, [axes] = style.canvas(width=7.5, height=4.4)
-    palette = style.colours(len(tokens) + 2)[1:-1]
-    for (name, values, look), colour in zip(style.styled(tokens), palette, strict=True):
-        dots = {"color": colour, "marker": look.marker, "alpha": 0.6}
-        axes.scatter(rivals, values, s=14, label=name, **dots)
-    low, high = 0.8 * rivals.min(), 1.25 * rivals.max()
-    floor = 0.8 * min(low, *(values.min() for values in tokens.values()))
-    axes.plot([low, high], [low, high], color="black", linewidth=1)
-    grey: dict[str, Any] = {"color": "lightgrey", "label": "skip the block", "zorder": 0}
-    axes.fill_between([low, high], floor, [low, high], **grey)
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(floor, 1))
-    best = f"{k}th best probability in the head"
-    style.label(axes, "Can the block matter?", best, "probability of the block's token")
-    style.legend_outside(figure, beside=True)
-    return figure
-
-
 def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
     """Rows of width 2 in cells [n_c, 2], each in its box with its mean, and a query vector.
 
@@ -221,7 +199,8 @@ def boxes(cells: Sequence[np.ndarray], query: tuple[float, float]) -> Figure:
         axes.plot(*corner, "o", color="black", fillstyle="none", ms=11, mew=1.5)
     arrow = {"arrowstyle": "->", "color": "black", "linewidth": 2}
     axes.annotate("", query, (0, 0), arrowprops=arrow)
-    axes.annotate(" query", query)
+    place: dict[str, Any] = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right"}
+    axes.annotate("query", query, **place)
     axes.update_datalim([query, (0, 0)])
     axes.autoscale_view()
     title = "Rows in cells: boxes, means (×), best corners (○)"

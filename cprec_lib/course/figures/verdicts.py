@@ -1,5 +1,6 @@
 """Forest plots: what the recorded differences say about a claim."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from cprec_lib.evidence.comparisons import Finding
 from cprec_lib.evidence.variants import label
 
 EDGES = (-40.0, 30.0)
-"""Ends of the axis, in percent of the baseline; longer intervals end here."""
+"""Widest ends of the axis, in percent of the baseline; longer intervals end here."""
+STEP = 5
+"""The axis ends at a multiple of this."""
 
 
 def forest(parts: Sequence[Part]) -> Figure:
@@ -22,7 +25,8 @@ def forest(parts: Sequence[Part]) -> Figure:
 
     A row shows the difference in percent of the baseline, with its interval; at the right are the
     seeds and the users. Between the bounds of the shaded band lies what the part's question leaves
-    undecided. A comparison that is not counted has a hollow dot.
+    undecided. A comparison that is not counted has a hollow dot. A row names the variant only if
+    the rows of its panel differ in it.
     """
     shown = [part for part in parts if part.findings]
     heights = [0.7 + 0.26 * len(part.findings) for part in shown]
@@ -30,6 +34,7 @@ def forest(parts: Sequence[Part]) -> Figure:
     panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True, height_ratios=heights)
     for axes, part in zip(panels.ravel(), shown, strict=True):
         _panel(axes, part)
+    panels[-1, 0].set_xlim(_edges([finding for part in shown for finding in part.findings]))
     panels[-1, 0].set_xlabel("difference in test NDCG@10, in percent of the baseline")
     return figure
 
@@ -40,12 +45,24 @@ def _panel(axes: Axes, part: Part) -> None:
     axes.axvline(0, color="black", linewidth=1)
     for row, finding in enumerate(part.findings):
         _draw_row(axes, row, finding)
-    style.name_ticks(axes.yaxis, [_name(finding) for finding in part.findings])
+    several = len({finding.comparison.key for finding in part.findings}) > 1
+    style.name_ticks(axes.yaxis, [_name(finding, several) for finding in part.findings])
     axes.tick_params(labelsize=style.SMALL)
-    axes.set(ylim=(len(part.findings) - 0.4, -0.6), xlim=EDGES)
+    axes.set_ylim(len(part.findings) - 0.4, -0.6)
     axes.set_title(style.plain(part.title), fontsize=style.SMALL + 2)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _edges(findings: Sequence[Finding]) -> tuple[float, float]:
+    """Ends of an axis that holds zero and all intervals, within `EDGES`."""
+    ends = [
+        100 * one.comparison.share(end)
+        for one in findings
+        for end in one.comparison.difference.interval()
+    ]
+    low, high = (STEP * math.floor(min(ends) / STEP), STEP * math.ceil(max(ends) / STEP))
+    return max(EDGES[0], min(low, -STEP)), min(EDGES[1], max(high, STEP))
 
 
 def _draw_row(axes: Axes, row: int, finding: Finding) -> None:
@@ -62,9 +79,10 @@ def _draw_row(axes: Axes, row: int, finding: Finding) -> None:
     axes.annotate(note, (1.01, row), fontsize=style.SMALL, annotation_clip=False, **beside)
 
 
-def _name(finding: Finding) -> str:
+def _name(finding: Finding, with_variant: bool) -> str:
     one = finding.comparison
-    return f"{setting(one.recorded)}: {label(one.key)}"
+    where = setting(one.recorded)
+    return f"{where}: {label(one.key)}" if with_variant else where
 
 
 def seeds(scores: Mapping[str, Sequence[float]], metric: str, title: str) -> Figure:

@@ -203,6 +203,17 @@ def test_codes_may_share_a_byte_in_any_order():
     assert ALL["09_smaller_still/four_bits"].check(Neighbours).status == "correct"
 
 
+def test_a_block_may_draw_its_first_weights_in_its_own_way():
+    rezero_block = ALL["03_dilated_cnn/rezero_block"]
+
+    class OwnStart(rezero_block.answer):
+        def __init__(self, width, dilation):
+            super().__init__(width, dilation)
+            self.first = torch.nn.init.xavier_normal_(self.conv1.weight)
+
+    assert rezero_block.check(OwnStart).status == "correct"
+
+
 class Queue:
     """A buffer whose oldest row falls out by itself."""
 

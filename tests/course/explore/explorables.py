@@ -22,7 +22,6 @@ from cprec_lib import (
 from cprec_lib.course import explore
 from cprec_lib.course.explore.explorable import Control, Explorable
 from cprec_lib.evidence.race import BASE, TIMES, Standing
-from cprec_lib.evidence.records import pack_ranks
 from cprec_lib.evidence.statistics import Difference
 
 COUNTS = np.ceil(2000 / np.arange(1, 1001))
@@ -67,29 +66,6 @@ def tree() -> Explorable:
     return explore.tree(log_prob, partition, targets, [TRICKY] * 30, names)
 
 
-def result(model: str, parameters: int, valid: float, ranks: list[int]) -> dict[str, Any]:
-    """What `budget` reads of a recorded run."""
-    return {
-        "model": model,
-        "parameters": parameters,
-        "valid": {"ndcg@10": valid},
-        "test_ranks": pack_ranks(np.array(ranks * 20)),
-    }
-
-
-def budget() -> Explorable:
-    """Two data sets; the model that is best on the test is not best on the validation items."""
-    runs = [
-        result("NextItNet", 1000, 0.3, [1, 2, 3]),
-        result("CpRec", 300, 0.2, [5, 6, 50]),
-        result("narrower", 290, 0.1, [1, 2, 4]),
-        result("too large", 1001, 0.9, [1, 1, 1]),
-        result("popularity", 0, 0.8, [9, 9, 9]),
-    ]
-    recorded = {run["model"]: [run] for run in runs}
-    return explore.budget({"one": recorded, "other": dict(list(recorded.items())[:2])})
-
-
 def standing(racer: str, times: int, size: int, valid: float, gap: float) -> Standing:
     """A racer of a made-up recorded race."""
     difference = Difference(gap, 0.06, 1e-6, 1e-6, 20)
@@ -131,7 +107,6 @@ EXPLORABLES: dict[str, Callable[[], Explorable]] = {
     "reach": explore.reach,
     "sharing": explore.sharing,
     "recommendations": recommendations,
-    "budget": budget,
     "recorded_race": recorded_race,
     "load": load,
 }

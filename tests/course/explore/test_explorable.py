@@ -31,7 +31,6 @@ from tools.execution import WIDGET_VIEW
 
 def test_every_function_that_draws_states_has_an_explorable():
     drawn_by = {
-        "budget": "budget",
         "load": "loads",
         "partition": "bread",
         "reach": "reach_in_window",

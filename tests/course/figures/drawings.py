@@ -241,12 +241,6 @@ DRAWINGS: dict[str, tuple[Callable[[], Figure], Callable[[], Figure]]] = {
             names(1)[0],
         ),
     ),
-    "token_bounds": (
-        lambda: figures.token_bounds(np.array([0.1]), {"one": np.array([0.1])}, k=1),
-        lambda: figures.token_bounds(
-            np.geomspace(1e-9, 1, 900), {name: np.geomspace(1, 1e-9, 900) for name in names(2)}, 10
-        ),
-    ),
     "boxes": (
         lambda: figures.boxes([np.zeros((1, 2))], (1, 0)),
         lambda: figures.boxes([np.eye(2) + 3 * n for n in range(9)], (-1, 30)),
@@ -291,7 +285,6 @@ NINE_SERIES: dict[str, Callable[[], Figure]] = {
     "tails, top shares": lambda: figures.tails({"one": ([1], [1])}, {"one": nine(0.5)}),
     "grouped_bars": lambda: figures.grouped_bars(pd.DataFrame(nine([0.5])), "share", names(1)[0]),
     "by_block": lambda: figures.by_block({"HR@10": nine([NARROW])}, ["head"]),
-    "token_bounds": lambda: figures.token_bounds(np.array([0.1]), nine(np.array([0.1])), k=1),
 }
 
 

@@ -122,18 +122,6 @@ def test_by_block_draws_each_model_in_each_panel():
     assert [label.get_text() for label in left.get_xticklabels()] == ["head", "tail"]
 
 
-def test_token_bounds_greys_where_the_rival_is_ahead():
-    rivals, tokens = np.array([0.01, 0.02]), np.array([0.5, 0.001])
-    axes = decomposition.token_bounds(rivals, {"block 2": tokens}, k=10).axes[0]
-    dots, grey = axes.collections
-    np.testing.assert_array_equal(dots.get_offsets(), np.stack([rivals, tokens], 1))
-    (outline,) = grey.get_paths()
-    assert outline.contains_point((0.02, 0.001))
-    assert not outline.contains_point((0.01, 0.5))
-    assert axes.get_xlabel() == "10th best probability in the head"
-    assert grey.get_zorder() < dots.get_zorder()
-
-
 def test_the_best_corner_of_a_box_is_the_furthest_along_the_query():
     axes = decomposition.boxes([np.array([[0.0, 1.0], [2.0, 3.0]])], (1.0, -1.0)).axes[0]
     _, mean, corner = axes.lines
