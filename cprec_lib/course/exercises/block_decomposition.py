@@ -43,12 +43,17 @@ _THREE = (
     [[[5.0, 6.0]], [[1.0, 2.0], [3.0, 4.0]], [[1.0, -1.0], [2.0, 0.0], [0.0, 7.0]]],
     [[[1.0, 1.0], [0.0, 2.0]], [[0.0, 3.0], [1.0, 0.0]]],
 )
+_FOUR = (
+    (1, 2, 3),
+    [[[5.0, 6.0]], [[1.0]], [[2.0]], [[3.0], [-2.0]]],
+    [[[1.0], [0.0]], [[0.0], [1.0]], [[4.0], [1.0]]],
+)
 
 look_up = Problem(
     title="Look one item up",
     task="""\
-The module looks up a whole batch. Write the look-up of a single item, without masks:
-`vector_of(item, cutoffs, tables, projections)`. `item` is an id from 0 to $N$, `cutoffs` a tuple.
+Write the look-up of a single item: `vector_of(item, cutoffs, tables, projections)`. `item` is an
+id from 0 to $N$, `cutoffs` a tuple; there can be any number of blocks.
 `tables` is a list of tensors of shape $[k_j, d_j]$, one per block: items by block width.
 `projections` is a list of tensors of shape $[d, d_j]$, one per *tail* block, so `projections[0]`
 belongs to `tables[1]`. Return the item's vector, a tensor of shape $[d]$; padding has the zero
@@ -58,7 +63,7 @@ By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the
 (0, 1), the tail's table the rows (3) and (−1), and the projection is the column (1, 2). Item 4 is
 the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the answer is
 `tensor([-1., -2.])`.""",
-    minutes=11,
+    minutes=12,
     difficulty="medium",
     purpose="This shows which numbers an item owns and which it shares with its block.",
     answer=vector_of,
@@ -76,6 +81,12 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
     projections[block - 1] => projections[block]
         A tail block uses the projection of another block. The head has none, so the two lists are
         not aligned.
+    projections[block - 1] => projections[block - 2]
+        A tail block uses the projection of the block before it, and block 2 the last one of all.
+        `projections[0]` belongs to `tables[1]`, which is block 2.
+    torch.zeros(tables[0].shape[1]) => torch.zeros(tables[-1].shape[1])
+        Padding's vector has the width of a narrow row here. Every item's vector has d numbers, and
+        so has padding's.
     item - start - 1 => item - 1
         The row within a block is not the item's id minus 1. Each table starts again at row 0 after
         the cutoff before it.
@@ -91,11 +102,13 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
     cases=(
         (2, *_THREE),
         (1, *_THREE),
-        (0, *_THREE),
+        (0, *_TWO),
         (3, *_THREE),
         (5, *_THREE),
         (6, *_THREE),
         (4, *_TWO),
+        (4, *_FOUR),
+        (5, *_FOUR),
     ),
     use=_use_vector,
     why="The library looks up every id in every block and keeps the right vector. That is more "
@@ -136,12 +149,13 @@ Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector w
 given. `root_logits` is a tensor: one logit for each head item, then one for the token of
 each tail block. `tail_logits` is a list with one tensor per tail block, which has one logit for
 each item of the block. `item` is an id from 1 to $N$. Return its log-probability, one number. The
-lengths of the tensors tell you the sizes of the blocks.
+lengths of the tensors tell you the sizes of the blocks. Logits of ±200 occur; their exponentials do
+not fit into float32, so compute with log-probabilities throughout.
 
 By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block are
 1 and 3. So there are two head items and one token. Item 4 is the second of the tail block:
 $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1.897$.""",
-    minutes=11,
+    minutes=12,
     difficulty="medium",
     purpose="To score one item, you need the root and at most one block; this shows which.",
     answer=log_prob_of,
@@ -172,6 +186,11 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         receive a part of the probability.
     lambda item, root, tails: torch.cat([root[: -len(tails)], *tails]).log_softmax(0)[item - 1]
         This is one softmax over all items, as in the flat variant: the tokens are not used.
+    logits.log_softmax(0)[place] => torch.cat(tail_logits).log_softmax(0)[item - 1 - head_size]
+        All tail items share one softmax here. Each tail block has a softmax of its own.
+    place < head_size => place < len(root)
+        The first ids after the head get the probabilities of block tokens here. A token is in the
+        root, but it is no item.
     place < head_size => place < len(root)
     place -= head_size => place -= len(root)
         The block tokens are counted as items. They follow the head in the root, but they have no
@@ -180,6 +199,12 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         This is the negative log-likelihood. The logarithm of a probability is never above 0.
     lambda *case: log_prob_of(*case).exp()
         This is the probability. Return its logarithm.
+    lambda *case: log_prob_of(*case).exp().log()
+        A tiny probability is rounded to 0 before its logarithm is taken (underflow). Use
+        `log_softmax`, and add logarithms.
+    root_logits.log_softmax(0) => (root_logits.exp() / root_logits.exp().sum()).log()
+    + logits.log_softmax(0) => + (logits.exp() / logits.exp().sum()).log()
+        The exponential of a large logit is infinite in float32. `log_softmax` avoids it.
     """,
     hints=(
         "The root has one entry for each head item and one for each tail block. How many head "
@@ -195,6 +220,7 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         (2, *_logits([5.0, 3.0, 2.0], [1.0, 3.0])),
         (2, *_logits([4.0, 3.0, 3.0], [2.0, 6.0], [1.0, 1.0, 2.0])),
         (6, *_logits([4.0, 2.0, 4.0], [2.0, 6.0], [1.0, 1.0, 2.0])),
+        (2, torch.tensor([200.0, 0.0]), [torch.tensor([200.0, 0.0])]),
     ),
     use=_use_log_prob,
     why="A head item needs no tail block, and a tail item needs only one. That is why the loss of "
@@ -219,7 +245,7 @@ Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids 
 By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
 (items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
 `root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
-    minutes=7,
+    minutes=8,
     difficulty="easy",
     optional=True,
     purpose="At the root, all items of a tail block share one target.",
@@ -321,7 +347,7 @@ By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logi
 $\\ln 3$ and $\\ln 2$ gives the head items 0.5 and 0.3 and the token 0.2. A tail block with $\\ln 1$
 and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     minutes=14,
-    difficulty="hard",
+    difficulty="medium",
     optional=True,
     purpose="This separates the cost of the tree from the cost of the narrow blocks.",
     answer=tree_logits,
@@ -334,6 +360,9 @@ and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     tail.sum() => tail.mean()
         The token has the mean probability of the block's items. What do the probabilities of its
         items sum to?
+    [head, tokens]).log() => [head.log(), 0 * tokens])
+        The token of every block has the logit 0 here. Its logit depends on the probabilities of the
+        block's items.
     tail.sum() => tail.log().sum().exp()
         The logarithms of a block's items are added, which multiplies their probabilities. The token
         stands for one item of the block *or* another.

@@ -68,13 +68,18 @@ def network(inputs: str, layers: Mapping[str, str]) -> Figure:
 
 
 def parameter_bars(ledgers: Mapping[str, Ledger]) -> Figure:
-    """One stacked bar per model: parameters of the embedding, middle layers and softmax."""
+    """One stacked bar per model: parameters of the embedding, middle layers and softmax.
+
+    A part that no model has is left out of the legend.
+    """
     figure, [axes] = style.canvas(height=0.9 + 0.55 * len(ledgers), grid="x")
     parts = {
         part: [ledger.by_part()[part] for ledger in ledgers.values()]
         for part in ("embedding", "middle", "softmax")
     }
-    style.stack(axes, ledgers, parts, style.colours(4)[1:])
+    colours = dict(zip(parts, style.colours(4)[1:], strict=True))
+    shown = {part: values for part, values in parts.items() if any(values)}
+    style.stack(axes, ledgers, shown, [colours[part] for part in shown])
     for row, ledger in enumerate(ledgers.values()):
         axes.text(ledger.total, row, f" {ledger.total:,}", va="center")
     style.label(axes, "Where the parameters are", "parameters")
@@ -180,7 +185,7 @@ def bread(states: Sequence[Bread]) -> Figure:
     figure, axes = style.panels(len(states), 1, (7.4, 2.1), (0.7, 0.7, 0.4, 0.85))
     for axis, state in zip(axes, states, strict=True):
         largest = max(sum(state.uncut.values()), sum(state.cut.values()))
-        axis.set(xlim=(0, 1.02 * largest), ylim=(1.5, -0.5))
+        axis.set(xlim=(0, 1.15 * largest), ylim=(1.5, -0.5))
         palette = style.colours(len(state.cut) + 1)[:-1]
         for row, parts in enumerate((state.uncut, state.cut)):
             looks = zip(parts.items(), palette, style.HATCHES, strict=False)

@@ -35,7 +35,7 @@ def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Fig
 def decomposed_table(partition: BlockPartition) -> Figure:
     """A full table beside its blocks and their projections; equal areas are equal parameters."""
     figure, [axes] = style.canvas(width=8, height=4.8, grid="")
-    full, gap = partition.width, partition.width / 4
+    full, gap = partition.width, partition.width / 16
     palette = style.colours(partition.n_blocks + 1)[:-1]
     blocks = zip(partition.bounds, partition.widths, palette, strict=True)
     for number, ((start, end), width, colour) in enumerate(blocks, start=1):
@@ -46,9 +46,9 @@ def decomposed_table(partition: BlockPartition) -> Figure:
         if number > 1:
             axes.barh(start, width, full, left=2 * full + width + gap, hatch="//////", **box)
             text += f", projection {full} × {width}"
-        axes.text(3 * full + gap, start + size / 2, text, va="center")
+        axes.text(3.1 * full, start + size / 2, text, va="center")
     style.name_ticks(axes.xaxis, ["full table", "blocks and projections"], [full / 2, 2.5 * full])
-    axes.set(xlim=(0, 6 * full), ylim=(partition.n_items, 0))
+    axes.set(xlim=(0, 5.6 * full), ylim=(partition.n_items, 0))
     below = "(equal areas are equal numbers of parameters)"
     style.label(axes, "One table, decomposed", below, "item id")
     return figure
@@ -159,17 +159,27 @@ def flow(states: Sequence[Flow]) -> Figure:
 
 
 def by_block(
-    quantities: Mapping[str, Mapping[str, Sequence[Interval]]], blocks: Sequence[str]
+    quantities: Mapping[str, Mapping[str, Sequence[Interval]]],
+    blocks: Sequence[str],
+    difference: str = "",
 ) -> Figure:
-    """One panel per quantity, dots with intervals for each block: {panel: {model: values}}."""
+    """One panel per quantity, dots with intervals for each block: {panel: {model: values}}.
+
+    If all quantities are differences of one kind, `difference` names the kind: the panels then
+    have one scale and a line at zero.
+    """
     figure, axes = style.canvas(width=9.5, height=4, columns=len(quantities), grid="y")
     for axis, (quantity, models) in zip(axes, quantities.items(), strict=True):
+        if difference:
+            axis.axhline(0, color="grey", linestyle="--", zorder=0)
+            if axis is not axes[0]:
+                axis.sharey(axes[0])
         places = style.beside(len(models), 0.22)
         for place, (name, values, look) in zip(places, style.styled(models), strict=True):
             dots = {"fmt": look.marker, "color": look.colour, "capsize": 3, "label": name}
             style.error_bars(axis, np.arange(len(blocks)) + place, values, **dots)
         style.name_ticks(axis.xaxis, blocks)
-        style.label(axis, quantity, "block of the true next item", quantity)
+        style.label(axis, quantity, "block of the true next item", difference or quantity)
     style.legend_outside(figure, 4)
     return figure
 

@@ -133,3 +133,13 @@ def test_the_most_probable_items_of_a_block_fall_and_the_others_are_summed():
     ids, others = decomposition.most_probable(probabilities, 1, 5, smallest=0.1)
     assert ids.tolist() == [3, 5]
     assert others == pytest.approx(0.1)
+
+
+def test_by_block_draws_differences_on_one_scale_around_zero():
+    small, large = Interval(0.1, 0.0, 0.2), Interval(3.0, 2.5, 4.0)
+    panels = {"whole": {"a": [large]}, "part": {"a": [small]}}
+    figure = decomposition.by_block(panels, ["head"], difference="nats more")
+    left, right = figure.axes
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_ylabel() == right.get_ylabel() == "nats more"
+    assert all([*axes.lines[0].get_ydata()] == [0, 0] for axes in (left, right))
