@@ -84,7 +84,11 @@ class Claim:
 
     @property
     def why(self) -> str:
-        """The first sentence of `because`."""
+        """Of `because`, what speaks against the claim, or else for it, or else the first part."""
+        for supports in (False, True):
+            for part in self.parts:
+                if part.judges and any(each.supports is supports for each in part.findings):
+                    return f"{part.title}: {part.tally()}."
         return self.because.partition(". ")[0].rstrip(".") + "."
 
     @property

@@ -236,20 +236,23 @@ def test_the_early_stopping_rule_is_compared_with_the_full_search(results: Path)
 
 
 @pytest.mark.parametrize(
-    ("flat", "tree", "verdict"),
+    ("flat", "tree", "verdict", "why"),
     [
-        (BAD, MIDDLING, "holds on a"),
-        (BAD, BAD, "fails on a"),
-        (MIDDLING, MIDDLING, "fails on a"),
-        (BAD, None, "open"),
+        (BAD, MIDDLING, "holds on a", "Flat low-rank softmax against full softmax: worse in 1"),
+        (BAD, BAD, "fails on a", "Two-level softmax against full softmax: worse in 1"),
+        (MIDDLING, MIDDLING, "fails on a", "Flat low-rank softmax against full softmax: as good"),
+        (BAD, None, "open", "Flat low-rank softmax against full softmax: not recorded"),
     ],
 )
-def test_flat_against_tree(flat: int, tree: int | None, verdict: str, results: Path) -> None:
+def test_flat_against_tree(
+    flat: int, tree: int | None, verdict: str, why: str, results: Path
+) -> None:
     write_run(results, "nextitnet", MIDDLING)
     write_run(results, "flat-softmax", flat)
     if tree is not None:
         write_run(results, "softmax-only", tree)
-    assert judged(results)["C7"].verdict == verdict
+    claim = judged(results)["C7"]
+    assert claim.verdict == verdict and claim.why.startswith(why)
 
 
 @pytest.mark.parametrize(
