@@ -313,7 +313,8 @@ def _cell(standing: Standing) -> str:
     gap, form = standing.gap, standing.racer.partition(", ")[2].replace(" in groups of 16", "")
     low, high = (100 * end / gap.baseline for end in gap.interval())
     share = 100 * gap.estimate / gap.baseline
-    return f"{share:+.0f} % [{low:+.0f}, {high:+.0f}] {form}".strip()
+    digits = 0 if high - low > 10 else 1
+    return f"{share:+.{digits}f} % [{low:+.{digits}f}, {high:+.{digits}f}] {form}".strip()
 
 
 MEANS = ("valid", "test", "head", "outside", "seconds")
