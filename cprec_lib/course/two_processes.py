@@ -56,7 +56,12 @@ def _train(
 ) -> None:
     """One process, which finds the other one through the variables that a launcher sets."""
     group = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""}
+    meeting = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": 1,  # else accelerate warns that it sets this
+    }
     os.environ.update({name: str(value) for name, value in (group | meeting).items()})
     torch.set_num_threads(1)
     found: list[Report] = []
