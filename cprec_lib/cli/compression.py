@@ -61,7 +61,7 @@ def _groups() -> dict[str, dict[str, Parameter]]:
 
 
 Distillation = Annotated[
-    float,
+    float | None,
     typer.Option(
         help="Share of the loss in which models learn from the uncompressed one, such as 0.5.",
         parser=share,
@@ -93,7 +93,7 @@ def compress(
     minutes: Annotated[
         float | None, number_option("Minutes after which no training starts.", least=0)
     ] = None,
-    distillation: Distillation = 0.0,
+    distillation: Distillation = None,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
@@ -136,7 +136,7 @@ def compress(
         data = run.data()
     training = TrainConfig.from_json(run.record["train_config"])
     run.model.to(choose_device(device))
-    race = compress(run.model, data, budget, training, loss, deadline, _show, distillation)
+    race = compress(run.model, data, budget, training, loss, deadline, _show, distillation or 0.0)
     _show_front(race)
     test = write_best(out, run, data, race)
     _show_best(race, test, evaluate(run.model, data, "test"))
@@ -154,7 +154,7 @@ def race(
     seeds: Annotated[
         int | None, whole_option("Seeds; default: those of the setting.", least=1)
     ] = None,
-    distillation: Distillation = 0.0,
+    distillation: Distillation = None,
     show: Annotated[bool, typer.Option("--list", help="List the racers and run nothing.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -176,7 +176,7 @@ def race(
     distilled = f"-distillation-{distillation:g}" if distillation else ""
     path = results / f"{log_name(dataset)}{distilled}.json"
     recorded = 0
-    for finish in run_race(dataset, setting, path, work, racer or (), device, distillation):
+    for finish in run_race(dataset, setting, path, work, racer or (), device, distillation or 0.0):
         recorded += 1
         say(
             f"1/{finish['times']}, seed {finish['seed']}: {finish['model']}, {finish['bytes']:,} "

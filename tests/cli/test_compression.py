@@ -81,6 +81,7 @@ def test_a_loss_that_is_allowed_ends_the_search(trained: Path, tiny: Path, tmp_p
         ("--budget 1x", "budget '1x' makes no model smaller; give one such as 8x"),
         ("--budget 2x --width 0", "width 0 is below 1"),
         ("--budget 2x --epochs 0", "epochs 0 is below 1"),
+        ("--budget 2x --distillation 2", "'2' is no share; give one such as 1%"),
         ("--budget 2x --sharing everything", "choose one of none, cross-layer"),
     ],
 )

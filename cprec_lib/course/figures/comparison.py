@@ -147,8 +147,6 @@ def budget(states: Sequence[Budget]) -> Figure:
     rows = max(len(state.differences) for state in states)
     size = (7.4, 1.3 + 0.2 * rows)
     figure, axes = style.panels(len(states), 1, size, (3.2, 0.2, 0.8, 0.5), "x")
-    every = [gap for state in states for gap in state.differences.values()]
-    low, high = min(gap.low for gap in every), max(gap.high for gap in every)
     for axis, state in zip(axes, states, strict=True):
         names, sizes = [*state.differences], state.sizes
         for place, name in enumerate(names):
@@ -159,6 +157,9 @@ def budget(states: Sequence[Budget]) -> Figure:
         short = [name.replace(" in groups of 16", " groups") for name in names]
         labels = [f"{s} ({sizes[name]:,})" for s, name in zip(short, names, strict=True)]
         style.name_ticks(axis.yaxis, labels)
-        axis.set(xlim=(low - 0.002, max(high, 0) + 0.002), ylim=(rows - 0.5, -0.5))
+        gaps = state.differences.values()
+        low, high = min(gap.low for gap in gaps), max(0, *(gap.high for gap in gaps))
+        edge = 0.04 * (high - low)
+        axis.set(xlim=(low - edge, high + edge), ylim=(rows - 0.5, -0.5))
         style.label_small(axis, state.title, "difference in NDCG@10")
     return figure
