@@ -81,7 +81,6 @@ def test_a_loss_that_is_allowed_ends_the_search(trained: Path, tiny: Path, tmp_p
         ("--budget 1x", "budget '1x' makes no model smaller; give one such as 8x"),
         ("--budget 2x --width 0", "width 0 is below 1"),
         ("--budget 2x --epochs 0", "epochs 0 is below 1"),
-        ("--budget 2x --distillation 2", "'2' is no share; give one such as 1%"),
         ("--budget 2x --sharing everything", "choose one of none, cross-layer"),
     ],
 )
@@ -99,6 +98,7 @@ def test_faults_come_up_before_the_data(options: str, message: str, tmp_path: Pa
         ("--budget 2x --dataset a --loss much", "'much' is no share; give one such as 1%"),
         ("--budget 2x --dataset a --loss 500%", "'500%' is no share; give one such as 1%"),
         ("--budget 2x --dataset a --loss nan", "'nan' is no share"),
+        ("--budget 2x --dataset a --distillation 2", "'2' is no share; give one such as 1%"),
         ("--budget 2x --dataset a --minutes nan", "'--minutes': 'nan' does not lie between 0 and"),
         ("--budget 2x --dataset a --minutes -1", "'--minutes': '-1' does not lie between 0 and"),
         ("--budget 2x --dataset a --cutoffs 0.1", "No such option: --cutoffs"),
