@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cprec_lib.checks import check_share
 from cprec_lib.model.recommender import SequentialRecommender
+from cprec_lib.model.softmax import Softmax
 
 CELLS = 2**22
 """Probabilities, positions times items, that are held at once."""
@@ -56,26 +57,36 @@ def distilled_loss(
     ids: Tensor,
     sizes: Sequence[int] | None = None,
 ) -> Tensor:
-    """The loss above (nats) of windows ids [B, L + 1]; see `SequentialRecommender.loss`."""
+    """The loss above (nats) of windows ids [B, L + 1]; see `SequentialRecommender.loss`.
+
+    It computes the probabilities of all items, so it needs no `sizes`.
+    """
     inputs, targets = ids[:, :-1], ids[:, 1:]
     predicted = (inputs > 0) & (targets > 0)
-    hidden = model(inputs)[predicted]
     with torch.no_grad():
         taught = teacher(inputs)[predicted]
-    rows = max(1, CELLS // model.config.n_items)
-    # A chunk's probabilities are computed again in the backward pass instead of being kept.
-    soft = [
-        checkpoint(_cross_entropy, model, teacher, *pair, use_reentrant=False)
-        for pair in zip(hidden.split(rows), taught.split(rows), strict=True)
-    ]
-    hard = model.softmax.mean_nll(hidden, targets[predicted], sizes)
-    return (1 - share) * hard + share * torch.stack(soft).sum() / len(hidden)
+    rows = model(inputs)[predicted], taught, targets[predicted]
+    at_once = max(1, CELLS // model.config.n_items)
+    chunks = [*zip(*(each.split(at_once) for each in rows), strict=True)]
+    given = model.softmax, teacher.softmax, share
+    if len(chunks) == 1:
+        total = _cross_entropy(*given, *chunks[0])
+    else:  # the backward pass computes a chunk's probabilities again instead of keeping them
+        parts = [checkpoint(_cross_entropy, *given, *c, use_reentrant=False) for c in chunks]
+        total = torch.stack(parts).sum()
+    return total / len(taught)
 
 
 def _cross_entropy(
-    model: SequentialRecommender, teacher: SequentialRecommender, hidden: Tensor, taught: Tensor
+    softmax: Softmax,
+    teaching: Softmax,
+    share: float,
+    hidden: Tensor,
+    taught: Tensor,
+    targets: Tensor,
 ) -> Tensor:
-    """Minus the sum over rows and items of t log p."""
+    """Minus the sum over rows and items of log p times what it should be."""
     with torch.no_grad():
-        wanted = teacher.softmax.log_prob(taught).exp()
-    return -(wanted * model.softmax.log_prob(hidden)).sum()
+        wanted = share * teaching.log_prob(taught).exp()
+        wanted[torch.arange(len(targets)), targets - 1] += 1 - share
+    return -(wanted * softmax.log_prob(hidden)).sum()
