@@ -9,7 +9,7 @@ temperature: a softmax in two levels has no logits of all items that a temperatu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -31,8 +31,8 @@ def learning_from(
 ) -> Iterator[None]:
     """Within it, `fit` trains the model with the distilled loss; `share` is a above.
 
-    Without a teacher nothing changes. Raises ValueError for a share that is not in 0..1, and for a
-    teacher with other items.
+    Without a teacher nothing changes. Raises ValueError for a share that is not in [0, 1), and for
+    a teacher with other items.
     """
     check_share("distillation", share)
     if teacher is None:
@@ -56,6 +56,7 @@ def distilled_loss(
     share: float,
     ids: Tensor,
     sizes: Sequence[int] | None = None,
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """The loss above (nats) of windows ids [B, L + 1]; see `SequentialRecommender.loss`.
 
@@ -65,7 +66,7 @@ def distilled_loss(
     predicted = (inputs > 0) & (targets > 0)
     with torch.no_grad():
         taught = teacher(inputs)[predicted]
-    rows = model(inputs)[predicted], taught, targets[predicted]
+    rows = (forward or model)(inputs)[predicted], taught, targets[predicted]
     at_once = max(1, CELLS // model.config.n_items)
     chunks = [*zip(*(each.split(at_once) for each in rows), strict=True)]
     given = model.softmax, teacher.softmax, share
@@ -88,5 +89,5 @@ def _cross_entropy(
     """Minus the sum over rows and items of log p times what it should be."""
     with torch.no_grad():
         wanted = share * teaching.log_prob(taught).exp()
-        wanted[torch.arange(len(targets)), targets - 1] += 1 - share
+        wanted[torch.arange(len(targets), device=targets.device), targets - 1] += 1 - share
     return -(wanted * softmax.log_prob(hidden)).sum()

@@ -47,6 +47,13 @@ def test_a_share_of_zero_is_the_models_own_loss(teacher) -> None:
     assert torch.allclose(distilled_loss(model, teacher, 0.0, WINDOWS), model.loss(WINDOWS))
 
 
+def test_another_forward_pass_such_as_a_compiled_one_is_used(teacher) -> None:
+    model = SequentialRecommender(CONFIGS["full"])
+    given = {"forward": lambda ids: 0 * model(ids)}  # as `fit` passes it with `compile`
+    with learning_from(teacher, model, 0.5):
+        assert not torch.allclose(model.loss(WINDOWS, **given), model.loss(WINDOWS))
+
+
 def test_afterwards_the_model_has_its_own_loss_again(teacher) -> None:
     model = SequentialRecommender(CONFIGS["full"])
     own = model.loss(WINDOWS)
