@@ -37,9 +37,9 @@ class _PaddedConv(nn.Conv1d):
         return f"Conv1d with the taps {taps}, dilation {self.dilation[0]}, no bias"
 
 
-def _without_gradient(answer: Any, x: Tensor, layer: nn.Module) -> Any:
+def _convolve(answer: Any, x: Tensor, conv: nn.Conv1d) -> Any:
     with torch.no_grad():
-        return answer(x, layer)
+        return answer(x, conv)
 
 
 causal_padding = Problem(
@@ -50,7 +50,7 @@ causal_padding = Problem(
     purpose="For making the convolution of any framework causal, and for knowing to which time "
     "step each output belongs.",
     answer=keep_the_past,
-    use=_without_gradient,
+    use=_convolve,
     cases=(
         (torch.tensor([[[1.0], [2.0], [3.0]]]), _PaddedConv([[[100.0, 10.0, 1.0]]], 1)),
         (
@@ -144,6 +144,11 @@ class _Layers(nn.Module):
         return f"a block of dilation {self.dilation}; convolutions: {self.convolutions}"
 
 
+def _apply(answer: Any, x: Tensor, block: _Layers) -> Any:
+    with torch.no_grad():
+        return answer(x, block)
+
+
 residual = Problem(
     title="NextItNet's residual block",
     task="Write the formula of NextItNet's residual block as a function.",
@@ -151,7 +156,7 @@ residual = Problem(
     difficulty="easy",
     purpose="For turning a nested formula into code, from the inside out.",
     answer=residual_block,
-    use=_without_gradient,
+    use=_apply,
     cases=(
         (torch.tensor([[[-1.0, 3.0]]]), _Layers(2, 1, "each copies its newest item")),
         (
