@@ -302,8 +302,7 @@ tied_blocks = Problem(
     minutes=16,
     difficulty="hard",
     optional=True,
-    purpose="Lets a model that somebody else has built share weights, without breaking its "
-    "training.",
+    purpose="Makes the layers of a finished model share weights, without breaking its training.",
     answer=tie,
     use=_tie_and_step,
     cases=(
@@ -416,7 +415,7 @@ budget = Problem(
     minutes=11,
     difficulty="medium",
     optional=True,
-    purpose="For finding the part of a model where compression saves most.",
+    purpose="Finds the part of a model where compression saves most.",
     answer=_cprec(cutoffs=(0.02, 0.1), sharing="adjacent-block"),
     judge=_fits,
     wrong="""
