@@ -139,7 +139,8 @@ mirror_scheme = Problem(
         "With `depth = min(b, n_blocks - 1 - b)`, compute the two numbers from depth as the scheme "
         "none computes them from the block.",
     ),
-    why="A scheme is nothing but its table: `build` in this notebook works with such a rule, too. "
+    why="A scheme is nothing but its table: with the rule `lambda block: table[block]`, `build` in "
+    "this notebook makes the blocks. "
     "Takase and Kiyono (2021) compare schemes of this kind in transformers and call this one "
     "cycle (rev).",
 )
