@@ -48,6 +48,7 @@ _FOUR = (
     [[[5.0, 6.0]], [[1.0]], [[2.0]], [[3.0], [-2.0]]],
     [[[1.0], [0.0]], [[0.0], [1.0]], [[4.0], [1.0]]],
 )
+_WIDE = ((1,), [[[1.0, 2.0, 3.0]], [[4.0]]], [[[1.0], [0.0], [2.0]]])
 
 look_up = Problem(
     title="Look one item up",
@@ -87,9 +88,19 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
     torch.zeros(tables[0].shape[1]) => torch.zeros(tables[-1].shape[1])
         Padding's vector has the width of a narrow row here. Every item's vector has d numbers, and
         so has padding's.
+    torch.zeros(tables[0].shape[1]) => torch.zeros(2)
+        Padding's vector always has two numbers here. It needs d, as many as a row of the head has.
     item - start - 1 => item - 1
         The row within a block is not the item's id minus 1. Each table starts again at row 0 after
         the cutoff before it.
+    cutoffs[block - 1] if block > 0 else 0 => sum(cutoffs[:block])
+        The cutoffs are added up here, as if they were the sizes of the blocks. Each cutoff is
+        already an id, the last one of its block.
+    projections[block - 1] => projections[0]
+        Every tail block uses the projection of block 2 here. Each tail block has its own.
+    projections[block - 1] @ row => torch.cat([row, torch.zeros(tables[0].shape[1] - len(row))])
+        The narrow row is filled up with zeros here. It has to be multiplied by the projection of
+        its block, which gives d numbers.
     """,
     hints=(
         "Three questions: in which block is the item, which row of that block's table is it, and "
@@ -109,6 +120,7 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
         (4, *_TWO),
         (4, *_FOUR),
         (5, *_FOUR),
+        (0, *_WIDE),
     ),
     use=_use_vector,
     why="The library looks up every id in every block and keeps the right vector. That is more "
@@ -142,6 +154,12 @@ def _logits(root: list[float], *tails: list[float]) -> tuple[Tensor, list[Tensor
     return torch.tensor(root).log(), [torch.tensor(tail).log() for tail in tails]
 
 
+def _with_tokens(root: Tensor, tails: list[Tensor]) -> Tensor:
+    """Logits of all items in one row, a block's with its token's added: a wrong answer."""
+    head, tokens = root.tensor_split([-len(tails)])
+    return torch.cat([head, *(token + tail for token, tail in zip(tokens, tails, strict=True))])
+
+
 log_probability = Problem(
     title="One log-probability of the tree",
     task="""\
@@ -173,9 +191,18 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         must sum to the probability of its token.
     root[token] => root[head_size]
         A tail block uses the token of another block. The tokens are in the order of the blocks.
+    start=head_size => start=0
+        The probability of a head item is taken for that of the block. In the root the tokens come
+        after the head items.
+    len(root) - len(tail_logits) => len(root) - 1
+        Only the last entry of the root counts as a token here. The root has one token for each tail
+        block.
     .log_softmax(0) =>
         These are logits. A logit can be any number; `log_softmax` turns logits into
         log-probabilities.
+    root_logits.log_softmax(0) => root_logits
+        The logits of the root are used without a softmax. The probabilities of the head items and
+        the tokens must sum to 1.
     root_logits.log_softmax(0) => root_logits
     return root[place] => return root[:head_size].log_softmax(0)[place]
     root[token] => root[head_size:].log_softmax(0)[token - head_size]
@@ -186,6 +213,9 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         receive a part of the probability.
     lambda item, root, tails: torch.cat([root[: -len(tails)], *tails]).log_softmax(0)[item - 1]
         This is one softmax over all items, as in the flat variant: the tokens are not used.
+    lambda item, root, tails: _with_tokens(root, tails).log_softmax(0)[item - 1]
+        The logits of token and item are added here, and one softmax runs over all items. The tree
+        has a softmax at the root and one inside each tail block.
     logits.log_softmax(0)[place] => torch.cat(tail_logits).log_softmax(0)[item - 1 - head_size]
         All tail items share one softmax here. Each tail block has a softmax of its own.
     place < head_size => place < len(root)
@@ -201,6 +231,9 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         This is the probability. Return its logarithm.
     lambda *case: log_prob_of(*case).exp().log()
         A tiny probability is rounded to 0 before its logarithm is taken (underflow). Use
+        `log_softmax`, and add logarithms.
+    lambda *case: (log_prob_of(*case).exp() + 1e-12).log()
+        The small number that is added keeps the logarithm finite, but makes it wrong. Use
         `log_softmax`, and add logarithms.
     root_logits.log_softmax(0) => (root_logits.exp() / root_logits.exp().sum()).log()
     + logits.log_softmax(0) => + (logits.exp() / logits.exp().sum()).log()
