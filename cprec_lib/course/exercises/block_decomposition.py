@@ -54,19 +54,18 @@ look_up = Problem(
     title="Look one item up",
     task="""\
 Write the look-up of a single item: `vector_of(item, cutoffs, tables, projections)`. `item` is an
-id from 0 to $N$, `cutoffs` a tuple; there can be any number of blocks.
-`tables` is a list of tensors of shape $[k_j, d_j]$, one per block: items by block width.
-`projections` is a list of tensors of shape $[d, d_j]$, one per *tail* block, so `projections[0]`
-belongs to `tables[1]`. Return the item's vector, a tensor of shape $[d]$; padding has the zero
-vector.
+id from 0 (padding) to $N$. `cutoffs` is a tuple; there can be any number of tail blocks.
+`tables` is a list with one tensor of shape $[k_j, d_j]$ for each block. `projections` is a list
+with one tensor of shape $[d, d_j]$ for each *tail* block, so `projections[0]` belongs to
+`tables[1]`. Return the item's vector, a tensor $[d]$. For padding, return the zero vector.
 
-By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0) and
-(0, 1), the tail's table the rows (3) and (−1), and the projection is the column (1, 2). Item 4 is
-the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the answer is
-`tensor([-1., -2.])`.""",
+By hand: the cutoffs are `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0)
+and (0, 1). The tail's table has the rows (3) and (−1), and the projection is the column (1, 2).
+Item 4 is the second item of the tail and has the row (−1), so its vector is $-1 \\cdot (1, 2)$: the
+answer is `tensor([-1., -2.])`.""",
     minutes=12,
     difficulty="medium",
-    purpose="This shows which numbers an item owns and which it shares with its block.",
+    purpose="You see which numbers belong to one item and which all items of its block share.",
     answer=vector_of,
     wrong="""
     item == 0 => item < 0
@@ -164,18 +163,18 @@ log_probability = Problem(
     title="One log-probability of the tree",
     task="""\
 Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector whose logits are
-given. `root_logits` is a tensor: one logit for each head item, then one for the token of
-each tail block. `tail_logits` is a list with one tensor per tail block, which has one logit for
-each item of the block. `item` is an id from 1 to $N$. Return its log-probability, one number. The
-lengths of the tensors tell you the sizes of the blocks. Logits of ±200 occur; their exponentials do
-not fit into float32, so compute with log-probabilities throughout.
+given. `root_logits` is a tensor: one logit for each head item, then one for the token of each tail
+block. `tail_logits` is a list: for each tail block, a tensor with one logit for each item of the
+block. `item` is an id from 1 to $N$. Return its log-probability, one number. The lengths of the
+tensors tell you the sizes of the blocks. A logit can be as large as 200. Its exponential does not
+fit into float32, so compute with log-probabilities throughout.
 
-By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block are
-1 and 3. So there are two head items and one token. Item 4 is the second of the tail block:
-$p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1.897$.""",
+By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block's
+logits are 1 and 3. So there are two head items and one token. Item 4 is the second item of the tail
+block: $p(4) = 2/10 \\cdot 3/4 = 0.15$. The answer is $\\ln 0.15 \\approx -1.897$.""",
     minutes=12,
     difficulty="medium",
-    purpose="To score one item, you need the root and at most one block; this shows which.",
+    purpose="To score one item, you need the root and at most one tail block.",
     answer=log_prob_of,
     wrong="""
     item - 1 => item
@@ -270,18 +269,19 @@ def root_targets(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
 root_loss = Problem(
     title="The targets of the root",
     task="""\
-The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`, which needs
-indices into the root's logits: the head items come first, then the block tokens, counted from 0.
-Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to $N$,
-`cutoffs` a tuple. Return the indices, a tensor $[T]$ of 64-bit integers, like the ids.
+The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`. It needs the
+index of each target among the root's logits, counted from 0: first the head items, then the block
+tokens. Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to
+$N$, and `cutoffs` is a tuple. Return the indices, a tensor $[T]$ of 64-bit integers like
+`targets`.
 
 By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
-(items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
+(items 3 and 4), and the token of block 3 (items from 5 on). So
 `root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
     minutes=8,
     difficulty="easy",
     optional=True,
-    purpose="At the root, all items of a tail block share one target.",
+    purpose="At the root, all items of a tail block have the same target.",
     answer=root_targets,
     wrong="""
     targets, cutoffs[0] + block) - 1 => targets, cutoffs[0] + block - 1)
@@ -369,12 +369,11 @@ def _judge_tree(got: Any, right: Any) -> str:
 any_tree = Problem(
     title="A tree for any probabilities",
     task="""\
-Can a tree represent all probabilities, or does it rule some out? Write
-`tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
-`cutoffs` is a tuple. Return a pair. The first part is a tensor, the logits of the root: one for
-each head item, then one for each tail block's token. The second part is a list with one tensor per
-tail block: a logit for each of its items. The check puts the logits into a `BlockSoftmax`, which
-must then give the probabilities `p`. More than one answer is right.
+Write `tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
+`cutoffs` is a tuple. Return a pair. The first part is a tensor with the logits of the root: one for
+each head item, then one for the token of each tail block. The second part is a list with one tensor
+for each tail block: one logit for each of its items. The check puts the logits into a
+`BlockSoftmax`, which must then give the probabilities `p`. More than one answer is right.
 
 By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logits $\\ln 5$,
 $\\ln 3$ and $\\ln 2$ gives the head items 0.5 and 0.3 and the token 0.2. A tail block with $\\ln 1$
@@ -382,7 +381,7 @@ and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     minutes=14,
     difficulty="medium",
     optional=True,
-    purpose="This separates the cost of the tree from the cost of the narrow blocks.",
+    purpose="You see whether the tree itself, without narrow rows, limits the probabilities.",
     answer=tree_logits,
     wrong="""
     ]).log(), [tail.log() => ]), [tail
