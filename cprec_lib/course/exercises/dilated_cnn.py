@@ -47,8 +47,7 @@ causal_padding = Problem(
     task="Make the output of a convolution that pads both sides causal.",
     minutes=9,
     difficulty="easy",
-    purpose="For making the convolution of any framework causal, and for knowing to which time "
-    "step each output belongs.",
+    purpose="For making a convolution of any framework causal.",
     answer=keep_the_past,
     use=_convolve,
     cases=(
@@ -218,7 +217,7 @@ def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
 
 
 items_seen = Problem(
-    title="Which items does it see?",
+    title="Which items does a stack see?",
     task="List the items that reach a stack's newest output.",
     minutes=14,
     difficulty="medium",
@@ -266,7 +265,7 @@ items_seen = Problem(
     "none; two blocks of dilation 4 reach back 48 steps and see only every fourth item.",
 )
 
-# A block that starts as nothing
+# A block that starts as the identity
 
 
 class ReZeroBlock(nn.Module):
@@ -316,7 +315,7 @@ def _set_weights(block: Any, alpha: float, convolutions: str) -> None:
 
 
 rezero_block = Problem(
-    title="A block that starts as nothing",
+    title="A block that starts as the identity",
     task="Write a residual block whose addition is scaled by a learned number that starts at 0.",
     minutes=20,
     difficulty="medium",
@@ -333,7 +332,7 @@ rezero_block = Problem(
     ),
     wrong="""
     nn.Parameter(torch.zeros(1)) => torch.zeros(1)
-        `alpha` is not among the block's parameters, so no optimizer will ever move it from 0. What
+        `alpha` is not among the block's parameters, so no optimiser will ever move it from 0. What
         turns a tensor into something that a module trains?
     nn.Parameter(torch.zeros(1)) => nn.Parameter(torch.zeros(1), requires_grad=False)
         `alpha` gets no gradient, so training leaves it at 0. It has to be trained with the other
@@ -452,7 +451,7 @@ own_layers = Problem(
     nn.ModuleList(ReZeroBlock => [*(ReZeroBlock
     in dilations) => in dilations)]
         The blocks are in a plain list, so the module does not know their parameters and no
-        optimizer trains them. Which kind of list does a module look into?
+        optimiser trains them. Which kind of list does a module look into?
     ReZeroBlock(width, dilation) => one
     self.blocks = nn => one = ReZeroBlock(width, dilations[0]); self.blocks = nn
         One block is used several times here. Each place needs a block of its own.
