@@ -80,12 +80,18 @@ causal_padding = Problem(
     : x.shape[1] => :-2
         Two outputs are dropped here, whatever the kernel and the dilation. The number that must
         stay depends on neither.
+    ]].transpose(1, 2) => ]]
+        The result is [B, d, L]. Exchange the last two dimensions again after the convolution.
     ]].transpose(1, 2) => ]].reshape(x.shape)
         `reshape` keeps the order of the numbers in memory, so time and width are mixed up. Which
         method exchanges two dimensions?
     x.transpose(1, 2) => x.reshape(x.shape[0], x.shape[2], x.shape[1])
         `reshape` before the convolution keeps the order of the numbers in memory, so it convolves
         a mixture of time and width. Which method exchanges two dimensions?
+    x.transpose(1, 2) => x.reshape(x.shape[0], x.shape[2], x.shape[1])
+    ]].transpose(1, 2) => ]].reshape(x.shape)
+        `reshape` before and after the convolution keeps the order of the numbers in memory, so the
+        convolution gets a mixture of time and width. Which method exchanges two dimensions?
     x.shape[1] => x.shape[1] + conv.padding[0] - conv.kernel_size[0] + 1
         The number of outputs to drop depends on the dilation too: each gap between two taps adds to
         it.
@@ -181,6 +187,9 @@ residual = Problem(
     2 * block.dilation => block.dilation
         Both convolutions run with the same dilation here. Which dilation does the formula give the
         second one?
+    2 * block.dilation => 2
+    block.dilation => 1
+        The dilations are 1 and 2 here for every block. `block.dilation` may be larger than 1.
     block.conv2 => block.conv1
         `conv1` is used twice, and `conv2` never.
     block.norm2 => block.norm1
