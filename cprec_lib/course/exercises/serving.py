@@ -228,15 +228,15 @@ ring = Problem(
     title="The ring buffer of a convolution",
     task="""\
 Write the class `RingBuffer`. `RingBuffer(weight, bias, dilation)` takes the weights $[d, d, k]$ and
-the bias $[d]$ of a causal convolution. Its method `step(x)` takes the input $[d]$ of the next
-position and returns the output $[d]$ there,
+the bias $[d]$ of a causal convolution with $k \\ge 2$ taps. Its method `step(x)` takes the input
+$[d]$ of the next position and returns the output $[d]$ there,
 
 $$y_t = b + \\sum_i W_i\\, x_{t - (k - 1 - i) D}, \\qquad x_t = 0 \\text{ for } t < 0,$$
 
-where $W_i$ is `weight[:, :, i]`, $k \\ge 2$, and $D$ is the dilation ($\\ell$ in notebook 03).
-Positions are counted from 0. Keep only the last $(k - 1) D$ inputs, zeros at first, and do not move
-them: the new input takes the place of the oldest. In a tensor with $(k - 1) D$ rows, position $t$
-belongs to row $t$ modulo the number of rows. A `collections.deque` with a `maxlen` will do as well.
+where $W_i$ is `weight[:, :, i]` and $D$ is the dilation ($\\ell$ in notebook 03). Positions are
+counted from 0. Keep only the last $(k - 1) D$ inputs, zeros at first, and do not move them: the new
+input takes the place of the oldest. In a tensor with $(k - 1) D$ rows, position $t$ belongs to row
+$t$ modulo the number of rows. A `collections.deque` with a `maxlen` will do as well.
 
 By hand: the example above, with `weight` [[[0.5, 1.0]]], `bias` [0] and `dilation` 2, gives 1, 2
 and 4.5 for the inputs 1, 2 and 4.""",
