@@ -105,7 +105,7 @@ def recommendations(
         say,
         ((films[0], *[""] * len(films)), (*films, ""), opens),
         f"From top to bottom the {k} best after {films[0]} alone, after "
-        f"{join(films)}, and after {one_more} on top, by popularity rank "
+        f"{join(films)}, and after {one_more} as well, by popularity rank "
         "(log scale). A diamond is an item that the last film brought in."
         + (" Dashed lines end the head and block 2." if cutoffs else ""),
     )
