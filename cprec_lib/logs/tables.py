@@ -126,6 +126,8 @@ def _read_file(path: Path, given: Mapping[str, str], separator: str | None) -> l
     sequence = re.fullmatch(r"(\d):", given.get("item", ""))
     if sequence and reader is not read_text:
         raise ValueError("only a text has a sequence a line; name the column that holds the lists")
+    if sequence and (given.get("user", "0"), given.get("timestamp", ORDER)) != ("0", ORDER):
+        raise ValueError("a line is a user and items in order of time; omit the other two columns")
     if sequence:
         return read_sequences(path, int(sequence[1]), separator)
     arrays = reader(path, lambda header: find_columns(header, given), separator)
