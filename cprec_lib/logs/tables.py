@@ -71,8 +71,7 @@ def read_table(
         items = columns.ids(item, "item").to_pandas()
         del user, item
         if len(clocks) > 1:
-            texts = [columns.decoded(clock).cast(pa.string()) for clock in clocks]
-            clocks = [compute.binary_join_element_wise(*texts, " ")]
+            clocks = [columns.date_and_clock(clocks)]
         times = columns.times(clocks[0]) if clocks else users.groupby(users).cumcount()
         return pd.DataFrame({"user": users, "item": items, "timestamp": times}, copy=False)
 
@@ -157,11 +156,21 @@ def _check_lengths(arrays: list[Any]) -> None:
 def _read_parquet(path: Path, find: Find, _: str | None) -> list[Any]:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
+    # As nanoseconds, dates such as 9999-12-31 would overflow without an error.
+    with parquet.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
         header = file.schema_arrow.names
         names = [header[i] for i in find(header)[0]]
         table = file.read(names)
-    return [table[name] for name in names]
+    table.validate(full=True)  # text may be no UTF-8
+    return [_usual_list(table[name]) for name in names]
+
+
+def _usual_list(column: Any) -> Any:
+    """Large lists, which polars writes, and those of a fixed size as usual lists."""
+    kind = column.type
+    if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return column.cast(pa.list_(kind.value_type))
+    return column
 
 
 def _read_json_lines(path: Path, find: Find, _: str | None) -> list[Any]:
@@ -262,9 +271,8 @@ def read_log(
     """
     table = in_order(read_table(path, given, separator), ["user", "timestamp"])
     if table["timestamp"].dtype.kind == "M":
-        table["timestamp"] = columns.unix_seconds(
-            table["timestamp"]
-        )  # after sorting, because they are rounded
+        with naming(path):  # after sorting, because they are rounded
+            table["timestamp"] = columns.unix_seconds(table["timestamp"])
     mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
     warn_of_doubts(path, len(table), mixed, doubled)
     return table
