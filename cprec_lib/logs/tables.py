@@ -62,7 +62,11 @@ def read_table(
     for file in files:
         with naming(file):
             found.append(_read_file(file, given, separator))
+            if len(files) > 1:  # whole floats in one part are the integers of another one
+                found[-1][:2] = map(columns.ids, found[-1][:2], COLUMNS[:2])
     with naming(path):
+        if len({*map(len, found)}) > 1:
+            raise ValueError("its parts differ in the number of columns of times")
         user, item, *clocks = (joined(list(same)) for same in zip(*found, strict=True))
         del found
         if not len(user):
@@ -92,17 +96,29 @@ def naming(path: Path) -> Iterator[None]:
 def parts(path: Path) -> list[Path]:
     """The tables of a folder or of a pattern such as logs/*.parquet, by name; or the file itself.
 
-    Raises ValueError for a folder without tables.
+    Names that start with a dot or _ are omitted, of files and of folders. Raises ValueError without
+    tables, and for a link to a folder or to nothing, which would be omitted silently.
     """
-    if path.is_file() or not (path.is_dir() or is_pattern(path)):
+    if path.is_file():
         return [path]
+    if not (path.is_dir() or is_pattern(path)):
+        raise ValueError("it is no file or folder; save what a pipe delivers as a file")
+    if any((path / name).exists() for name in ("_delta_log", ".hoodie")):
+        raise ValueError("its files keep deleted rows (Delta Lake or Hudi); export it as parquet")
     found = path.rglob("*") if path.is_dir() else map(Path, glob(str(path), recursive=True))
-    shown = (file for file in sorted(found) if not file.name.startswith((".", "_")))
-    tables = [file for file in shown if file.is_file() and _reader(file)]
+    tables: dict[Path, Path] = {}
+    for file in sorted(found):
+        if any(name.startswith((".", "_")) for name in {*file.parts} - {*path.parts}):
+            continue
+        if file.is_symlink() and not file.is_file():
+            raise ValueError(f"{file} is a link to a folder or to nothing; replace it by the files")
+        with naming(file):
+            if file.is_file() and _reader(file):
+                tables.setdefault(file.resolve(), file)
     if not tables:
         what = "folder holds" if path.is_dir() else "pattern matches"
         raise ValueError(f"this {what} no file that ends in .{', .'.join(READERS)}")
-    return tables
+    return list(tables.values())
 
 
 def is_pattern(path: Path) -> bool:
