@@ -59,7 +59,7 @@ def describe_machine(device: torch.device) -> MachineRecord:
     cuda = device.type == "cuda"
     return {
         "device": device.type,
-        "hardware": torch.cuda.get_device_name(device) if cuda else platform.machine(),
+        "hardware": torch.cuda.get_device_name(device) if cuda else _processor(),
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
@@ -68,6 +68,21 @@ def describe_machine(device: torch.device) -> MachineRecord:
             "cprec_lib": cprec_lib.__version__,
         },
     }
+
+
+def _processor() -> str:
+    """The processor, and the instructions for which torch has chosen its kernels.
+
+    Other kernels add numbers in another order, which changes a trained model.
+    """
+    import torch
+
+    facts = Path("/proc/cpuinfo")
+    text = facts.read_text(encoding="utf-8", errors="replace") if facts.exists() else ""
+    found = dict(re.findall(r"^(model|model name)\s*: (.+)$", text, re.MULTILINE))
+    name = found.get("model name") or platform.processor() or platform.machine()
+    model = f" (model {found['model']})" if "model" in found else ""
+    return f"{name}{model}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def cpu_cores() -> int:

@@ -129,13 +129,22 @@ def _setting(
 
 def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device: Device) -> None:
     from cprec_lib.evidence.experiments import run_again
+    from cprec_lib.evidence.records import seeds_of
 
-    recorded, now = run_again(path, work / "again" / path.stem, dataset, seconds, device)
+    folder = work / "again" / path.resolve().parent.name / path.stem
+    recorded, now = run_again(path, folder, dataset, seconds, device)
     if now is None:
         say("The budget ended before the last epoch. Repeat the command to continue.")
         return
+    runs = seeds_of(path)
+    spread = f"with {len(runs)} seeds" if len(runs) > 1 else ""
+    say(f"{'':8}{'recorded':>10}{'now':>10}  {spread}".rstrip())
     for name, before in recorded["test"].items():
-        say(f"{name:8}{before:.6f} recorded, {now['test'][name]:.6f} now")
+        found = sorted(run["test"][name] for run in runs)
+        reach = f"  {found[0]:.6f} to {found[-1]:.6f}" if spread else ""
+        say(f"{name:8}{before:10.6f}{now['test'][name]:10.6f}{reach}")
+    if not spread:
+        say(f"{path.parent} has no other seed of this run to compare the difference with.")
 
 
 def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None:

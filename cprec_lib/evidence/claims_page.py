@@ -29,7 +29,8 @@ HEAD = """# Which of the paper's claims hold
   rate or dropout lies at the edge of what was tried, if its training ended before it stopped
   improving, or if no variant of the setting has a second seed. The figures show it as a hollow dot.
 - *Head*, *tail*, *cutoffs* and other terms are in the [glossary](glossary.md).
-- `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run and prints both results."""
+- `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run, and prints both results
+  beside those of its other seeds."""
 
 
 def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -375,8 +376,9 @@ def run_again(
 
     `dataset` says where the data is; by default it is the data set named in the record. `work` and
     `seconds` are as in `run`; the new record is None if the time is spent. Nothing is written to
-    the results. Raises ValueError if the data is not that of the record, or if another version of
-    the library made the record; the message lists what differs.
+    the results, and `work` is deleted after the last epoch, so that the next call trains again.
+    Raises ValueError if the data is not that of the record, or if another version of the library
+    made the record; the message lists what differs.
     """
     recorded = read_record(path)
     experiment = _experiment_of(recorded, dataset or recorded["dataset"], path)
@@ -386,7 +388,10 @@ def run_again(
             f"{path} was recorded with other data than {experiment.dataset} holds; name the data "
             "that it was recorded with"
         )
-    return recorded, run(experiment, work, seconds, device)
+    now = run(experiment, work, seconds, device)
+    if now:
+        shutil.rmtree(work, ignore_errors=True)  # a model that is not trained leaves no folder
+    return recorded, now
 
 
 def _experiment_of(record: Record, dataset: str, path: Path) -> Experiment:

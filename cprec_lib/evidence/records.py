@@ -225,6 +225,13 @@ def tuned(runs: Sequence[Record]) -> list[Record]:
     return sorted(same, key=lambda run: run["seed"])
 
 
+def seeds_of(path: Path) -> list[Record]:
+    """The records of one trial with all its seeds, its own included, beside the record `path`."""
+    own = read_record(path)
+    runs = read_all(path.parent)[own["variant"]]
+    return [run for run in runs if trial_of(run) == trial_of(own)]
+
+
 def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Record]]:
     """Records by variant, each at its tuned learning rate, one per seed.
 

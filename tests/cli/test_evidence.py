@@ -1,11 +1,13 @@
 """The verbs reproduce and claims."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from cprec_lib import files
 from cprec_lib.evidence import claims, experiments, race
+from cprec_lib.evidence.records import read_record
 from tests.cli.shell import fail, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,11 +34,19 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
 
     record = folder / "nextitnet-lr0.01-d0.3-s0.json"
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")
-    compared = [line for line in again.splitlines() if " recorded, " in line]
+    assert "no other seed of this run to compare" in again
+    succeed(*command, "--seeds", "2")
+    again = succeed(*command[:-2], "--again", record, "--device", "cpu")
+    assert re.search(r"recorded +now +with 2 seeds$", again, re.MULTILINE)
+    runs = [read_record(path)["test"] for path in folder.glob("nextitnet-*.json")]
+    compared = re.findall(
+        r"^(\w+@\d+) +([\d.]+) +([\d.]+)  ([\d.]+) to ([\d.]+)$", again, re.MULTILINE
+    )
     assert len(compared) == 9
-    for line in compared:
-        _, before, _, now, _ = line.split()
+    for metric, before, now, *reach in compared:
         assert before == now
+        values = [run[metric] for run in runs]
+        assert reach == [f"{min(values):.6f}", f"{max(values):.6f}"]
 
     (results / "longtail.json").write_text((ROOT / "results" / "longtail.json").read_text())
     page = tmp_path / "docs" / "claims.md"

@@ -48,24 +48,24 @@ _FOUR = (
     [[[5.0, 6.0]], [[1.0]], [[2.0]], [[3.0], [-2.0]]],
     [[[1.0], [0.0]], [[0.0], [1.0]], [[4.0], [1.0]]],
 )
+_WIDE = ((1,), [[[1.0, 2.0, 3.0]], [[4.0]]], [[[1.0], [0.0], [2.0]]])
 
 look_up = Problem(
     title="Look one item up",
     task="""\
 Write the look-up of a single item: `vector_of(item, cutoffs, tables, projections)`. `item` is an
-id from 0 to $N$, `cutoffs` a tuple; there can be any number of blocks.
-`tables` is a list of tensors of shape $[k_j, d_j]$, one per block: items by block width.
-`projections` is a list of tensors of shape $[d, d_j]$, one per *tail* block, so `projections[0]`
-belongs to `tables[1]`. Return the item's vector, a tensor of shape $[d]$; padding has the zero
-vector.
+id from 0 (padding) to $N$. `cutoffs` is a tuple; there can be any number of tail blocks.
+`tables` is a list with one tensor of shape $[k_j, d_j]$ for each block. `projections` is a list
+with one tensor of shape $[d, d_j]$ for each *tail* block, so `projections[0]` belongs to
+`tables[1]`. Return the item's vector, a tensor $[d]$. For padding, return the zero vector.
 
-By hand: cutoffs `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0) and
-(0, 1), the tail's table the rows (3) and (−1), and the projection is the column (1, 2). Item 4 is
-the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the answer is
-`tensor([-1., -2.])`.""",
+By hand: the cutoffs are `(2,)`, so items 1 and 2 are the head. The head's table has the rows (1, 0)
+and (0, 1). The tail's table has the rows (3) and (−1), and the projection is the column (1, 2).
+Item 4 is the second item of the tail and has the row (−1), so its vector is $-1 \\cdot (1, 2)$: the
+answer is `tensor([-1., -2.])`.""",
     minutes=12,
     difficulty="medium",
-    purpose="This shows which numbers an item owns and which it shares with its block.",
+    purpose="You see which numbers belong to one item and which all items of its block share.",
     answer=vector_of,
     wrong="""
     item == 0 => item < 0
@@ -87,9 +87,19 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
     torch.zeros(tables[0].shape[1]) => torch.zeros(tables[-1].shape[1])
         Padding's vector has the width of a narrow row here. Every item's vector has d numbers, and
         so has padding's.
+    torch.zeros(tables[0].shape[1]) => torch.zeros(2)
+        Padding's vector always has two numbers here. It needs d, as many as a row of the head has.
     item - start - 1 => item - 1
         The row within a block is not the item's id minus 1. Each table starts again at row 0 after
         the cutoff before it.
+    cutoffs[block - 1] if block > 0 else 0 => sum(cutoffs[:block])
+        The cutoffs are added up here, as if they were the sizes of the blocks. Each cutoff is
+        already an id, the last one of its block.
+    projections[block - 1] => projections[0]
+        Every tail block uses the projection of block 2 here. Each tail block has its own.
+    projections[block - 1] @ row => torch.cat([row, torch.zeros(tables[0].shape[1] - len(row))])
+        The narrow row is filled up with zeros here. It has to be multiplied by the projection of
+        its block, which gives d numbers.
     """,
     hints=(
         "Three questions: in which block is the item, which row of that block's table is it, and "
@@ -109,6 +119,7 @@ the second of its block and owns −1, so its vector is $-1 \\cdot (1, 2)$: the 
         (4, *_TWO),
         (4, *_FOUR),
         (5, *_FOUR),
+        (0, *_WIDE),
     ),
     use=_use_vector,
     why="The library looks up every id in every block and keeps the right vector. That is more "
@@ -142,22 +153,28 @@ def _logits(root: list[float], *tails: list[float]) -> tuple[Tensor, list[Tensor
     return torch.tensor(root).log(), [torch.tensor(tail).log() for tail in tails]
 
 
+def _with_tokens(root: Tensor, tails: list[Tensor]) -> Tensor:
+    """Logits of all items in one row, a block's with its token's added: a wrong answer."""
+    head, tokens = root.tensor_split([-len(tails)])
+    return torch.cat([head, *(token + tail for token, tail in zip(tokens, tails, strict=True))])
+
+
 log_probability = Problem(
     title="One log-probability of the tree",
     task="""\
 Write `log_prob_of(item, root_logits, tail_logits)` for a single hidden vector whose logits are
-given. `root_logits` is a tensor: one logit for each head item, then one for the token of
-each tail block. `tail_logits` is a list with one tensor per tail block, which has one logit for
-each item of the block. `item` is an id from 1 to $N$. Return its log-probability, one number. The
-lengths of the tensors tell you the sizes of the blocks. Logits of ±200 occur; their exponentials do
-not fit into float32, so compute with log-probabilities throughout.
+given. `root_logits` is a tensor: one logit for each head item, then one for the token of each tail
+block. `tail_logits` is a list: for each tail block, a tensor with one logit for each item of the
+block. `item` is an id from 1 to $N$. Return its log-probability, one number. The lengths of the
+tensors tell you the sizes of the blocks. A logit can be as large as 200. Its exponential does not
+fit into float32, so compute with log-probabilities throughout.
 
-By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block are
-1 and 3. So there are two head items and one token. Item 4 is the second of the tail block:
-$p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1.897$.""",
+By hand: the exponentials of the root's logits are 5, 3 and 2, and those of the only tail block's
+logits are 1 and 3. So there are two head items and one token. Item 4 is the second item of the tail
+block: $p(4) = 2/10 \\cdot 3/4 = 0.15$. The answer is $\\ln 0.15 \\approx -1.897$.""",
     minutes=12,
     difficulty="medium",
-    purpose="To score one item, you need the root and at most one block; this shows which.",
+    purpose="To score one item, you need the root and at most one tail block.",
     answer=log_prob_of,
     wrong="""
     item - 1 => item
@@ -173,9 +190,18 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         must sum to the probability of its token.
     root[token] => root[head_size]
         A tail block uses the token of another block. The tokens are in the order of the blocks.
+    start=head_size => start=0
+        The probability of a head item is taken for that of the block. In the root the tokens come
+        after the head items.
+    len(root) - len(tail_logits) => len(root) - 1
+        Only the last entry of the root counts as a token here. The root has one token for each tail
+        block.
     .log_softmax(0) =>
         These are logits. A logit can be any number; `log_softmax` turns logits into
         log-probabilities.
+    root_logits.log_softmax(0) => root_logits
+        The logits of the root are used without a softmax. The probabilities of the head items and
+        the tokens must sum to 1.
     root_logits.log_softmax(0) => root_logits
     return root[place] => return root[:head_size].log_softmax(0)[place]
     root[token] => root[head_size:].log_softmax(0)[token - head_size]
@@ -186,6 +212,9 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         receive a part of the probability.
     lambda item, root, tails: torch.cat([root[: -len(tails)], *tails]).log_softmax(0)[item - 1]
         This is one softmax over all items, as in the flat variant: the tokens are not used.
+    lambda item, root, tails: _with_tokens(root, tails).log_softmax(0)[item - 1]
+        The logits of token and item are added here, and one softmax runs over all items. The tree
+        has a softmax at the root and one inside each tail block.
     logits.log_softmax(0)[place] => torch.cat(tail_logits).log_softmax(0)[item - 1 - head_size]
         All tail items share one softmax here. Each tail block has a softmax of its own.
     place < head_size => place < len(root)
@@ -201,6 +230,9 @@ $p(4) = 0.2 \\cdot 0.75 = 0.15$. The answer for item 4 is $\\ln 0.15 \\approx -1
         This is the probability. Return its logarithm.
     lambda *case: log_prob_of(*case).exp().log()
         A tiny probability is rounded to 0 before its logarithm is taken (underflow). Use
+        `log_softmax`, and add logarithms.
+    lambda *case: (log_prob_of(*case).exp() + 1e-12).log()
+        The small number that is added keeps the logarithm finite, but makes it wrong. Use
         `log_softmax`, and add logarithms.
     root_logits.log_softmax(0) => (root_logits.exp() / root_logits.exp().sum()).log()
     + logits.log_softmax(0) => + (logits.exp() / logits.exp().sum()).log()
@@ -237,18 +269,19 @@ def root_targets(targets: Tensor, cutoffs: tuple[int, ...]) -> Tensor:
 root_loss = Problem(
     title="The targets of the root",
     task="""\
-The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`, which needs
-indices into the root's logits: the head items come first, then the block tokens, counted from 0.
-Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to $N$,
-`cutoffs` a tuple. Return the indices, a tensor $[T]$ of 64-bit integers, like the ids.
+The loss at the root is `F.cross_entropy(root_logits, root_targets(targets, cutoffs))`. It needs the
+index of each target among the root's logits, counted from 0: first the head items, then the block
+tokens. Write `root_targets(targets, cutoffs)`. `targets` is a tensor $[T]$ of item ids from 1 to
+$N$, and `cutoffs` is a tuple. Return the indices, a tensor $[T]$ of 64-bit integers like
+`targets`.
 
 By hand: with cutoffs `(2, 4)` the root has four entries: item 1, item 2, the token of block 2
-(items 3 and 4), and the token of block 3 (item 5 on). The targets 1, 4, 5 become 0, 2, 3, so
+(items 3 and 4), and the token of block 3 (items from 5 on). So
 `root_targets(torch.tensor([1, 4, 5]), (2, 4))` is `tensor([0, 2, 3])`.""",
     minutes=8,
     difficulty="easy",
     optional=True,
-    purpose="At the root, all items of a tail block share one target.",
+    purpose="At the root, all items of a tail block have the same target.",
     answer=root_targets,
     wrong="""
     targets, cutoffs[0] + block) - 1 => targets, cutoffs[0] + block - 1)
@@ -336,12 +369,11 @@ def _judge_tree(got: Any, right: Any) -> str:
 any_tree = Problem(
     title="A tree for any probabilities",
     task="""\
-Can a tree represent all probabilities, or does it rule some out? Write
-`tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
-`cutoffs` is a tuple. Return a pair. The first part is a tensor, the logits of the root: one for
-each head item, then one for each tail block's token. The second part is a list with one tensor per
-tail block: a logit for each of its items. The check puts the logits into a `BlockSoftmax`, which
-must then give the probabilities `p`. More than one answer is right.
+Write `tree_logits(p, cutoffs)`. `p` is a tensor $[N]$ of probabilities, all above 0, with sum 1;
+`cutoffs` is a tuple. Return a pair. The first part is a tensor with the logits of the root: one for
+each head item, then one for the token of each tail block. The second part is a list with one tensor
+for each tail block: one logit for each of its items. The check puts the logits into a
+`BlockSoftmax`, which must then give the probabilities `p`. More than one answer is right.
 
 By hand: `p` is (0.5, 0.3, 0.05, 0.15) with cutoffs `(2,)`. A root with the logits $\\ln 5$,
 $\\ln 3$ and $\\ln 2$ gives the head items 0.5 and 0.3 and the token 0.2. A tail block with $\\ln 1$
@@ -349,7 +381,7 @@ and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     minutes=14,
     difficulty="medium",
     optional=True,
-    purpose="This separates the cost of the tree from the cost of the narrow blocks.",
+    purpose="You see whether the tree itself, without narrow rows, limits the probabilities.",
     answer=tree_logits,
     wrong="""
     ]).log(), [tail.log() => ]), [tail

@@ -47,8 +47,7 @@ causal_padding = Problem(
     task="Make the output of a convolution that pads both sides causal.",
     minutes=9,
     difficulty="easy",
-    purpose="For making the convolution of any framework causal, and for knowing to which time "
-    "step each output belongs.",
+    purpose="For making a convolution of any framework causal.",
     answer=keep_the_past,
     use=_convolve,
     cases=(
@@ -81,12 +80,18 @@ causal_padding = Problem(
     : x.shape[1] => :-2
         Two outputs are dropped here, whatever the kernel and the dilation. The number that must
         stay depends on neither.
+    ]].transpose(1, 2) => ]]
+        The result is [B, d, L]. Exchange the last two dimensions again after the convolution.
     ]].transpose(1, 2) => ]].reshape(x.shape)
         `reshape` keeps the order of the numbers in memory, so time and width are mixed up. Which
         method exchanges two dimensions?
     x.transpose(1, 2) => x.reshape(x.shape[0], x.shape[2], x.shape[1])
         `reshape` before the convolution keeps the order of the numbers in memory, so it convolves
         a mixture of time and width. Which method exchanges two dimensions?
+    x.transpose(1, 2) => x.reshape(x.shape[0], x.shape[2], x.shape[1])
+    ]].transpose(1, 2) => ]].reshape(x.shape)
+        `reshape` before and after the convolution keeps the order of the numbers in memory, so the
+        convolution gets a mixture of time and width. Which method exchanges two dimensions?
     x.shape[1] => x.shape[1] + conv.padding[0] - conv.kernel_size[0] + 1
         The number of outputs to drop depends on the dilation too: each gap between two taps adds to
         it.
@@ -182,6 +187,9 @@ residual = Problem(
     2 * block.dilation => block.dilation
         Both convolutions run with the same dilation here. Which dilation does the formula give the
         second one?
+    2 * block.dilation => 2
+    block.dilation => 1
+        The dilations are 1 and 2 here for every block. `block.dilation` may be larger than 1.
     block.conv2 => block.conv1
         `conv1` is used twice, and `conv2` never.
     block.norm2 => block.norm1
@@ -218,7 +226,7 @@ def steps_back(dilations: Sequence[int], kernel_size: int) -> list[int]:
 
 
 items_seen = Problem(
-    title="Which items does it see?",
+    title="Which items does a stack see?",
     task="List the items that reach a stack's newest output.",
     minutes=14,
     difficulty="medium",
@@ -266,7 +274,7 @@ items_seen = Problem(
     "none; two blocks of dilation 4 reach back 48 steps and see only every fourth item.",
 )
 
-# A block that starts as nothing
+# A block that starts as the identity
 
 
 class ReZeroBlock(nn.Module):
@@ -316,7 +324,7 @@ def _set_weights(block: Any, alpha: float, convolutions: str) -> None:
 
 
 rezero_block = Problem(
-    title="A block that starts as nothing",
+    title="A block that starts as the identity",
     task="Write a residual block whose addition is scaled by a learned number that starts at 0.",
     minutes=20,
     difficulty="medium",
@@ -333,7 +341,7 @@ rezero_block = Problem(
     ),
     wrong="""
     nn.Parameter(torch.zeros(1)) => torch.zeros(1)
-        `alpha` is not among the block's parameters, so no optimizer will ever move it from 0. What
+        `alpha` is not among the block's parameters, so no optimiser will ever move it from 0. What
         turns a tensor into something that a module trains?
     nn.Parameter(torch.zeros(1)) => nn.Parameter(torch.zeros(1), requires_grad=False)
         `alpha` gets no gradient, so training leaves it at 0. It has to be trained with the other
@@ -452,7 +460,7 @@ own_layers = Problem(
     nn.ModuleList(ReZeroBlock => [*(ReZeroBlock
     in dilations) => in dilations)]
         The blocks are in a plain list, so the module does not know their parameters and no
-        optimizer trains them. Which kind of list does a module look into?
+        optimiser trains them. Which kind of list does a module look into?
     ReZeroBlock(width, dilation) => one
     self.blocks = nn => one = ReZeroBlock(width, dilations[0]); self.blocks = nn
         One block is used several times here. Each place needs a block of its own.

@@ -23,7 +23,7 @@ def expected_hit_rate(scores: Tensor, targets: Tensor, k: int) -> float:
 
 
 ties_at_random = Problem(
-    title="A coin for every tie",
+    title="Ties in random order",
     task="Compute the expected HR@k when tied items are put in a random order.",
     minutes=14,
     difficulty="medium",
@@ -94,7 +94,7 @@ def best_ndcg(probabilities: Tensor, k: int) -> float:
 
 
 best_reachable = Problem(
-    title="As good as it gets",
+    title="The best reachable NDCG",
     task="Compute the highest NDCG@k that any model can expect, from the true probabilities.",
     minutes=11,
     difficulty="medium",

@@ -54,6 +54,8 @@ item 1 and the token of block 2, so the answer is `[2]`. With `k = 3` it is `[2,
         These are places in the root, counted from 0. The first token stands for block 2.
     place >= head_size => place > head_size
         The first token is left out. Places are counted from 0, so it stands at `head_size`.
+    root.topk(k) => root.topk(k - 1)
+        The k-th best entry is left out here. It belongs to the k best.
     root.topk(k) => root.topk(min(len(root), k + n_tails - 1))
         These places make the rule exact. The rule itself has only k of them.
     """,
@@ -114,6 +116,9 @@ the largest value is $1 \\cdot 2 - 1 \\cdot 1 = 1$, at the vector (2, 1). Both r
         The sign of a product counts. A negative product lowers the logit.
     torch.maximum(query * low, query * high).sum() => query.abs() @ torch.maximum(low, high)
         The sign of the query's numbers is lost. A negative number wants a low value.
+    torch.maximum(query * low, query * high).sum() => query.clamp(min=0) @ high
+        Columns in which the query is negative are left out. Each adds its number times the low
+        value.
     .sum() => .amax()
         This is the best column alone. The dot product adds all columns.
     torch.maximum(query * low, query * high).sum() => query @ (low + high) / 2
@@ -228,15 +233,15 @@ ring = Problem(
     title="The ring buffer of a convolution",
     task="""\
 Write the class `RingBuffer`. `RingBuffer(weight, bias, dilation)` takes the weights $[d, d, k]$ and
-the bias $[d]$ of a causal convolution. Its method `step(x)` takes the input $[d]$ of the next
-position and returns the output $[d]$ there,
+the bias $[d]$ of a causal convolution with $k \\ge 2$ taps. Its method `step(x)` takes the input
+$[d]$ of the next position and returns the output $[d]$ there,
 
 $$y_t = b + \\sum_i W_i\\, x_{t - (k - 1 - i) D}, \\qquad x_t = 0 \\text{ for } t < 0,$$
 
-where $W_i$ is `weight[:, :, i]`, $k \\ge 2$, and $D$ is the dilation ($\\ell$ in notebook 03).
-Positions are counted from 0. Keep only the last $(k - 1) D$ inputs, zeros at first, and do not move
-them: the new input takes the place of the oldest. In a tensor with $(k - 1) D$ rows, position $t$
-belongs to row $t$ modulo the number of rows. A `collections.deque` with a `maxlen` will do as well.
+where $W_i$ is `weight[:, :, i]` and $D$ is the dilation ($\\ell$ in notebook 03). Positions are
+counted from 0. Keep only the last $(k - 1) D$ inputs, zeros at first, and do not move them: the new
+input takes the place of the oldest. In a tensor with $(k - 1) D$ rows, position $t$ belongs to row
+$t$ modulo the number of rows. A `collections.deque` with a `maxlen` will do as well.
 
 By hand: the example above, with `weight` [[[0.5, 1.0]]], `bias` [0] and `dilation` 2, gives 1, 2
 and 4.5 for the inputs 1, 2 and 4.""",
@@ -254,10 +259,14 @@ and 4.5 for the inputs 1, 2 and 4.""",
     = weight, bias, dilation => = weight.flip(2), bias, dilation
         The taps are in the reverse order. The last one, `weight[:, :, -1]`, belongs to the present
         input.
+    (taps - 1 - i) * self.dilation => self.dilation ** (taps - 1 - i)
+        The distances are powers of the dilation. They are its multiples: (k − 1 − i) · D.
     lag = (taps - 1 - i) * self.dilation => lag = taps - 1 - i
         The inputs are neighbours. With a dilation they lie `dilation` positions apart.
     self.time += 1 => self.time += 0
         The position never moves on, so every input is written to the same row.
+    self.rows[self.time % self.size] = x => self.rows[self.time % self.size] = output
+        The output is written to the buffer. Keep the input x.
     self.rows[self.time % self.size] = x => pass
         No input is written to the buffer, so its rows stay zero.
     (weight.shape[2] - 1) * dilation => weight.shape[2] - 1
@@ -298,6 +307,12 @@ and 4.5 for the inputs 1, 2 and 4.""",
             torch.tensor([0.5, -0.5]),
             2,
             torch.arange(12.0).reshape(6, 2) % 7,
+        ),
+        (
+            torch.tensor([[[1.0, 10, 100]]]),
+            torch.tensor([0.0]),
+            3,
+            torch.arange(1.0, 9).reshape(8, 1),
         ),
     ),
     use=_run_ring,

@@ -56,6 +56,8 @@ shared_gradient = Problem(
     return total => return {name: value.sum() for name, value in total.items()}
         Everything was added up to one number. A gradient has the shape of its weight: add only
         over the uses.
+    total.get(name, 0) + gradient => gradients.sum(0)
+        Every weight got the sum of all gradients. Add only those of its own uses.
     """,
     hints=(
         "Go through names and gradients together, as with `zip`. Each gradient belongs to the "
@@ -119,6 +121,15 @@ mirror_scheme = Problem(
     min( => max(
         The right blocks share, but the numbers do not start at 0. Take them from the lower block
         of each pair.
+    min(block, n_blocks - 1 - block) => (n_blocks - 1) // 2 - min(block, n_blocks - 1 - block)
+        The right blocks share, but the numbers start in the middle. Start at the bottom: block 0
+        has 0 and 1.
+    (2 * depth, 2 * depth + 1) => (2 * depth + 1, 2 * depth + 2)
+        The right layers share, but the numbers start at 1. Start at 0: block 0 has 0 and 1.
+    (2 * depth, 2 * depth + 1) for depth in depths => (2 * d, 2 * b + 1) for b, d in pairs
+    depths = [ => pairs = enumerate(min(b, n_blocks - 1 - b) for b in range(n_blocks)); depths = [
+        Only the first convolutions share. The second convolution of a block has to be that of its
+        partner, too.
     """,
     hints=(
         "Write the table for four blocks by hand. Which block is the partner of block 0, of 1, of "
@@ -128,7 +139,8 @@ mirror_scheme = Problem(
         "With `depth = min(b, n_blocks - 1 - b)`, compute the two numbers from depth as the scheme "
         "none computes them from the block.",
     ),
-    why="A scheme is nothing but its table: `build` in this notebook works with such a rule, too. "
+    why="A scheme is nothing but its table: with the rule `lambda block: table[block]`, `build` in "
+    "this notebook makes the blocks. "
     "Takase and Kiyono (2021) compare schemes of this kind in transformers and call this one "
     "cycle (rev).",
 )
@@ -291,8 +303,7 @@ tied_blocks = Problem(
     minutes=16,
     difficulty="hard",
     optional=True,
-    purpose="Lets a model that somebody else has built share weights, without breaking its "
-    "training.",
+    purpose="Makes the layers of a finished model share weights, without breaking its training.",
     answer=tie,
     use=_tie_and_step,
     cases=(
@@ -405,7 +416,7 @@ budget = Problem(
     minutes=11,
     difficulty="medium",
     optional=True,
-    purpose="For finding the part of a model where compression saves most.",
+    purpose="Finds the part of a model where compression saves most.",
     answer=_cprec(cutoffs=(0.02, 0.1), sharing="adjacent-block"),
     judge=_fits,
     wrong="""

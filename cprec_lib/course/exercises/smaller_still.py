@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: a scale a group, the bytes of a rounded table, four bits."""
+"""Exercises of notebook 09: a scale for each group, the bytes of a rounded table, four bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from cprec_lib.course.exercises.problem import Problem
 
-# A scale a group
+# A scale for each group
 
 
 def there_and_back(weights: Tensor, largest: int, group: int) -> Tensor:
@@ -23,7 +23,7 @@ def there_and_back(weights: Tensor, largest: int, group: int) -> Tensor:
 
 
 scale_a_group = Problem(
-    title="A scale a group",
+    title="A scale for each group",
     task="Round a matrix with a scale for each group of neighbouring columns, and turn it back.",
     minutes=11,
     difficulty="medium",
@@ -87,7 +87,7 @@ bytes_of_a_table = Problem(
     minutes=6,
     difficulty="easy",
     optional=True,
-    purpose="For a size that the saved file confirms, not an advertised one.",
+    purpose="For knowing the size of a file before it is written.",
     answer=stored_bytes,
     cases=(
         (10, 8, 8, 8),
@@ -198,7 +198,7 @@ def _use_table(answer: Any, weights: Tensor, group: int, index: Tensor) -> Any:
 _draw = torch.Generator().manual_seed(0)
 
 four_bits = Problem(
-    title="Two to a byte",
+    title="Two codes in a byte",
     task="Store a matrix in 4 bits, two codes to a byte, and read some of its rows.",
     minutes=30,
     difficulty="hard",

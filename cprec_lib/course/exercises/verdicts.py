@@ -44,6 +44,17 @@ spread_of_seeds = Problem(
     sum(len(own) - 1 for own in repeated) => (sum(map(len, scores.values())) - 1)
         You divided by the number of all runs minus one. Every model has its own mean, so subtract
         one for each model, not one in all.
+    len(own) - 1 for own in repeated => 1 for own in repeated
+        You divided by the number of models. Divide by the sum of (number of seeds - 1) over them.
+    lambda scores: float(sum(np.var(own, ddof=1) * len(own) for own in scores.values()
+    if len(own) > 1) / sum(len(own) for own in scores.values() if len(own) > 1))
+        Each variance is weighted by its number of seeds. Weight it by that number minus one, the
+        divisor of the variance.
+    lambda scores: float(np.mean([np.var(own) for own in scores.values()]))
+        This is the mean of the variances, each divided by the number of seeds. Add up the squared
+        distances of all models first, and leave out models with one seed.
+    ((own - own.mean()) ** 2) => abs(own - own.mean())
+        These are the distances from the mean. Square them before you add them up.
     lambda scores: float(np.mean([np.var(own, ddof=1) for own in scores.values() if len(own) > 1]))
         Every model counts the same here. A model with many seeds says more about their variance
         than one with two: weight each variance by its number of seeds minus one.
@@ -96,6 +107,7 @@ many_comparisons = Problem(
         ([0.02, 0.001, 0.03, 0.03], 0.05),
         ([0.03, 0.026, 0.9], 0.05),
         ([0.025, 0.5], 0.05),
+        ([0.0252, 0.5], 0.05),
     ),
     wrong="""
     * (n - rank) => * 1
@@ -104,6 +116,8 @@ many_comparisons = Problem(
     * (n - rank) => * n
         Every p-value is multiplied by n: that is Bonferroni's method. It is right but stricter than
         necessary. After one rejection, only n - 1 hypotheses remain.
+    p_values[place] * (n - rank) > level => 1 - (1 - p_values[place]) ** (n - rank) > level
+        This is Šidák's correction, which holds for independent p-values. Holm multiplies.
     > level => >= level
         A product that equals the level counts as too large here. It may be as large as the level.
     * (n - rank) => * n / (rank + 1)
@@ -125,6 +139,8 @@ many_comparisons = Problem(
         even if they are small enough for their own rank.
     , key=lambda i: p_values[i] =>
         The p-values are taken in the order in which they came. Begin with the smallest.
+    lambda p_values, level: [not one for one in rejected(p_values, level)]
+        True and False are exchanged. True says that the method rejects the hypothesis.
     key=lambda i: p_values[i] => key=lambda i: -p_values[i]
         Begin with the smallest p-value, not the largest.
     * (n - rank) => * (rank + 1)

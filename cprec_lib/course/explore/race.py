@@ -53,6 +53,7 @@ def recorded_race(recorded: dict[str, list[Standing]]) -> Explorable:
         draw,
         _say,
         ((first, TIMES[0]), (last, TIMES[-1])),
-        "Test NDCG@10 minus the uncompressed model's with its 95 % interval, by racer (bytes), in "
-        "order of validation NDCG@10; the first one wins. The groups of int4 have 16 weights.",
+        "Test NDCG@10 minus that of the uncompressed model, with its 95 % interval. A racer's "
+        "bytes are in brackets. The racers are sorted by validation NDCG@10, and the first one "
+        "wins. A group of int4 has 16 weights.",
     )

@@ -70,6 +70,6 @@ def tree(
         flow,
         say,
         ((0,), (n_users // 2,), (n_users - 1,)),
-        "Probability on its way through the two-level softmax. A block hands out what the root "
-        "gave to it: to its ten most probable items, and, hatched, to all others.",
+        "How the two-level softmax divides the probability: the root among the blocks, and each "
+        "block among its items. Plain: its ten most probable items. Hatched: all others.",
     )
