@@ -156,7 +156,8 @@ def _long_tail(path: Path) -> Claim:
         "Item popularity is long-tailed, so most embedding parameters serve few interactions.",
         "holds" if holds else "holds in part",
         f"The least popular 80 % of the items have {min(tails.values()):.0%} to {worst:.0%} of the "
-        "interactions, less than 80 % in every log, but about a third in most. "
+        "interactions: less than an even share (80 %) in every log, but still about a third in "
+        "most. "
         "Whether a single row of the embedding serves few interactions depends on the log.",
         "python -m tools.record_longtail",
         tuple(evidence),
