@@ -209,7 +209,7 @@ and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answ
     minutes=12,
     difficulty="medium",
     optional=True,
-    purpose="A cut can be chosen by the interactions that the head should serve instead of by its "
+    purpose="Sometimes you know what share of the interactions the head should have, but not its "
     "size.",
     answer=head_of,
     wrong="""
@@ -274,7 +274,8 @@ are 10 items, embedding and softmax have 90 as well, exactly half. So `items_for
     minutes=6,
     difficulty="easy",
     optional=True,
-    purpose="With fewer items, no cut of embedding and softmax can halve the model.",
+    purpose="If the middle layers are the larger part, a smaller embedding and softmax cannot "
+    "halve the model.",
     answer=items_for_half,
     wrong="""
     2 * width + 1 => 2 * width

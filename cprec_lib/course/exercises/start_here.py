@@ -74,7 +74,7 @@ context = Problem(
     task="Write `as_context(history, ids, length)`: the model's ids, padded on the left.",
     minutes=8,
     difficulty="easy",
-    purpose="The end at which a history is padded or cut decides what the model sees.",
+    purpose="What the model sees depends on which end of a history is padded or cut.",
     answer=as_context,
     cases=(
         ([172, 50], _IDS, 3),

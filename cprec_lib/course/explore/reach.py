@@ -61,7 +61,7 @@ def reach(window: int = 50) -> Explorable:
 
     def say(state: Reach) -> str:
         inside = int((state.sizes[:window] > 0).sum())
-        return f"{state.title}; of the {window} positions of a window {inside} do."
+        return f"{state.title}; {inside} of them are in a window of {window} positions."
 
     first, *_, last = STACKS
     return Explorable(

@@ -104,8 +104,8 @@ def recommendations(
         lambda states: listings(states, cutoffs, data.n_items),
         say,
         ((films[0], *[""] * len(films)), (*films, ""), opens),
-        f"From top to bottom the {k} best after {films[0]} alone, after "
-        f"{join(films)}, and after {one_more} as well, by popularity rank "
-        "(log scale). A diamond is an item that the last film brought in."
+        f"From top to bottom: the {k} best films after {films[0]} alone, after {join(films)}, "
+        f"and after these and {one_more}. The axis of the popularity ranks has a log scale. "
+        f"A diamond marks a film that {one_more} brought into the list."
         + (" Dashed lines end the head and block 2." if cutoffs else ""),
     )

@@ -26,7 +26,7 @@ def block_areas(partition: BlockPartition, interactions: Sequence[float]) -> Fig
         text = f"block {number}: {items}, {numbers}, {share:.0%} of the interactions"
         axes.fill_between([start, end], width, color=colour, edgecolor="black", label=text)
     title = "The area of a block is its number of parameters"
-    style.label(axes, title, "item id (1 is the most popular)", "width (numbers an item)")
+    style.label(axes, title, "item id (1 is the most popular)", "width (numbers per item)")
     axes.margins(0)
     axes.legend(loc="upper right")
     return figure

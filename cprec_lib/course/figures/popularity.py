@@ -174,7 +174,7 @@ def _counts_by_side(
     # The line starts above the counts, where it hides no thin head, and ends below the legend.
     axes.vlines(cut.head, np.interp(cut.head, items, counts), 0.72 * top, color="black")
     axes.set(xlim=(0, 1), ylim=(0, top))
-    style.label_small(axes, cut.title, "items, the most popular first", "interactions an item")
+    style.label_small(axes, cut.title, "items, the most popular first", "interactions per item")
     handles, names = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], names[::-1], fontsize=style.SMALL, loc="upper right")
 
