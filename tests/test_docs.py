@@ -77,24 +77,75 @@ def test_the_library_proper_is_as_short_as_the_architecture_says() -> None:
     assert lines <= int(found[1].replace(",", ""))
 
 
-def plan(heading: str) -> list[tuple[str, int, str]]:
-    """The rows of a workshop's plan: start, minutes and what is done."""
+def workshop(heading: str) -> str:
+    """A section of the workshop."""
     text = (ROOT / "docs" / "workshop.md").read_text(encoding="utf-8")
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (\d\d:\d\d) \| (\d+) \| (.+?) \|", section, flags=re.MULTILINE)
-    return [(start, int(minutes), what) for start, minutes, what in rows]
+    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("heading", ["Half a day", "A day", "Two half days"])
+def plan(heading: str) -> list[tuple[str, int, str, str]]:
+    """The rows of a workshop's plan: start, minutes, what is done and how."""
+    pattern = r"^\| (\d\d:\d\d) \| (\d+) \| (.+?) \| (.*?) ?\|$"
+    rows = re.findall(pattern, workshop(heading), flags=re.MULTILINE)
+    return [(start, int(minutes), what, how) for start, minutes, what, how in rows]
+
+
+def prose_of(number: str) -> str:
+    """The Markdown of a notebook."""
+    [path] = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def span(text: str, heading: str) -> tuple[int, int]:
+    """Where a section begins and ends, with its subsections. The heading must be the whole line."""
+    found = re.search(rf"^(##+) {re.escape(heading)}$", text, flags=re.MULTILINE)
+    assert found, heading
+    following = re.compile(rf"^#{{2,{len(found[1])}}} ", re.MULTILINE).search(text, found.end())
+    return found.start(), following.start() if following else len(text)
+
+
+def minutes_of(name: str, number: str) -> int:
+    """The minutes that an exercise of a notebook states."""
+    [notebook] = [stem for stem in NOTEBOOKS if stem.startswith(number)]
+    return problems(notebook)[name].minutes
+
+
+PLANS = pytest.mark.parametrize("heading", ["Half a day", "A day", "Two half days"])
+
+
+@PLANS
+def test_a_workshop_names_sections_that_are_on_the_thread(heading: str) -> None:
+    # The headings of the others end in "(optional, N minutes)".
+    for _, _, what, how in plan(heading):
+        if found := re.match(r"(\d\d): (.*)", what):
+            text = prose_of(found[1])
+            spans = [span(text, name) for name in re.findall(r"\*(.+?)\*", found[2])]
+            assert spans and spans == sorted(spans), what
+            question = "**Predict before you run.**" in text[spans[0][0] : spans[-1][1]]
+            assert question or "room predicts" not in how, what
+
+
+@PLANS
+def test_a_workshop_gives_the_fast_an_exercise(heading: str) -> None:
+    for _, _, what, how in plan(heading):
+        own = re.match(r"Exercise `\w+` of (\d\d)", what)
+        for name, other in re.findall(r"then `(\w+)`(?: of (\d\d))?", how):
+            assert own and minutes_of(name, other or own[1])
+    later = re.findall(r"`(\w+)` of (\d\d) \((\d+) minutes\)", workshop(heading))
+    for name, number, minutes in later:
+        assert minutes_of(name, number) == int(minutes), name
+
+
+@PLANS
 def test_a_workshop_adds_up_and_gives_exercises_their_minutes(heading: str) -> None:
     rows = plan(heading)
     assert rows[-1][1] == 0
-    minutes = [60 * int(start[:2]) + int(start[3:]) for start, _, _ in rows]
-    for (start, length, what), begin, following in zip(rows, minutes, minutes[1:], strict=False):
+    minutes = [60 * int(start[:2]) + int(start[3:]) for start, *_ in rows]
+    for (start, length, what, _), begin, following in zip(rows, minutes, minutes[1:], strict=False):
         assert begin + length == following, start
         for name, number in re.findall(r"Exercise `(\w+)` of (\d\d)", what):
-            [notebook] = [stem for stem in NOTEBOOKS if stem.startswith(number)]
-            assert problems(notebook)[name].minutes <= length, name
+            assert minutes_of(name, number) <= length, name
 
 
 def test_the_workshop_has_the_minutes_of_the_notebooks() -> None:

@@ -22,10 +22,14 @@ NEW_SLIDE = "```{revealjs-break}\n:notitle:\n```"
 # For the learner at the keyboard, not for the screen in front of the room.
 _FOR_LEARNERS = re.compile(r"^(# exercises\.\w+\.hint\(\)|exercises\.\w+\.check\()", re.MULTILINE)
 _IMPORTS = re.compile(r"^(import|from) ")
+_QUESTION = "**Predict before you run.**"
 
 
 def slides(notebook: NotebookNode) -> NotebookNode:
-    """A copy in which a text and the code after it make a slide, without stubs and hints."""
+    """A copy in which a text and the code after it make a slide, without stubs and hints.
+
+    After a question to predict, the code has a slide of its own, so that the room can answer first.
+    """
     shown = with_alternative_texts(notebook)
     first, *others = shown.cells
     first.source = re.split(r"^\*\*Needs:\*\*", first.source, flags=re.MULTILINE)[0]
@@ -34,8 +38,11 @@ def slides(notebook: NotebookNode) -> NotebookNode:
         is_code = cell.cell_type == "code"
         if is_code and _FOR_LEARNERS.search(cell.source):
             continue
-        # A heading starts a slide by itself.
-        if cells[-1].cell_type == "code" if is_code else not cell.source.startswith("#"):
+        if is_code:
+            starts = cells[-1].cell_type == "code" or _QUESTION in cells[-1].source
+        else:
+            starts = not cell.source.startswith("#")  # a heading starts a slide by itself
+        if starts:
             cells.append(new_markdown_cell(NEW_SLIDE))
         if is_code and (_IMPORTS.match(cell.source) or "mystnb" in cell.metadata):
             cell.metadata["tags"] = ["remove-input"]  # the room looks at what comes out

@@ -26,10 +26,11 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
         new_code_cell("import math", outputs=[PRINTED], execution_count=1),
         new_markdown_cell("## Count\n\nThe [tail](../docs/glossary.md#tail) has $N$ items."),
         new_code_cell("1 + 1", execution_count=2),
-        new_markdown_cell("More text."),
+        new_markdown_cell("More text.\n\n**Predict before you run.** How many?"),
+        new_code_cell("2 + 2", execution_count=3),
         new_markdown_cell("### Exercise: add\n\nAdd."),
-        new_code_cell("answer = ...\nexercises.add.check(answer)", execution_count=3),
-        new_code_cell("# exercises.add.hint()\n# exercises.add.solution()", execution_count=4),
+        new_code_cell("answer = ...\nexercises.add.check(answer)", execution_count=4),
+        new_code_cell("# exercises.add.hint()\n# exercises.add.solution()", execution_count=5),
     ]
     language = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     small = new_notebook(cells=cells, metadata=language)
@@ -53,11 +54,17 @@ def read(path: Path) -> BeautifulSoup:
 def test_a_text_and_the_code_after_it_make_a_slide(slides: Path) -> None:
     soup = read(slides / "notebooks" / "00_small.html")
     shown = [s.get_text() for s in soup.find_all("section") if not s.find("section")]
-    assert len(shown) == 4
+    assert len(shown) == 5
     assert "A promise." in shown[0] and "1,682 items" in shown[0]
     assert "1 + 1" in shown[1] and "tail" in shown[1]
-    assert "More text." in shown[2]
-    assert "Add." in shown[3]
+    assert "Add." in shown[4]
+
+
+def test_a_question_to_predict_stands_without_its_result(slides: Path) -> None:
+    soup = read(slides / "notebooks" / "00_small.html")
+    shown = [s.get_text() for s in soup.find_all("section") if not s.find("section")]
+    assert "How many?" in shown[2] and "2 + 2" not in shown[2]
+    assert "2 + 2" in shown[3]
 
 
 def test_map_imports_stubs_and_hints_are_left_out(slides: Path) -> None:

@@ -177,8 +177,8 @@ tuning = Problem(
         "Keep a dict from each model's name to its best run so far. Replace the run if the new "
         "one has a higher validation score; take the test scores at the end.",
     ),
-    why="The reported score can be lower than that of another rate, as it is here. That is the "
-    "price of an honest score: the test items had no part in the choice.",
+    why="The reported score can be lower than that of another rate. That is the price of an honest "
+    "score: the test items had no part in the choice.",
 )
 
 

@@ -78,9 +78,8 @@ ties_at_random = Problem(
         "The probability is (k - a) / t, but never below 0 or above 1. Then take the mean over "
         "users.",
     ),
-    why="Without ties, where only the target has its score, this is the plain hit rate. With ties "
-    "it lies between the lenient and the strict rule, and the gap between those two shows how much "
-    "the ties matter.",
+    why="Without ties this is the plain hit rate. With ties it lies between the lenient and the "
+    "strict rule, and the gap between those two shows how much the ties matter.",
 )
 
 # The best that is reachable
@@ -120,9 +119,8 @@ best_reachable = Problem(
     ),
     wrong="""
     .sort(dim=1, descending=True).values =>
-        The rows are not sorted here: each list has the items in the order of their numbers.
-        (Sorting the columns instead gives the same mean.) Which item should stand first for this
-        user?
+        No row is sorted here (a sort of the columns does not sort the rows): each list has the
+        items in the order of their numbers. Which item should stand first for this user?
     , descending=True =>
         The least probable item comes first here: a sort is ascending unless told otherwise.
     .sort(dim=1, descending=True).values => [:, probabilities.mean(0).argsort(descending=True)]

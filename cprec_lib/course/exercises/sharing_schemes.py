@@ -64,9 +64,9 @@ shared_gradient = Problem(
         "weight whose name has the same place.",
         "Begin with an empty dictionary. `total.get(name, 0)` is the sum so far for a name.",
     ),
-    why="PyTorch adds in the same way, into `.grad`. Eight equal gradients make a sum eight times "
-    "as long; gradients of opposite sign cancel. Plain gradient descent then takes longer "
-    "steps. AdamW does not: it divides each gradient by its usual size.",
+    why="PyTorch adds in the same way, into `.grad`. Gradients of opposite sign cancel. Eight "
+    "equal gradients make a sum eight times as long, and plain gradient descent takes a step eight "
+    "times as long. AdamW does not: it divides each gradient by its usual size.",
 )
 
 # Sharing as data
@@ -116,8 +116,8 @@ mirror_scheme = Problem(
         but its two convolutions differ.
     (2 * depth, 2 * depth + 1) for depth in depths => tuple(min(i, n - i) for i in b) for b in pairs
     depths = [ => n = 2 * n_blocks - 1; pairs = [(i, i + 1) for i in range(0, n, 2)]; depths = [
-        The layers were mirrored one by one, so the first convolution shares with the last second
-        one. Mirror the blocks: first convolutions share with first ones.
+        The layers were mirrored one by one, so the lowest convolution shares with the highest.
+        Mirror the blocks: first convolutions share with first ones.
     min( => max(
         The right blocks share, but the numbers do not start at 0. Take them from the lower block
         of each pair.
@@ -276,7 +276,7 @@ def _report(blocks: Any, untied: list[Tensor]) -> dict[str, Any]:
     for block in blocks:
         hidden = block(hidden, torch.ones(1, 1, 1))
     (hidden * torch.randn(hidden.shape)).sum().backward()
-    with torch.no_grad():  # by hand: the first optimizer of a process takes seconds to import
+    with torch.no_grad():  # by hand: the first optimiser of a process takes seconds to import
         for parameter in blocks.parameters():
             if parameter.grad is not None:
                 parameter -= 0.1 * parameter.grad
@@ -318,7 +318,7 @@ tied_blocks = Problem(
         The numbers were copied. They are equal at the start but differ after one step, and no
         parameter is saved. Both places have to hold one object.
     lambda *case: _tie_with(*case, _share_memory)
-        Two parameters use the same memory. Both are counted, the optimizer changes both, and they
+        Two parameters use the same memory. Both are counted, the optimiser changes both, and they
         separate as soon as the model is moved or loaded. Share the module, not its `.data`.
     lambda *case: _tie_with(*case, lambda own, made: setattr(own, "weight", made.weight))
         The weights are shared, the biases are not. Sharing the whole module is less work.
@@ -352,7 +352,7 @@ tied_blocks = Problem(
     block.conv1) => deepcopy(block.conv1))
     block.conv2) => deepcopy(block.conv2))
         The blocks hold copies of their convolutions. The values are right, but whoever else holds
-        the originals, such as an optimizer, changes other objects. Keep the originals.
+        the originals, such as an optimiser, changes other objects. Keep the originals.
     first, block.conv1) => first, CausalConvolution(2, 3))
     second, block.conv2) => second, CausalConvolution(2, 3))
         New convolutions were made, so what the blocks had learned is lost. Keep the existing ones.
@@ -366,7 +366,7 @@ tied_blocks = Problem(
         "the module first if there is nothing yet.",
     ),
     why="One object in two places is one parameter: its gradient is the sum over both uses, and it "
-    "takes one step. An optimizer that was made before the tying would still hold the unused "
+    "takes one step. An optimiser that was made before the tying would still hold the unused "
     "parameters, so tie first.",
 )
 
@@ -432,7 +432,7 @@ budget = Problem(
     _cprec(sharing="cross-layer")
         All layers use one convolution here. Which schemes keep more of them?
     _cprec(sharing="none")
-        Nothing is shared, and the middle layers now are the larger part of the model.
+        Nothing is shared, and the middle layers are now the larger part of the model.
     nextitnet(_ITEMS, _WIDTH, dilations=_DILATIONS, sharing="adjacent-block")
         The middle layers are smaller, but embedding and softmax are uncompressed, and most of this
         model is there.
