@@ -15,6 +15,11 @@ BLANKS = " \t\n\x0b\x0c\r"
 WORDS = ", ".join(f"'{word}'" for word in MISSING.to_pylist())
 WHOLE = "regexp_full_match({0}, '-?[1-9][0-9]*|0') AND try_cast({0} AS BIGINT) IS NOT NULL"
 FILL = "fill in or omit these rows"
+ISO = (
+    r"\d{4}([-/]\d{1,2}){2}([ T]([01]?\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,6}0*)?)?"
+    r"( ?(Z|[+-]\d{2}(:?\d{2})?))?)?"
+)
+"""Dates that DuckDB reads as pandas does: it takes 20-02-13 as a day of the year 20."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +65,24 @@ def ids(raw: Raw, role: str) -> str:
     if kind in EXACT:
         return _exact(raw, role, kind, role)
     if kind.startswith("DECIMAL"):
-        whole = raw.all(f"{role} = trunc({role}) AND try_cast({role} AS BIGINT) IS NOT NULL")
-        return f"CAST({role} AS {'BIGINT' if whole else 'VARCHAR'})"
+        return f"CAST({role} AS {'BIGINT' if _is_whole(raw, role) else 'VARCHAR'})"
     if kind == "UUID":
         return f"CAST({role} AS VARCHAR)"
     if kind == "BLOB":
+        raw.refuse(f"octet_length({role}) = 0", role, missing, FILL)
         is_text = raw.all(f"try(decode({role})) IS NOT NULL")
-        return f"decode({role})" if is_text else f"lower(hex({role}))"
+        return _text_ids(raw, role, f"decode({role})") if is_text else f"lower(hex({role}))"
     if kind != "VARCHAR":
         raise ValueError(f"the {role} has the type {kind}; ids are whole numbers or text")
-    return _text_ids(raw, role)
+    return _text_ids(raw, role, role)
 
 
-def _text_ids(raw: Raw, role: str) -> str:
-    text, missing = trimmed(role), f"the {role} is missing"
+def _is_whole(raw: Raw, decimal: str) -> bool:
+    return raw.all(f"{decimal} = trunc({decimal}) AND try_cast({decimal} AS BIGINT) IS NOT NULL")
+
+
+def _text_ids(raw: Raw, role: str, column: str) -> str:
+    text, missing = trimmed(column), f"the {role} is missing"
     raw.refuse(f"{text} = ''", role, missing, FILL)
     if raw.text and raw.all(WHOLE.format(text)):
         return f"CAST({text} AS BIGINT)"
@@ -112,10 +121,14 @@ def times(raw: Raw) -> tuple[str, str]:
         return column, column
     if kind == "VARCHAR":
         column = _text_times(raw)
+    elif kind.startswith("DECIMAL") and _is_whole(raw, column):
+        column = "CAST(timestamp AS BIGINT)"
     elif kind.startswith("DECIMAL") or kind in INTEGERS | {*EXACT}:
         column = "CAST(timestamp AS DOUBLE)"
     elif kind == "DATE":
         column = "CAST(timestamp AS TIMESTAMP)"
+    elif kind == "TIMESTAMPTZ_NS":  # which isfinite does not take; the zone is UTC
+        column = "CAST(timestamp AS TIMESTAMP_NS)"
     elif not kind.startswith("TIMESTAMP"):
         raise ValueError(f"the timestamp has the type {kind}; times are numbers, dates or text")
     way_out = "give finite numbers or dates such as 2024-05-31 12:00"
@@ -134,11 +147,12 @@ def times(raw: Raw) -> tuple[str, str]:
 
 def _text_times(raw: Raw) -> str:
     """Texts as numbers if most of the first 100 are, else as dates."""
-    text = trimmed("timestamp")
-    number, sample = f"try_cast({text} AS DOUBLE)", "(SELECT * FROM raw WHERE rowid < 100)"
+    text, sample = trimmed("timestamp"), "(SELECT * FROM raw WHERE rowid < 100)"
+    number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"
     numbers, rows = raw.row(f"SELECT count({number}), count(*) FROM {sample}")
     if numbers < rows / 2:
-        return f"try_cast({text} AS TIMESTAMPTZ)"
+        is_date = f"regexp_full_match({text}, '{ISO}')"
+        return f"CASE WHEN {is_date} THEN try_cast({text} AS TIMESTAMPTZ) END"
     whole = f"try_cast({text} AS BIGINT)"
     if raw.all(f"regexp_full_match({text}, '[+-]?[0-9]+') AND {whole} IS NOT NULL"):
         return whole

@@ -32,10 +32,11 @@ def check_installed() -> None:
 
 
 @contextmanager
-def connected(folder: Path, memory: int) -> Iterator[Any]:
+def connected(folder: Path, memory: int, log: Path) -> Iterator[Any]:
     """A connection to DuckDB, which may use `memory` bytes, and files in a new folder.
 
-    In the body, an error of DuckDB becomes a ValueError, or an OSError if the disk is the cause.
+    In the body, an error of DuckDB becomes a ValueError that names the log, or an OSError if the
+    disk is the cause.
     """
     import duckdb
 
@@ -53,7 +54,9 @@ def connected(folder: Path, memory: int) -> Iterator[Any]:
             "space there, or choose another data folder by CPREC_DATA"
         ) from error
     except duckdb.Error as error:
-        raise ValueError(f"DuckDB cannot read the log ({tables.brief(error)})") from error
+        raise ValueError(
+            f"{log} cannot be read by DuckDB ({tables.brief(error)}); repair it, {ELSE}"
+        ) from error
 
 
 def read(connection: Any, path: Path, given: Mapping[str, str], separator: str | None) -> None:
@@ -129,6 +132,9 @@ def _head(file: Path, given: Mapping[str, str], separator: str | None) -> dict[s
 
         schema = parquet.read_schema(file)
         names = [schema.names[i] for i in tables.find_columns(schema.names, given)[0]]
+        lower = [name.lower() for name in schema.names]
+        if alike := [name for name in names if lower.count(name.lower()) > 1]:
+            raise ValueError(f"DuckDB takes several columns for {alike[0]!r}; rename them, {ELSE}")
         kinds = {name: schema.field(name).type for name in names}
         if any(pa.types.is_nested(kind) for kind in kinds.values()):
             raise ValueError(f"DuckDB reads no lists here; write a row for each item, {ELSE}")
@@ -146,7 +152,7 @@ def _check_rows(raw: Raw, files: Sequence[Path], is_text: bool) -> None:
     if not rows:
         raise ValueError("it has no rows; at least one interaction is needed")
     if is_text and sum(map(text.count_lines, files)) > rows + len(files):
-        raise ValueError(f"a value in quotes holds a line end; write the log as parquet, {ELSE}")
+        raise ValueError(f"it has empty lines, or line ends in quotes; write it as parquet, {ELSE}")
 
 
 def sorted_rows(connection: Any, shortest: int) -> tuple[pa.Array, Iterator[pa.RecordBatch]]:

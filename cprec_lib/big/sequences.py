@@ -31,7 +31,8 @@ from cprec_lib.model.config import cprec, nextitnet
 
 Engine = Literal["auto", "pandas", "duckdb"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
-VERSION = 1
+READING = ("user_column", "item_column", "time_column", "separator")
+VERSION = 2
 """Raised when the same files give other arrays, so that old ones are not reused."""
 BYTES_PER_ROW = 150
 """Memory of a row on the way through pandas, at its peak (benchmarks/loading.py)."""
@@ -76,6 +77,8 @@ def load_sequences(
     """
     check_choice("engine", engine, ENGINES)
     reading, path = dict(reading or {}), files_of(name_or_path)
+    for option in reading:
+        check_choice("option of reading", option, READING)
     if engine == "auto":
         engine = choose_engine(path)
     if engine == "pandas" or path is None:
@@ -151,7 +154,7 @@ def _prepare(path: Path, folder: Path, cut: Cut, reading: Mapping[str, Any], mem
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with duck.connected(temporary / "work", memory) as connection:
+        with duck.connected(temporary / "work", memory, path) as connection:
             _read(connection, path, reading)
             write_arrays(connection, path, temporary, cut)
         shutil.rmtree(temporary / "work")
@@ -185,7 +188,7 @@ def count_rows(path: Path, reading: Mapping[str, Any], data_dir: str | Path | No
     folder = make_folder(data_folder(data_dir) / "prepared")
     with (
         TemporaryDirectory(dir=folder) as temporary,
-        duck.connected(Path(temporary) / "work", free_bytes(CPU) // 2) as connection,
+        duck.connected(Path(temporary) / "work", free_bytes(CPU) // 2, path) as connection,
     ):
         _read(connection, path, reading)
         users, *found = duck.count(connection)

@@ -13,7 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 from cprec_lib.cli.compression import compress, compress_options, race
-from cprec_lib.cli.console import complain, replace_unknown_characters, sentence, show_warning
+from cprec_lib.cli.console import (
+    check_launcher,
+    complain,
+    replace_unknown_characters,
+    sentence,
+    show_warning,
+)
 from cprec_lib.cli.course import data, doctor, workbook
 from cprec_lib.cli.evidence import claims, reproduce, reproduce_options
 from cprec_lib.cli.options import with_options, without_options
@@ -29,6 +35,7 @@ class _PlainErrors(TyperGroup):
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning
+                check_launcher()
                 return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of our output has gone; nobody is left to tell

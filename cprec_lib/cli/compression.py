@@ -119,6 +119,7 @@ def compress(
         )
     from cprec_lib.compress.budget import compress, parse_budget
     from cprec_lib.compress.runs import check_free, write_best
+    from cprec_lib.files import check_writable, make_folder
     from cprec_lib.machine import choose_device
     from cprec_lib.train.config import TrainConfig
     from cprec_lib.train.evaluation import evaluate
@@ -134,6 +135,7 @@ def compress(
     else:
         run = _train(out, str(dataset), columns, chosen, device, deadline)
         data = run.data()
+    check_writable(make_folder(out))  # before the trainings
     training = TrainConfig.from_json(run.record["train_config"])
     run.model.to(choose_device(device))
     race = compress(run.model, data, budget, training, loss, deadline, _show, distillation or 0.0)

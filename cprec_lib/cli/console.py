@@ -49,6 +49,16 @@ def replace_unknown_characters() -> None:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
+def check_launcher() -> None:
+    """Drop the variables of a launcher that are empty. Raises ValueError for one without number."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        value = os.environ.get(name, "0")
+        if not re.fullmatch(r"-?[0-9]+", value):
+            del os.environ[name]  # or `speaks` might keep the error to itself
+            if value.strip():
+                raise ValueError(f"{name} is {value!r} in the environment, no number; unset it")
+
+
 def speaks() -> bool:
     """Whether this is the main one of the processes that a launcher started, if one did."""
     several = os.environ.get("WORLD_SIZE", "1") != "1"
@@ -63,6 +73,8 @@ def sentence(error: Exception) -> str | None:
         return error.strerror
     if isinstance(error, ImportError):
         return f"{error}; `cprec doctor` checks what is installed"
+    if isinstance(error, UnicodeEncodeError):  # of the command line's bytes
+        return f"{error.object[:40]!r} is no text in UTF-8; type it anew"
     if isinstance(error, OverflowError):
         return f"a number is too large: {error}"
     if isinstance(error, MemoryError) and not str(error):

@@ -27,6 +27,13 @@ def name_or_path(text: str) -> str:
     return text
 
 
+def filled(text: str) -> str:
+    """Any text but an empty one, which comes from an unset variable of the shell."""
+    if not text:
+        raise typer.BadParameter("it is empty; give a text, or leave the option out")
+    return text
+
+
 def path(text: str) -> Path:
     """A path, not empty. Raises BadParameter, whose message typer prints as it is."""
     try:
@@ -93,8 +100,8 @@ def data_option(text: str) -> Any:
 
 
 def text_option(text: str, *names: str, metavar: str = "TEXT") -> Any:
-    """An option for any text; `text` is its help."""
-    return typer.Option(*names, help=text, metavar=metavar)
+    """An option for a text that is not empty; `text` is its help."""
+    return typer.Option(*names, help=text, parser=filled, metavar=metavar)
 
 
 def choice_option(kind: Any, text: str, *names: str) -> Any:

@@ -25,6 +25,7 @@ from cprec_lib.evidence.variants import (
     TREE,
     label,
 )
+from cprec_lib.logs.tables import brief
 from cprec_lib.model.config import cprec, nextitnet
 from cprec_lib.model.cost import count_parameters
 
@@ -129,25 +130,34 @@ def judge_claims(results: Path) -> list[Claim]:
 
 
 def _long_tail(path: Path) -> Claim:
-    logs = json.loads(path.read_text(encoding="utf-8"))["data_sets"].values()
-    tails = {log["title"]: 1 - log["top_shares"]["0.2"] for log in logs}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["data_sets"].values()
+        counts = {
+            log["title"]: (int(log["interactions"]), float(log["median_count"])) for log in found
+        }
+        tails = {log["title"]: 1 - log["top_shares"]["0.2"] for log in found}
+        worst, median = max(tails.values()), max(median for _, median in counts.values())
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({brief(error)}); `python -m tools.record_longtail` makes it again"
+        ) from error
     evidence = [
         Evidence(
-            log["title"],
+            title,
             "interactions of the least popular 80 % of the items",
-            f"{tails[log['title']]:.0%}",
-            f"all {log['interactions']:,} interactions",
+            f"{tails[title]:.0%}",
+            f"all {interactions:,} interactions",
         )
-        for log in logs
+        for title, (interactions, _) in counts.items()
     ]
-    worst = max(tails.values())
-    holds = worst < 0.8 and max(log["median_count"] for log in logs) < 10
+    holds = worst < 0.8 and median < 10
     return Claim(
         "C1",
         "Item popularity is long-tailed, so most embedding parameters serve few interactions.",
         "holds" if holds else "holds in part",
         f"The least popular 80 % of the items have {min(tails.values()):.0%} to {worst:.0%} of the "
-        "interactions, less than 80 % in every log, but about a third in most. "
+        "interactions: less than an even share (80 %) in every log, but still about a third in "
+        "most. "
         "Whether a single row of the embedding serves few interactions depends on the log.",
         "python -m tools.record_longtail",
         tuple(evidence),

@@ -105,8 +105,10 @@ def read_result(path: Path) -> Sealed:
     try:
         result = dict(json.loads(path.read_text(encoding="utf-8")))
         seal = result.pop(SEAL, "none")
-    except ValueError as error:
-        raise ValueError(f"{path} is not a result file ({error}); {_AGAIN}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not a result file ({error}); name another one, or if it was one, {_AGAIN}"
+        ) from error
     if seal != sha256_of(result):
         raise ValueError(f"{path} was edited or cut short: its seal does not fit; {_AGAIN}")
     return result

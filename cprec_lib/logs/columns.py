@@ -5,6 +5,7 @@ Every format delivers columns as pyarrow arrays, so that text and parquet follow
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p"
 DAYS = (
     *(f"%d{mark}%m{mark}{year}" for mark in "./-" for year in ("%Y", "%y")),
     *(f"%m{mark}%d{mark}{year}" for mark in "/-" for year in ("%Y", "%y")),
+    *(f"%y{mark}%m{mark}%d" for mark in "/-"),
     *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y", "%d-%b-%Y"),
 )
 DATES = (
@@ -47,12 +49,9 @@ def ids(column: Any, role: str) -> Any:
     if pa.types.is_floating(kind):
         return _exact(column, role)
     if pa.types.is_decimal(kind):
-        try:
-            return column.cast(pa.int64())
-        except pa.ArrowInvalid:
-            return column.cast(pa.string())
-    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or "uuid" in str(kind):
-        return _from_bytes(column)
+        return _whole_or(pa.string(), column)
+    if "binary" in str(kind) or "uuid" in str(kind):
+        return _from_bytes(column, role)
     if not _is_text(kind):
         raise ValueError(f"the {role} has the type {kind}; ids are whole numbers or text")
     return _text_ids(column, role)
@@ -64,6 +63,14 @@ def decoded(column: Any) -> Any:
     if pa.types.is_dictionary(kind):
         return decoded(column.cast(kind.value_type))
     return column.cast(pa.large_string()) if pa.types.is_string_view(kind) else column
+
+
+def _whole_or(other: Any, decimals: Any) -> Any:
+    """Decimals as integers if all are whole, else of another type."""
+    try:
+        return decimals.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return decimals.cast(other)
 
 
 def _is_text(kind: Any) -> bool:
@@ -82,20 +89,26 @@ def _exact(floats: Any, role: str) -> Any:
     return pa.array(values.astype(np.int64))
 
 
-def _from_bytes(column: Any) -> Any:
+def _from_bytes(column: Any, role: str) -> Any:
     if isinstance(column.type, pa.BaseExtensionType):
         storage = [chunk.storage for chunk in column.chunks]
         return pa.array([str(UUID(bytes=value.as_py())) for part in storage for value in part])
+    column = column.cast(pa.binary())
     try:
-        return column.cast(pa.binary()).cast(pa.string())
+        return _text_ids(column.cast(pa.string()), role)
     except pa.ArrowInvalid:
+        _refuse_empty(column, role)
         return pa.array([value.as_py().hex() for value in column], pa.string())
+
+
+def _refuse_empty(column: Any, role: str) -> None:
+    empty = compute.equal(compute.binary_length(column), 0)
+    _refuse(empty, column, f"the {role} is missing", "fill in or omit these rows")
 
 
 def _text_ids(column: Any, role: str) -> Any:
     column = compute.ascii_trim_whitespace(column)
-    empty = compute.equal(compute.binary_length(column), 0)
-    _refuse(empty, column, f"the {role} is missing", "fill in or omit these rows")
+    _refuse_empty(column, role)
     if _match_all(column, FLOAT_LIKE):
         return _exact(column.cast(pa.float64()), role)
     word = compute.is_in(column, value_set=MISSING.cast(column.type))
@@ -114,13 +127,22 @@ def _match_all(column: Any, pattern: str) -> bool:
     )
 
 
+def date_and_clock(parts: Iterable[Any]) -> Any:
+    """The text of several columns as one, which is missing where one of them is empty."""
+    texts = (decoded(part).cast(pa.string()) for part in parts)
+    known = (compute.if_else(compute.match_substring_regex(t, r"\S"), t, None) for t in texts)
+    return compute.binary_join_element_wise(*known, " ")
+
+
 def times(column: Any) -> pd.Series:
     """Times as numbers, or as moments in UTC, from numbers, dates or text.
 
     Raises ValueError, naming the first row, if a time is missing, infinite or of another kind than
-    the others, and if dates can be read both day first and month first.
+    the others, and if dates can be read in two ways.
     """
     column = decoded(column)
+    if pa.types.is_decimal(column.type):
+        column = _whole_or(pa.float64(), column)
     kind = column.type
     if pa.types.is_integer(kind) and not column.null_count:
         return column.to_pandas()
@@ -128,7 +150,7 @@ def times(column: Any) -> pd.Series:
         column = column.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(column.type):
         found = pd.to_datetime(column.to_pandas(), utc=True)
-    elif pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         found = column.cast(pa.float64(), safe=False).to_pandas()
     elif _is_text(kind):
         found = _text_times(compute.ascii_trim_whitespace(column.fill_null("")).to_pandas())
@@ -159,8 +181,8 @@ def _text_times(text: pd.Series) -> pd.Series:
         if other.notna().all() and differs.any():
             row = int(differs.argmax())
             raise ValueError(
-                f"the timestamp may be day first or month first, as {text.iloc[row]!r} in row "
-                f"{row + 1}; write dates such as 2024-05-31"
+                f"the timestamp may have the day, the month or the year first, as "
+                f"{text.iloc[row]!r} in row {row + 1}; write dates such as 2024-05-31"
             )
     return best
 

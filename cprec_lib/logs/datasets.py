@@ -19,7 +19,15 @@ from cprec_lib.files import named_path
 from cprec_lib.logs import formats
 from cprec_lib.logs.downloads import AGAIN, DataFile, Source, fetch, find, verify
 from cprec_lib.logs.synthetic import PREFIX, Synthetic
-from cprec_lib.logs.tables import COLUMNS, brief, in_order, is_pattern, read_log, read_table
+from cprec_lib.logs.tables import (
+    COLUMNS,
+    brief,
+    in_order,
+    is_pattern,
+    naming,
+    read_log,
+    read_table,
+)
 
 T = TypeVar("T")
 
@@ -103,7 +111,8 @@ def load_titles(name: str, data_dir: str | Path | None = None) -> pd.Series:
     dataset = _registered(name, "and titles come only with these; make a pandas Series of your own")
     beside = data_folder(data_dir) / f"{name}.titles.csv"
     if beside.is_file():
-        titles = pd.read_csv(beside, index_col="item")["title"].dropna()
+        with naming(beside):
+            titles = pd.read_csv(beside, index_col="item")["title"].dropna()
         return formats.title_series(titles.to_dict())
     if _prepared(name, data_dir) or not any(source.read_titles for source in dataset.sources):
         return formats.title_series({})

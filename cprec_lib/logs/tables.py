@@ -62,7 +62,11 @@ def read_table(
     for file in files:
         with naming(file):
             found.append(_read_file(file, given, separator))
+            if len(files) > 1:  # whole floats in one part are the integers of another one
+                found[-1][:2] = map(columns.ids, found[-1][:2], COLUMNS[:2])
     with naming(path):
+        if len({*map(len, found)}) > 1:
+            raise ValueError("its parts differ in the number of columns of times")
         user, item, *clocks = (joined(list(same)) for same in zip(*found, strict=True))
         del found
         if not len(user):
@@ -71,8 +75,7 @@ def read_table(
         items = columns.ids(item, "item").to_pandas()
         del user, item
         if len(clocks) > 1:
-            texts = [columns.decoded(clock).cast(pa.string()) for clock in clocks]
-            clocks = [compute.binary_join_element_wise(*texts, " ")]
+            clocks = [columns.date_and_clock(clocks)]
         times = columns.times(clocks[0]) if clocks else users.groupby(users).cumcount()
         return pd.DataFrame({"user": users, "item": items, "timestamp": times}, copy=False)
 
@@ -93,17 +96,29 @@ def naming(path: Path) -> Iterator[None]:
 def parts(path: Path) -> list[Path]:
     """The tables of a folder or of a pattern such as logs/*.parquet, by name; or the file itself.
 
-    Raises ValueError for a folder without tables.
+    Names that start with a dot or _ are omitted, of files and of folders. Raises ValueError without
+    tables, and for a link to a folder or to nothing, which would be omitted silently.
     """
-    if path.is_file() or not (path.is_dir() or is_pattern(path)):
+    if path.is_file():
         return [path]
+    if not (path.is_dir() or is_pattern(path)):
+        raise ValueError("it is no file or folder; save what a pipe delivers as a file")
+    if any((path / name).exists() for name in ("_delta_log", ".hoodie")):
+        raise ValueError("its files keep deleted rows (Delta Lake or Hudi); export it as parquet")
     found = path.rglob("*") if path.is_dir() else map(Path, glob(str(path), recursive=True))
-    shown = (file for file in sorted(found) if not file.name.startswith((".", "_")))
-    tables = [file for file in shown if file.is_file() and _reader(file)]
+    tables: dict[Path, Path] = {}
+    for file in sorted(found):
+        if any(name.startswith((".", "_")) for name in {*file.parts} - {*path.parts}):
+            continue
+        if file.is_symlink() and not file.is_file():
+            raise ValueError(f"{file} is a link to a folder or to nothing; replace it by the files")
+        with naming(file):
+            if file.is_file() and _reader(file):
+                tables.setdefault(file.resolve(), file)
     if not tables:
         what = "folder holds" if path.is_dir() else "pattern matches"
         raise ValueError(f"this {what} no file that ends in .{', .'.join(READERS)}")
-    return tables
+    return list(tables.values())
 
 
 def is_pattern(path: Path) -> bool:
@@ -126,6 +141,8 @@ def _read_file(path: Path, given: Mapping[str, str], separator: str | None) -> l
     sequence = re.fullmatch(r"(\d):", given.get("item", ""))
     if sequence and reader is not read_text:
         raise ValueError("only a text has a sequence a line; name the column that holds the lists")
+    if sequence and (given.get("user", "0"), given.get("timestamp", ORDER)) != ("0", ORDER):
+        raise ValueError("a line is a user and items in order of time; omit the other two columns")
     if sequence:
         return read_sequences(path, int(sequence[1]), separator)
     arrays = reader(path, lambda header: find_columns(header, given), separator)
@@ -155,11 +172,21 @@ def _check_lengths(arrays: list[Any]) -> None:
 def _read_parquet(path: Path, find: Find, _: str | None) -> list[Any]:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
+    # As nanoseconds, dates such as 9999-12-31 would overflow without an error.
+    with parquet.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
         header = file.schema_arrow.names
         names = [header[i] for i in find(header)[0]]
         table = file.read(names)
-    return [table[name] for name in names]
+    table.validate(full=True)  # text may be no UTF-8
+    return [_usual_list(table[name]) for name in names]
+
+
+def _usual_list(column: Any) -> Any:
+    """Large lists, which polars writes, and those of a fixed size as usual lists."""
+    kind = column.type
+    if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return column.cast(pa.list_(kind.value_type))
+    return column
 
 
 def _read_json_lines(path: Path, find: Find, _: str | None) -> list[Any]:
@@ -260,9 +287,8 @@ def read_log(
     """
     table = in_order(read_table(path, given, separator), ["user", "timestamp"])
     if table["timestamp"].dtype.kind == "M":
-        table["timestamp"] = columns.unix_seconds(
-            table["timestamp"]
-        )  # after sorting, because they are rounded
+        with naming(path):  # after sorting, because they are rounded
+            table["timestamp"] = columns.unix_seconds(table["timestamp"])
     mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
     warn_of_doubts(path, len(table), mixed, doubled)
     return table

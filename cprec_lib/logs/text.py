@@ -26,8 +26,8 @@ def member(path: Path) -> str:
     """Name of the file inside a compressed file, or of the file itself."""
     if path.suffix.lower() == ".zip":
         with ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
-        if len(names) != 1 or names[0].endswith("/"):
+            names = [name for name in archive.namelist() if not re.search("^__MACOSX|/$", name)]
+        if len(names) != 1:
             raise ValueError(f"it holds {len(names)} files; unpack the one with the interactions")
         return names[0]
     return path.stem if path.suffix.lower() in _OPENERS else path.name
@@ -76,17 +76,21 @@ def read_text(path: Path, find: Find, separator: str | None = None) -> list[Any]
 
 
 def count_lines(path: Path) -> int:
-    """Number of line ends in a text, perhaps compressed."""
+    """Number of line ends, LF or CR, in a text, perhaps compressed."""
     with opened(path) as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
+        blocks = iter(lambda: file.read(BLOCK), b"")
+        counts = [(block.count(b"\n"), block.count(b"\r")) for block in blocks]
+    return max(map(sum, zip(*counts, strict=True)), default=0)
 
 
 def first_line(path: Path, separator: str | None) -> tuple[str, list[str]]:
     """The separator, given or the most frequent one, and the fields of the first line."""
     with opened(path) as file:
-        line = file.readline(BLOCK).decode("utf-8-sig", "replace").rstrip("\r\n")
+        line = re.split("[\r\n]", file.readline(BLOCK).decode("utf-8-sig", "replace"))[0]
     if not line:
         raise ValueError("it is empty, or its first line is")
+    if "\0" in line:
+        raise ValueError("it is no text in UTF-8, perhaps UTF-16; save it as UTF-8")
     if separator and len(separator) > 1 and separator != "::":
         raise ValueError(f"the separator {separator!r} is neither one character nor ::")
     usual = SEPARATORS[Path(member(path)).suffix.lower().removeprefix(".")]
@@ -140,7 +144,23 @@ def read_sequences(path: Path, start: int, separator: str | None = None) -> list
     items = compute.list_slice(fields, start)
     line = compute.list_parent_indices(items)
     user = _shortest(compute.list_element(fields, 0).take(line)) if start else line
-    return [user, _shortest(compute.list_flatten(items))]
+    found = compute.list_flatten(items)
+    _check_plain(found, several=len(found) > len(compute.unique(line)))
+    return [user, _shortest(found)]
+
+
+def _check_plain(items: Any, several: bool) -> None:
+    """Raise ValueError for an item in quotes or brackets.
+
+    Unless `several` are in one line, items with a blank, comma or semicolon are refused as well:
+    these may be the separator.
+    """
+    odd = compute.match_substring_regex(items, r'^["\[]' + (r"|[\t ,;]" if not several else ""))
+    if compute.any(odd).as_py():
+        raise ValueError(
+            f"{items.filter(odd)[0].as_py()!r} is no plain item; write items without quotes and "
+            "brackets, or give the separator"
+        )
 
 
 def _refuse_swallowed_rows(path: Path, mark: str, width: int, time: int) -> None:

@@ -140,7 +140,7 @@ class Checkpoint:
             # Older checkpoints have no seal.
             if metadata.get(SEAL) not in (None, _seal(metadata["run"], tensors)):
                 raise ValueError("its content was changed after it was written")
-        except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError, OSError) as error:
             raise ValueError(
                 f"{path} is corrupt or no checkpoint of this library ({error}); delete it to "
                 "start over"

@@ -246,8 +246,7 @@ class Run:
             raise ValueError(
                 f"the catalogue of {source!r} ({len(theirs):,} items) is not the model's "
                 f"({len(self.items):,} items): both must list the same items in the same order of "
-                f"popularity. Evaluate on the data that the model was trained on, "
-                f"{record['dataset']!r}, or train anew."
+                f"popularity. Evaluate on the training's data, {record['dataset']!r}, or train anew"
             )
         if record.get("data_sha256") not in (None, log.record["data_sha256"]):
             warnings.warn(
@@ -306,14 +305,14 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
 
 
 def _read_record(path: Path) -> RunRecord:
-    """Read metrics.json and check the entries that `Run.data` needs."""
+    """Read metrics.json and check the entries that are used."""
+    needed: dict[str, type] = {"dataset": str, "reading": dict, "model": str, "max_len": int}
+    needed |= {"train_config": dict, "split": str, "split_seed": int}
     try:
         record: RunRecord = json.loads(path.read_text(encoding="utf-8"))
-        needed = (record["dataset"], record["max_len"], record["split"], record["split_seed"])
-        if [type(value) for value in needed] != [str, int, str, int]:
-            raise TypeError(f"the data are described by {needed}")
+        for name, kind in needed.items():
+            if type(value := {**record}[name]) is not kind:
+                raise TypeError(f"{name} is {value!r}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is no metrics file of this library: {error!r}; {RESUME}"
-        ) from error
+        raise ValueError(f"{path} is no metrics file: {error!r}; {RESUME}") from error
     return record

@@ -51,6 +51,8 @@ def test_whole_numbers_of_a_text_become_integers_unless_one_is_padded() -> None:
         ("(1), (NULL)", "BIGINT", "the user is missing in 1 of 2 rows, first in row 2"),
         ("('a'), (' ')", "VARCHAR", "the user is missing in 1 of 2 rows.*where it is ' '"),
         ("('NA'), ('3')", "VARCHAR", "the user is missing.*the others are whole numbers"),
+        ("('a'::BLOB), (''::BLOB)", "BLOB", "the user is missing in 1 of 2 rows, first in row 2"),
+        ("('a'::BLOB), (' '::BLOB)", "BLOB", "the user is missing in 1 of 2 rows, first in row 2"),
         ("(1.5), (2)", "DOUBLE", "the user is not whole in 1 of 2 rows"),
         ("(1e16)", "DOUBLE", "exact only below 9,007,199,254,740,992"),
         ("(true)", "BOOLEAN", "the user has the type BOOLEAN; ids are whole numbers or text"),
@@ -63,7 +65,29 @@ def test_ids_that_are_refused(values: str, kind: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("values", "kind"),
-    [("(NULL), (1)", "BIGINT"), ("('inf'), ('1')", "DOUBLE"), ("('x')", "VARCHAR")],
+    [
+        ("(1600000000000000002), (1600000000000000001)", "DECIMAL(38, 0)"),
+        ("(make_timestamp_ns(2)), (make_timestamp_ns(1))", "TIMESTAMP_NS"),
+        ("(make_timestamp_ns(2)), (make_timestamp_ns(1))", "TIMESTAMPTZ_NS"),
+    ],
+)
+def test_times_keep_their_order_to_the_last_digit(values: str, kind: str) -> None:
+    table = raw(values, kind, role="timestamp")
+    key, _ = times(table)
+    assert table.connection.execute(f"SELECT rowid FROM raw ORDER BY {key}").fetchall() == [
+        (1,),
+        (0,),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ("(NULL), (1)", "BIGINT"),
+        ("('inf'), ('1')", "DOUBLE"),
+        ("('x')", "VARCHAR"),
+        ("('1_000')", "VARCHAR"),
+    ],
 )
 def test_times_that_are_refused(values: str, kind: str) -> None:
     with pytest.raises(ValueError, match="the timestamp is missing, infinite or unparsable in 1"):

@@ -130,6 +130,14 @@ def test_other_empty_paths_are_refused(command: str) -> None:
     assert "the path is empty" in fail(*command.split(), "", status=2)
 
 
+@pytest.mark.parametrize(
+    "command", ["serve x --host", "reproduce --setting", "evaluate --model x --separator"]
+)
+def test_empty_texts_are_refused(command: str) -> None:
+    """An empty host would listen on every address, an empty setting would be the usual one."""
+    assert f"'{command.split()[-1]}': it is empty" in fail(*command.split(), "", status=2)
+
+
 def test_a_folder_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CPREC_DATA", "~nobody_here/x")
     assert "home directory" in fail("data")
@@ -138,6 +146,19 @@ def test_a_folder_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_rank_without_other_processes_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     assert "nowhere holds no" in fail("evaluate", "--model", "nowhere")
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
+def test_variables_of_a_launcher_are_numbers_or_empty(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for empty in ("", " "):
+        monkeypatch.setenv(name, empty)
+        assert "nowhere holds no" in fail("evaluate", "--model", "nowhere")
+    monkeypatch.setenv(name, "two")
+    message = fail("evaluate", "--model", "nowhere")
+    assert f"{name} is 'two' in the environment, no number; unset it" in message
 
 
 def test_other_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

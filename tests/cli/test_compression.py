@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cprec_lib import files
+from cprec_lib.compress import budget
 from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.train.run_folder import Run
 from tests.cli.shell import fail, read_metrics, succeed
@@ -116,6 +118,21 @@ def test_budgets_out_of_reach_are_refused(trained: Path, tiny: Path, tmp_path: P
     assert "no model keeps the budget of 3 bytes; the smallest possible has" in fail(*command, "3")
     assert "so it keeps the budget of 9,000,000 already" in fail(*command, "9MB")
     assert "already holds a run" in fail(*command[:3], "--budget", "2x", "--out", base)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_trainings(
+    trained: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir / "probe"))
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the work was done first")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(budget, "compress", worked)
+    command = ["compress", "--model", trained, "--dataset", tiny, "--budget", "2x"]
+    assert "cannot be written (Permission denied)" in fail(*command, "--out", tmp_path)
 
 
 def test_an_exported_model_is_not_overwritten(trained: Path, tiny: Path, tmp_path: Path) -> None:

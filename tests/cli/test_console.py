@@ -18,6 +18,10 @@ def test_text_cannot_steer_the_terminal() -> None:
         (OSError(13, "Permission denied", "log.csv"), "log.csv: Permission denied"),
         (OSError(13, "Permission denied"), "Permission denied"),
         (ModuleNotFoundError("No module named 'torch'"), "`cprec doctor` checks"),
+        (
+            UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates"),
+            "'\\udcff' is no text in UTF-8",
+        ),
         (OverflowError("too big to convert"), "a number is too large"),
         (MemoryError(), "the memory does not suffice"),
         (RuntimeError("Could not determine home directory."), "give a path without ~"),

@@ -323,6 +323,23 @@ def test_a_damaged_result_is_refused(results: Path) -> None:
         judge_claims(results)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b'{"data_sets": {}}',
+        b'{"data_sets": {"a": {"title": "A"}}}',
+        b"\xff" * 9999,
+        b"[" * 10**5,
+    ],
+)
+def test_damaged_long_tails_are_named_with_the_way_out(content: bytes, results: Path) -> None:
+    (results / "longtail.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"longtail\.json is damaged .{,320}`python -m tools"):
+        judge_claims(results)
+
+
 def test_the_readme_shows_todays_verdicts() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     claims = {each.claim: each for each in judge_claims(ROOT / "results")}

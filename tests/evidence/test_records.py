@@ -67,6 +67,9 @@ def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
         lambda text: json.dumps({**json.loads(text), "sha256": "0" * 64}),
         lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "sha256"}),
         lambda text: "[]",
+        lambda text: "[1]",
+        lambda text: "5",
+        lambda text: "[" * 10**5,
         lambda text: "",
     ],
 )

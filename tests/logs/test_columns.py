@@ -71,7 +71,9 @@ def test_two_digit_years_have_one_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (["01/02/2020", "03/04/2020"], "day first or month first, as '01/02/2020' in row 1"),
+        (["01/02/2020", "03/04/2020"], "the month or the year first, as '01/02/2020' in row 1"),
+        (["20-02-13", "20-03-01"], "the month or the year first, as '20-02-13' in row 1"),
+        (["13/02/20", "01/03/20"], "the month or the year first, as '13/02/20' in row 1"),
         (["13/02/2020", "02/13/2020", "14/02/2020"], "row 2 .*'02/13/2020'.* Row 1 .*'13/02/2020'"),
         (["T1", "T2"], "2 of 2 rows, first in row 1.*'T1'"),
         (["today", "now"], "2 of 2 rows, first in row 1.*'today'"),
@@ -106,7 +108,7 @@ def test_dates_are_read_by_one_form_or_refused(
     try:
         table = load_interactions(path)
     except ValueError as error:
-        assert "day first or month first" in str(error)
+        assert "may have the day, the month or the year first" in str(error)
         assert all(moment.day <= 12 for moment in moments) and "/" in form
     else:
         assert table["timestamp"].is_monotonic_increasing
@@ -125,6 +127,9 @@ def test_date_and_clock_in_two_columns_are_joined(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,date,time\n1,a,2020-01-01,5\n")
     with pytest.raises(ValueError, match="'2020-01-01 5'"):
         load_interactions(path)
+    path = write(tmp_path, "user,item,date,time\n1,a,2020-01-01,10:00\n1,b,2020-01-01,\n")
+    with pytest.raises(ValueError, match=r"timestamp is missing.* 1 of 2 rows, first in row 2"):
+        load_interactions(path)
 
 
 @given(parts=st.lists(st.integers(0, 10**12), min_size=1, max_size=8, unique=True))
@@ -139,6 +144,34 @@ def test_nanoseconds_keep_their_order(
     table = load_interactions(path)
     assert table["item"].tolist() == sorted(range(len(parts)), key=parts.__getitem__)
     assert table["timestamp"].is_monotonic_increasing
+
+
+def test_whole_decimals_keep_their_order(tmp_path: Path) -> None:
+    times = [Decimal(1600000000000000001), Decimal(1600000000000000000)]
+    path = tmp_path / "log.parquet"
+    pd.DataFrame({"user": 1, "item": ["b", "a"], "time": times}).to_parquet(path)
+    assert rows(load_interactions(path)) == [(1, "a", int(times[1])), (1, "b", int(times[0]))]
+
+
+def test_int96_dates_of_any_year_are_read(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    seconds = [253402300799, -62135596800, 1600000000]
+    times = pa.array([second * 10**6 for second in seconds], pa.timestamp("us"))
+    path = tmp_path / "log.parquet"
+    table = pa.table({"user": [1, 2, 3], "item": [1, 1, 1], "time": times})
+    parquet.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert quietly(path)["timestamp"].tolist() == seconds
+
+
+def test_dates_beyond_microseconds_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    days = pa.array([2**31 - 1, 0], pa.date32())
+    pd.DataFrame({"user": 1, "item": 1, "time": days.to_pandas(date_as_object=False)}).to_parquet(
+        path
+    )
+    with pytest.raises(ValueError, match=r"log\.parquet cannot be read .*5881580"):
+        load_interactions(path)
 
 
 def test_dates_of_any_year_are_read(tmp_path: Path) -> None:
@@ -196,7 +229,8 @@ def test_words_for_missing_are_ids_among_text(kind: str, tmp_path: Path) -> None
     ("ids", "kind", "expected"),
     [
         ([UUID(int=5).bytes, UUID(int=6).bytes], pa.uuid(), [str(UUID(int=5)), str(UUID(int=6))]),
-        ([b"b", "ä".encode()], pa.binary(), ["b", "ä"]),
+        ([b"b ", "ä".encode()], pa.binary(), ["b", "ä"]),
+        ([b"b", b"a"], pa.large_binary(), ["b", "a"]),
         ([b"\xff\x00", b"a\x00"], pa.binary(2), ["ff00", "6100"]),
         ([Decimal(7), Decimal(8)], pa.decimal128(38, 0), [7, 8]),
         ([Decimal("7.00"), Decimal(8)], pa.decimal128(10, 2), [7, 8]),
@@ -218,6 +252,35 @@ def test_types_of_ids_in_parquet(
     columns = {"user": [1, 1], "item": pa.array(ids, kind), "time": [1, 2]}
     parquet.write_table(pa.table(columns), path)
     assert load_interactions(path)["item"].tolist() == expected
+
+
+@pytest.mark.parametrize("ids", [[b"a", b""], [b"a", b"  "], [b"\xff", b""]])
+def test_empty_bytes_are_missing_ids(ids: list[bytes], tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pd.DataFrame({"user": 1, "item": ids, "time": 1}).to_parquet(path)
+    with pytest.raises(ValueError, match=r"item is missing in 1 of 2 rows, first in row 2"):
+        load_interactions(path)
+
+
+def test_text_that_is_no_utf8_in_parquet_is_named(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    path = tmp_path / "log.parquet"
+    offsets = pa.py_buffer(np.array([0, 1, 2], np.int32))
+    items = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"a\xe9")])
+    parquet.write_table(pa.table({"user": [1, 1], "item": items, "time": [1, 2]}), path)
+    with pytest.raises(ValueError, match=r"log\.parquet cannot be read as a table .*UTF8"):
+        load_interactions(path)
+
+
+@pytest.mark.parametrize("kind", [pa.large_list(pa.int64()), pa.list_(pa.int64(), 2)])
+def test_all_lists_of_parquet_are_sequences(kind: pa.DataType, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    path = tmp_path / "log.parquet"
+    items, times = pa.array([[7, 8], [8, 9]], kind), pa.array([[1, 2], [3, 4]], kind)
+    parquet.write_table(pa.table({"user": [1, 2], "item": items, "time": times}), path)
+    assert rows(load_interactions(path)) == [(1, 7, 1), (1, 8, 2), (2, 8, 3), (2, 9, 4)]
 
 
 @given(ids=st.lists(st.floats(0, 1e308).map(np.float64), min_size=1, max_size=5))

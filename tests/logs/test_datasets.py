@@ -55,6 +55,16 @@ def test_a_prepared_table_is_the_data_set(name: str, tmp_path: Path, no_network:
     assert load_titles(name, tmp_path).to_dict() == {5: "Heat, The"}
 
 
+@pytest.mark.parametrize("content", [b"item,name\n5,x\n", b"id,title\n5,x\n", b"\xff\xfe", b""])
+def test_titles_that_are_no_table_are_named(content: bytes, tmp_path: Path) -> None:
+    pd.DataFrame({"user": [2], "item": [5], "timestamp": [0]}).to_parquet(
+        tmp_path / "globo.parquet"
+    )
+    (tmp_path / "globo.titles.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"globo\.titles\.csv(: | cannot be read as a table)"):
+        load_titles("globo", tmp_path)
+
+
 def test_titles_for_figures() -> None:
     assert title_of("ml-1m") == "MovieLens-1M"
     assert title_of("logs/mine.csv") == "logs/mine.csv"

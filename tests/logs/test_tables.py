@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +81,7 @@ def test_ids_stay_the_files_own(tmp_path: Path) -> None:
         (HEADER, "has no rows"),
         ("", "it is empty"),
         (HEADER + "1,2,3\n1,2,3,4\n", "cannot be read as a table.*Row #3: Expected 3"),
-        (b"\x00\xff\x13\n\x99,,,\x00", "no columns for user"),
+        (b"\x00\xff\x13\n\x99,,,\x00", "it is no text in UTF-8"),
         ((HEADER + "é,2,3\n").encode("latin-1"), "cannot be read as a table.*invalid UTF8"),
         (HEADER + "1,2,3\n1,2,\n1,,3\n", "the item is missing in 1 of 3 rows, first in row 3"),
         (HEADER + "1,2,3\nNaN,2,4\n,2,3\n", "the user is missing in 1 of 3 rows, first in row 3"),
@@ -224,6 +227,90 @@ def test_a_folder_of_parts(tmp_path: Path) -> None:
         load_interactions(folder)
     (folder / "c.csv").write_text("user,item,time\n1,x,3\n")
     assert rows(load_interactions(folder)) == [(1, "6", 1), (1, "5", 2), (1, "x", 3)]
+
+
+PARTS = {
+    "whole": pa.array([1, 2]),
+    "float": pa.array([1.0, 2.0]),
+    "decimal": pa.array([1, 2]).cast(pa.decimal128(21, 2)),
+    "category": pa.array([1, 2]).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kinds", [*itertools.permutations(PARTS, 2)])
+def test_parts_of_several_types_have_the_same_ids(kinds: tuple[str, str], tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    folder = tmp_path / "log"
+    folder.mkdir()
+    for day, kind in enumerate(kinds):
+        columns = {"user": [1, 1], "item": PARTS[kind], "time": [day, day]}
+        parquet.write_table(pa.table(columns), folder / f"{day}.parquet")
+    assert rows(load_interactions(folder)) == [(1, 1, 0), (1, 2, 0), (1, 1, 1), (1, 2, 1)]
+
+
+@pytest.mark.parametrize("ids", [[2.0**53, 1.0], [1.5, 2.0], [True, False], [np.nan, 1.0]])
+def test_a_part_that_spoils_the_ids_is_named(ids: list[float], tmp_path: Path) -> None:
+    for day, items in enumerate(([1, 2], ids)):
+        table = pd.DataFrame({"user": 1, "item": items, "time": day})
+        table.to_parquet(tmp_path / f"{day}.parquet")
+    with pytest.raises(ValueError, match=r"1\.parquet: the item (is|has)"):
+        load_interactions(tmp_path)
+
+
+def test_parts_with_other_columns_of_times_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, HEADER + "1,2,3\n", "a.csv")
+    write(tmp_path, "user,item,date,time\n1,2,2020-01-01,10:00\n", "b.csv")
+    with pytest.raises(ValueError, match="its parts differ in the number of columns of times"):
+        load_interactions(tmp_path)
+
+
+def test_hidden_folders_are_omitted(tmp_path: Path) -> None:
+    for name in ("a.csv", ".ipynb_checkpoints/a.csv", "_temporary/0/a.csv", "x/.b.csv"):
+        (tmp_path / "_log" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "_log", HEADER + "1,2,3\n", name)
+    assert len(load_interactions(tmp_path / "_log")) == 1
+    assert len(load_interactions(tmp_path / "_log" / "*.csv")) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_in_a_folder_are_files_or_refused(tmp_path: Path) -> None:
+    folder, other = tmp_path / "log", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    write(other, HEADER + "1,2,3\n", "b.csv")
+    (folder / "a.csv").symlink_to(other / "b.csv")
+    assert len(load_interactions(folder)) == 1
+    for target in (other, folder, tmp_path / "nothing.csv"):
+        (folder / "link.csv").symlink_to(target)
+        with pytest.raises(ValueError, match=r"link\.csv is a link to a folder or to nothing"):
+            load_interactions(folder)
+        (folder / "link.csv").unlink()
+    (other / "loop").symlink_to(".")
+    with pytest.raises(ValueError, match="loop is a link to a folder"):
+        load_interactions(other / "*")
+    assert len(load_interactions(other / "**" / "*.csv")) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names on Windows")
+def test_a_pipe_is_refused_and_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.csv")
+    with pytest.raises(ValueError, match=r"log\.csv: it is no file or folder; save what a pipe"):
+        load_interactions(tmp_path / "log.csv")
+
+
+def test_a_table_that_keeps_deleted_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "_delta_log").mkdir()
+    write(tmp_path, HEADER + "1,2,3\n")
+    with pytest.raises(ValueError, match="keep deleted rows"):
+        load_interactions(tmp_path)
+
+
+def test_a_bad_archive_among_parts_is_named(tmp_path: Path) -> None:
+    write(tmp_path, HEADER + "1,2,3\n")
+    write(tmp_path, "no zip file", "b.zip")
+    with pytest.raises(ValueError, match=r"b\.zip cannot be read as a table \(BadZipFile"):
+        load_interactions(tmp_path)
 
 
 def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:

@@ -37,6 +37,38 @@ def test_compressed_text(ending: str, tmp_path: Path) -> None:
     assert rows(load_interactions(str(path))) == [(1, 2, 3)]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
+def test_line_ends_of_other_systems(end: str, tmp_path: Path) -> None:
+    content = HEADER + '1,"a",1\n1,b,2\n'
+    assert rows(load_text(tmp_path, content.replace("\n", end))) == [(1, "a", 1), (1, "b", 2)]
+    path = write(tmp_path, f"1 5 6{end}2 5{end}", "log.txt")
+    assert rows(load_interactions(path, item_column="1:")) == [(1, 5, 0), (1, 6, 1), (2, 5, 0)]
+
+
+def test_a_quote_that_swallows_rows_between_cr_is_named(tmp_path: Path) -> None:
+    lines = [
+        "user,item,timestamp,title",
+        '1,10,1,"a, b"',
+        '1,11,2,"7 inch',
+        "2,10,3,x",
+        '2,11,4,12"',
+    ]
+    with pytest.raises(ValueError, match="opens in line 3"):
+        load_text(tmp_path, "\r".join(lines) + "\r")
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.txt", "log.zip"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_named(encoding: str, name: str, tmp_path: Path) -> None:
+    content = "1 5 6\n1 7\n".encode(encoding)
+    path = write(tmp_path, content, name)
+    if name == "log.zip":
+        with ZipFile(path, "w") as archive:
+            archive.writestr("log.csv", content)
+    with pytest.raises(ValueError, match=f"{name}: it is no text in UTF-8, perhaps UTF-16"):
+        load_interactions(path, item_column="1:")
+
+
 def test_lone_quotes_swallow_no_rows(tmp_path: Path) -> None:
     lines = [
         '1\t10\t1\t"7 inch tablet',
@@ -198,6 +230,31 @@ def test_a_sequence_a_line(tmp_path: Path) -> None:
         load_interactions(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "item"),
+    [
+        ("1\t2 3 4\n5\t6 7\n", "'2 3 4'"),
+        ("1,2 3 4\n", "'2 3 4'"),
+        ('1 "2" "3"\n', "'\"2\"'"),
+        ("1,[2,3]\n", r"'\[2'"),
+    ],
+)
+def test_sequences_with_a_second_separator_or_quotes_are_refused(
+    content: str, item: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, content, "log.txt")
+    with pytest.raises(ValueError, match=rf"log\.txt: {item} is no plain item.*the separator"):
+        load_interactions(path, item_column="1:")
+
+
+def test_other_columns_of_sequences_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "1 2 3\n", "log.txt")
+    for options in ({"user_column": 1}, {"time_column": 2}):
+        with pytest.raises(ValueError, match=r"log\.txt: a line is a user and items"):
+            load_interactions(path, item_column="1:", **options)
+    assert len(load_interactions(path, item_column="1:", user_column=0, time_column="order")) == 2
+
+
 @given(
     log=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=5),
     mark=st.sampled_from([" ", ",", "\t", "::", ";"]),
@@ -214,6 +271,13 @@ def test_all_kinds_of_sequences_agree(
     assert rows(load_interactions(path, item_column="0:", separator=mark)) == expected
     path = write(folder, "\n".join(f"{u}{mark}{i}" for u, i, _ in expected), "pairs.txt")
     assert rows(load_interactions(path)) == expected
+
+
+def test_a_folder_in_a_zip_is_no_second_file(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "log.zip", "w") as archive:
+        archive.writestr("log/", "")
+        archive.writestr("log/a.csv", HEADER + "1,2,3\n")
+    assert rows(load_interactions(tmp_path / "log.zip")) == [(1, 2, 3)]
 
 
 def test_several_files_in_a_zip_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cprec_lib import History, SequenceData, TrainConfig, fit
-from cprec_lib.train.checkpoints import CHECKPOINT, Epoch
+from cprec_lib.train.checkpoints import CHECKPOINT, Checkpoint, Epoch
 from tests.train.small import CONFIG, SHORT, assert_same, new_model, numbers, weights
 
 
@@ -67,6 +67,11 @@ def test_a_checkpoint_cut_short_is_refused(checkpoint, data, share):
 def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, data, content):
     checkpoint.write_bytes(content)
     refuse(checkpoint, data, "is corrupt or no checkpoint of this library")
+
+
+def test_a_folder_in_its_place_is_named(tmp_path):
+    with pytest.raises(ValueError, match=f"{tmp_path.name} is corrupt or no checkpoint"):
+        Checkpoint.read(tmp_path)
 
 
 def test_a_changed_checkpoint_is_refused_wherever_the_change_is(checkpoint, data):

@@ -57,6 +57,7 @@ def seal(folder: Path) -> None:
         ("config.json", b"{", "does not describe a model"),
         ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
         ("metrics.json", b"[]", "is no metrics file"),
+        ("metrics.json", b'{"dataset": 5}', "TypeError('dataset is 5'); repeat the run's command"),
         ("metrics.json", b"{}", "KeyError('dataset'); repeat the run's command with"),
     ],
 )
@@ -68,6 +69,21 @@ def test_files_that_do_not_hold_a_run_are_refused(
     (tmp_path / name).write_bytes(content)
     seal(tmp_path)
     assert message in fail("evaluate", "--model", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["reading", "model", "train_config"])
+@pytest.mark.parametrize("verb", ["evaluate", "export", "compress"])
+def test_a_record_of_another_version_is_refused(
+    verb: str, name: str, trained: Path, tmp_path: Path
+) -> None:
+    run = copy_of(trained, tmp_path / "run")
+    record = json.loads((run / "metrics.json").read_text())
+    del record[name]
+    (run / "metrics.json").write_text(json.dumps(record))
+    seal(run)
+    options = [] if verb == "evaluate" else ["--out", tmp_path / "out"]
+    options += ["--budget", "2x"] if verb == "compress" else []
+    assert f"is no metrics file: KeyError('{name}')" in fail(verb, "--model", run, *options)
 
 
 def copy_of(run: Path, folder: Path) -> Path:

@@ -65,7 +65,7 @@ Item 4 is the second item of the tail and has the row (−1), so its vector is $
 answer is `tensor([-1., -2.])`.""",
     minutes=12,
     difficulty="medium",
-    purpose="You see which numbers belong to one item and which all items of its block share.",
+    purpose="You see which numbers belong to one item and which are shared by its block.",
     answer=vector_of,
     wrong="""
     item == 0 => item < 0
@@ -381,7 +381,8 @@ and $\\ln 3$ splits the 0.2 into 0.05 and 0.15.""",
     minutes=14,
     difficulty="medium",
     optional=True,
-    purpose="You see whether the tree itself, without narrow rows, limits the probabilities.",
+    purpose="You see whether the tree itself, without narrow rows, restricts which probabilities "
+    "are possible.",
     answer=tree_logits,
     wrong="""
     ]).log(), [tail.log() => ]), [tail

@@ -61,7 +61,7 @@ def reach(window: int = 50) -> Explorable:
 
     def say(state: Reach) -> str:
         inside = int((state.sizes[:window] > 0).sum())
-        return f"{state.title}; {inside} of the {window} items of a window are among them."
+        return f"{state.title}; {inside} of them are in a window of {window} positions."
 
     first, *_, last = STACKS
     return Explorable(
@@ -78,6 +78,6 @@ def reach(window: int = 50) -> Explorable:
             (last, 4, KERNELS[-1]),
         ),
         "Size of the gradient that reaches each past item (log scale), measured in untrained "
-        f"stacks of width 16. Grey: a window of {window} items. Where no line stands, the "
-        "gradient is exactly zero.",
+        f"stacks of width 16. Grey: a window of {window} positions. No line: the gradient "
+        "is exactly zero.",
     )

@@ -182,7 +182,7 @@ def reach_in_window(states: Sequence[Reach], window: int) -> Figure:
     bottom, top = positive.min() / 5, positive.max() * 50
     for axis, state in zip(axes, states, strict=True):
         back = np.flatnonzero(state.sizes)
-        axis.axvspan(-1, window - 0.5, color="0.9", label=f"window of {window} items")
+        axis.axvspan(-1, window - 0.5, color="0.9", label=f"window of {window} positions")
         axis.vlines(back, bottom, state.sizes[back], color=style.colours(3)[0], linewidth=1.8)
         axis.set_xlim(1.3 * window, -1.5)
         style.powers(axis, bottom, top)
