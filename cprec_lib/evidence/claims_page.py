@@ -21,10 +21,10 @@ HEAD = """# Which of the paper's claims hold
 - We compare two models by their NDCG@10 on the test items, with a 95 % interval over users and
   seeds. **As good** means that the interval rules out a loss of {margin:.0f} % or more, **worse**
   that it lies below zero. All else is **undecided**. For C2 and C8 we also ask for a gain.
-- A claim about accuracy **holds** or **does not hold** if two logs agree. If one log decides it, or
-  logs disagree, it "holds on" some logs and "fails on" others. If no log decides it, it is
-  **open**. C1, C3, C5 and C6 are not about accuracy. Such a claim **holds in part** if only some
-  of the measurements agree with it.
+- A claim about accuracy **holds** or **does not hold** if two logs agree. If only one log decides
+  it, or logs disagree, it **holds on** or **fails on** each log that decides. If no log decides
+  it, it is **open**. C1, C3, C5 and C6 are not about accuracy. Such a claim **holds in part** if
+  only some of the measurements agree with it.
 - A comparison is **not counted** if the tuning of a variant is not complete, if its best learning
   rate or dropout lies at the edge of what was tried, if its training ended before it stopped
   improving, or if no variant of the setting has a second seed. The figures show it as a hollow dot.

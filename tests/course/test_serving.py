@@ -44,7 +44,7 @@ def test_a_load_is_that_of_the_highest_rate_and_the_largest_that_is_carried():
     table = load_table([{"name": "one", "loads": [slow], "tried": [fine]}])
     assert table.to_dict("index") == {
         "one": {
-            "answered of 500 a second": 90,
+            "answers a second at 500 requests a second": 90,
             "p50, ms": 60,
             "p90, ms": 70,
             "p99, ms": 80,

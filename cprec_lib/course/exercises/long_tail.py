@@ -216,9 +216,11 @@ and 1. The head needs 6 of the 8 interactions. Items 3 and 5 have 6, so the answ
     [:size] => [: round(share * len(counts))]
         This head has `share` of the items. It should have `share` of the interactions.
     [:size] => [: int(share * len(counts))]
-        This head has `share` of the items, rounded down. The share is one of the interactions.
+        This head has `share` of the items, rounded down. It should have `share` of the
+        interactions.
     [:size] => [: -int(-share * len(counts) // 1)]
-        This head has `share` of the items, rounded up. The share is one of the interactions.
+        This head has `share` of the items, rounded up. It should have `share` of the
+        interactions.
     [:size] => [: size - 1]
         This head is one item short: without its last item it does not have the share.
     (-counts[item], item) => -counts[item]
@@ -379,8 +381,8 @@ needs 22 parameters, which is too many. Both `(2, 3)` and `(2, 4)` are right."""
         The rows fit into the budget, but a cut table does not consist of rows alone. What turns a
         narrow row into a row of full width?
     table["share_of_interactions"] => table["items"]
-        This makes the table as large as the budget allows, and the mean width over the items with
-        it. The mean over the interactions gives popular items more weight.
+        This maximises the mean width over the items. The mean over the interactions gives popular
+        items more weight.
     <= budget => < budget
         A table of exactly `budget` parameters is allowed, and it can give a larger mean width.
     table["width"] * => [1, 0, 0] *

@@ -57,7 +57,7 @@ item 1 and the token of block 2, so the answer is `[2]`. With `k = 3` it is `[2,
     root.topk(k) => root.topk(k - 1)
         The k-th best entry is left out here. It belongs to the k best.
     root.topk(k) => root.topk(min(len(root), k + n_tails - 1))
-        These places make the rule exact. The rule itself has only k of them.
+        With this many places the rule is exact. The rule itself has only k.
     """,
     hints=(
         "Which entries of the root are tokens? The number of head items follows from `n_tails`.",
@@ -71,8 +71,8 @@ item 1 and the token of block 2, so the answer is `[2]`. With `k = 3` it is `[2,
         (torch.tensor([0.22, 0.13, 0.05, 0.11, 0.19, 0.30]), 3, 3),
         (torch.tensor([0.10, 0.04, 0.21, 0.26, 0.39]), 3, 2),
     ),
-    why="The rule needs one sort of the root, which is computed anyway. It errs only where tokens "
-    "take places from other tokens.",
+    why="The rule only has to sort the root's probabilities, which are computed anyway. It errs "
+    "only where tokens take places from other tokens.",
 )
 
 
@@ -128,8 +128,8 @@ the largest value is $1 \\cdot 2 - 1 \\cdot 1 = 1$, at the vector (2, 1). Both r
         is half the width.
     """,
     hints=(
-        "A dot product is a sum with one term per column, and in a box the columns can be chosen "
-        "independently. What is the largest term of one column?",
+        "A dot product is a sum with one term per column. In a box, the value of each column can "
+        "be chosen on its own. What is the largest term of one column?",
         "In a column with the query's number q, the term lies between q times low and q times "
         "high. Take the larger of the two, whatever the sign of q.",
         "`torch.maximum(a, b)` takes the larger of two numbers, component by component.",
@@ -146,7 +146,7 @@ the largest value is $1 \\cdot 2 - 1 \\cdot 1 = 1$, at the vector (2, 1). Both r
     ),
     use=_use_box,
     why="With a single row in the cell the two corners are that row, and the bound is its logit. "
-    "The more rows a box holds, the looser is the bound and the fewer numbers have to be read.",
+    "The more rows a box holds, the looser the bound, but the fewer numbers to read.",
 )
 
 
@@ -275,7 +275,7 @@ and 4.5 for the inputs 1, 2 and 4.""",
     self.bias + self.weight => self.weight
         The bias is missing.
     self.weight[:, :, i] => self.weight[:, :, i].T
-        The matrix of an earlier tap is transposed. `weight[:, :, i] @ x` has the outputs as rows.
+        The matrix of an earlier tap is transposed. In `weight[:, :, i]` each row gives one output.
     = weight, bias, dilation => = weight.transpose(0, 1), bias, dilation
         The matrices are transposed. Multiply as `weight[:, :, i] @ x`, not `x @ weight[:, :, i]`.
     _AllInputs
@@ -298,7 +298,8 @@ and 4.5 for the inputs 1, 2 and 4.""",
         "In `__init__`, make `self.rows`, zeros with (k − 1) · dilation rows, and `self.time = 0`.",
         "The last tap multiplies x itself. Tap i multiplies the input of (k − 1 − i) · dilation "
         "positions ago, which is in row `(self.time - lag) % self.size`.",
-        "Compute the output first. Then overwrite row `self.time % self.size`, and count the time.",
+        "Compute the output first. Then overwrite row `self.time % self.size`, and add 1 to "
+        "`self.time`.",
     ),
     cases=(
         (torch.tensor([[[0.5, 1.0]]]), torch.tensor([0.0]), 2, torch.tensor([[1.0], [2], [4]])),

@@ -45,8 +45,8 @@ def load(served: list[dict[str, Any]]) -> Explorable:
         draw,
         say,
         ((5, 10), (500, 50), (700, 100)),
-        "p90 of the answers by the rate of requests, server and client on two cores. The dotted "
-        "lines are the rate and the limit in the title. Dark lines belong to the models that carry "
-        "this rate, or a higher one. Models that carry 50 a second were not measured at lower "
-        "rates.",
+        "p90 of the answers by the rate of requests, server and client on two cores. The black "
+        "dotted lines are the rate and the limit in the title. Dark lines belong to the models "
+        "that keep within the limit at this rate or a higher one. Models that carry 50 a second "
+        "were not measured at lower rates.",
     )
