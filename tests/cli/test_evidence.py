@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cprec_lib import files
 from cprec_lib.evidence import claims, experiments, race
 from cprec_lib.evidence.records import read_record
-from tests.cli.shell import fail, succeed
+from tests.cli.shell import fail, no_work, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,17 +74,11 @@ def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
         (race.Experiment, "load", ["race", "--results", "{}"]),
     ],
 )
+@pytest.mark.usefixtures("read_only")
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     module: object, work: str, command: list[object], tiny: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    def refuse(dir: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(dir / "probe"))
-
-    def worked(*_: object, **__: object) -> None:
-        raise AssertionError("the work was done first")
-
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr(module, work, worked)
+    monkeypatch.setattr(module, work, no_work)
     options = [] if command[0] == "claims" else ["--dataset", tiny]
     message = fail(*(str(word).format(tmp_path) for word in command), *options)
     assert f"{tmp_path}" in message
