@@ -12,7 +12,9 @@ from tests.cli.shell import fail, no_work, succeed
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path) -> None:
+def test_reproduce_lists_runs_records_them_and_judges(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results, work = tmp_path / "results", tmp_path / "work"
     command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
     command += ["--model", "bigram", "--model", "nextitnet", "--width", "8", "--epochs", "1"]
@@ -36,7 +38,7 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     assert "no other seed of this run to compare" in again
     succeed(*command, "--seeds", "2")
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")
-    assert re.search(r"recorded +now +with 2 seeds$", again, re.MULTILINE)
+    assert re.search(r"recorded +now +range \(seeds: 2\)$", again, re.MULTILINE)
     runs = [read_record(path)["test"] for path in folder.glob("nextitnet-*.json")]
     compared = re.findall(
         r"^(\w+@\d+) +([\d.]+) +([\d.]+)  ([\d.]+) to ([\d.]+)$", again, re.MULTILINE
@@ -51,6 +53,10 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     page = tmp_path / "docs" / "claims.md"
     assert "C4  open" in succeed("claims", "--results", results, "--out", page)
     assert page.read_text().startswith("# Which of the paper's claims hold")
+
+    (folder / "other.json").write_text("{}")
+    monkeypatch.setattr(experiments, "run_again", no_work)
+    assert "other.json" in fail(*command[:-2], "--again", record)
 
 
 def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
