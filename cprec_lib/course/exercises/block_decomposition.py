@@ -82,8 +82,8 @@ answer is `tensor([-1., -2.])`.""",
         A tail block uses the projection of another block. The head has none, so the two lists are
         not aligned.
     projections[block - 1] => projections[block - 2]
-        A tail block uses the projection of the block before it, and block 2 the last one of all.
-        `projections[0]` belongs to `tables[1]`, which is block 2.
+        A tail block uses the projection of the block before it; block 2 uses the last
+        projection. `projections[0]` belongs to `tables[1]`, which is block 2.
     torch.zeros(tables[0].shape[1]) => torch.zeros(tables[-1].shape[1])
         Padding's vector has the width of a narrow row here. Every item's vector has d numbers, and
         so has padding's.

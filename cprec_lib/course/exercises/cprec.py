@@ -330,9 +330,8 @@ what_an_interval_decides = Problem(
         This interval ends at 0, and a difference of 0 is no loss.
     gap.low > -margin => gap.high >= 0
     "worse" if gap.high < 0 else "undecided" => "worse"
-        Here it decides whether the interval reaches 0, as if a loss were proved below it and ruled
-        out above. With few users every interval reaches 0, however much is lost. How large may the
-        loss still be?
+        Only 0 decides here: an interval that reaches it is taken to show that nothing is lost. With
+        few users every interval reaches 0, however much is lost. How large may the loss still be?
     -margin => 0
         The interval is compared with 0, and the margin is not used. A loss can be certain and yet
         too small to matter.
@@ -371,8 +370,8 @@ what_an_interval_decides = Problem(
         "Two comparisons are enough: the lower bound with minus the margin, then the upper bound "
         "with 0. If neither decides, the answer is undecided.",
     ),
-    why="The first rule is a test of non-inferiority: an interval may include 0 and leave the "
-    'question undecided, or lie below 0 and still show "as good".',
+    why="The first rule is called a test of non-inferiority. An interval may include 0 and leave "
+    'the question undecided, or lie below 0 and still show "as good".',
 )
 
 Models = Mapping[str, tuple[int, float]]

@@ -264,8 +264,8 @@ items_seen = Problem(
     hints=(
         "Start at the newest output, 0 steps back, and go down layer by layer. Which positions of "
         "the layer below does one position read?",
-        "Keep a set of positions, at first {0}. For each convolution replace it by every position "
-        "of the set plus every tap's distance: 0, l, 2 l, ... for dilation l.",
+        "Keep a set of positions, at first {0}. For each convolution, replace the set by all sums "
+        "of one of its positions and a tap's distance: 0, l, 2 l, ... for dilation l.",
         "Two loops: over the blocks, and inside over the gaps `(l, 2 * l)`. The new set comes from "
         "a comprehension over the old set and `range(kernel_size)`.",
     ),
@@ -386,8 +386,8 @@ rezero_block = Problem(
         input. It scales only what is added.
     F.relu(self.norm2 => (self.norm2
     self.alpha * inner => F.relu(self.alpha * inner)
-        `alpha` is inside the last ReLU here. When `alpha` is negative, the ReLU then lets other
-        numbers through. The ReLU comes first, then the factor.
+        `alpha` is inside the last ReLU here. When `alpha` is negative, the ReLU then keeps
+        numbers that should become zero. The ReLU comes first, then the factor.
     torch.zeros(1) => torch.zeros(width)
         `alpha` is one number for the whole block, not one for each component.
     """,

@@ -49,7 +49,8 @@ processes = Problem(
     len(positions) * own / sum(positions) => sum(positions) / (len(positions) * own) if own else 0.0
         The fraction is upside down: the process with the fewest positions gets the largest factor.
     len(positions) * own / sum(positions) => sum(positions) / (len(positions) * own)
-        The fraction is upside down: few positions make the factor large, and none divide by zero.
+        The fraction is upside down: few positions make the factor large, and with none it
+        divides by zero.
     """,
     hints=(
         "Write down what you want: the sum of all losses, divided by all positions. How do you get "
@@ -124,8 +125,8 @@ catalogue = Problem(
         out, however large: round down.
     - 16 * middle => - 16 * middle - 4 * positions
     + 4 * positions =>
-        The logits are subtracted once, as if they were as many with any catalogue. Each further
-        item adds a logit at every position.
+        The logits are subtracted once, as if their number did not depend on the catalogue. Each
+        further item adds a logit at every position.
     """,
     hints=(
         "Divide the bytes into two parts: those that every further item adds, and those that are "
@@ -136,8 +137,8 @@ catalogue = Problem(
         "and round down.",
     ),
     why="The bytes of an item depend on the width and on the positions of a batch: with small "
-    "widths the logits take more than the tables. Half the batch then saves more than half the "
-    "width.",
+    "widths the logits take more than the tables. Halving the batch then saves more than halving "
+    "the width.",
 )
 
 
