@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cprec_lib.big.cleaning import Raw, ids, times
+from cprec_lib.big.cleaning import Raw, ids, times, trimmed
 from cprec_lib.logs import tables, text
 from cprec_lib.logs.columns import SECONDS_1973
 from cprec_lib.machine import cpu_cores
@@ -70,8 +70,9 @@ def read(connection: Any, path: Path, given: Mapping[str, str], separator: str |
         files = tables.parts(path)
     source, names, is_text = _source(files, given, separator)
     user, item, *clocks = (f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
-    time = " || ' ' || ".join(f"CAST({c} AS VARCHAR)" for c in clocks) if clocks[1:] else ""
-    time = time or (clocks[0] if clocks else "0")
+    if len(clocks) > 1:  # the joined text is missing where a part is empty
+        clocks = [" || ' ' || ".join(f"nullif({trimmed(f'{c}::VARCHAR')}, '')" for c in clocks)]
+    [time] = clocks or ["0"]
     connection.execute(
         f"CREATE TABLE raw AS SELECT {user} AS user, {item} AS item, {time} AS timestamp "
         f"FROM {source}"

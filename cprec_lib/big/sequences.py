@@ -22,10 +22,10 @@ from cprec_lib.big.preparing import ITEMS, LOG, Cut, write_arrays
 from cprec_lib.checks import check_choice, whole_number
 from cprec_lib.data.sequences import SPLITS, Catalogue, SequenceData, Split
 from cprec_lib.files import file_hash, make_folder, named_path, sha256
-from cprec_lib.logs.datasets import DATASETS, data_folder, load_interactions
+from cprec_lib.logs.datasets import DATASETS, as_given, data_folder, load_interactions
 from cprec_lib.logs.fingerprint import LogRecord, describe_log
 from cprec_lib.logs.synthetic import PREFIX
-from cprec_lib.logs.tables import COLUMNS, is_pattern, naming, parts
+from cprec_lib.logs.tables import is_pattern, naming, parts
 from cprec_lib.machine import free_bytes
 from cprec_lib.model.config import cprec, nextitnet
 
@@ -155,7 +155,7 @@ def _prepare(path: Path, folder: Path, cut: Cut, reading: Mapping[str, Any], mem
     temporary.mkdir()
     try:
         with duck.connected(temporary / "work", memory, path) as connection:
-            _read(connection, path, reading)
+            duck.read(connection, path, *as_given(**reading))
             write_arrays(connection, path, temporary, cut)
         shutil.rmtree(temporary / "work")
         temporary.rename(folder)
@@ -171,13 +171,6 @@ def _prepare(path: Path, folder: Path, cut: Cut, reading: Mapping[str, Any], mem
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _read(connection: Any, path: Path, reading: Mapping[str, Any]) -> None:
-    options = {role: f"{role.removesuffix('stamp')}_column" for role in COLUMNS}
-    named = {role: str(reading[name]) for role, name in options.items() if name in reading}
-    separator = reading.get("separator")
-    duck.read(connection, path, named, separator and separator.replace("\\t", "\t"))
-
-
 def count_rows(path: Path, reading: Mapping[str, Any], data_dir: str | Path | None) -> str:
     """Rows, users, items, tail and the training's bytes of a log that is not loaded.
 
@@ -190,7 +183,7 @@ def count_rows(path: Path, reading: Mapping[str, Any], data_dir: str | Path | No
         TemporaryDirectory(dir=folder) as temporary,
         duck.connected(Path(temporary) / "work", free_bytes(CPU) // 2, path) as connection,
     ):
-        _read(connection, path, reading)
+        duck.read(connection, path, *as_given(**reading))
         users, *found = duck.count(connection)
     counts = np.array(found, dtype=np.int64)
     rows, items, tail = counts.sum(), len(counts), counts[len(counts) // 5 :].sum()

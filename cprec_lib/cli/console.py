@@ -50,13 +50,13 @@ def replace_unknown_characters() -> None:
 
 
 def check_launcher() -> None:
-    """Drop the variables of a launcher that are empty. Raises ValueError for one without number."""
+    """Unset the empty variables of a launcher. Raises ValueError for one that is not a number."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         value = os.environ.get(name, "0")
         if not re.fullmatch(r"-?[0-9]+", value):
             del os.environ[name]  # or `speaks` might keep the error to itself
             if value.strip():
-                raise ValueError(f"{name} is {value!r} in the environment, no number; unset it")
+                raise ValueError(f"{name} is {value!r} in the environment, not a number; unset it")
 
 
 def speaks() -> bool:
@@ -74,7 +74,7 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, ImportError):
         return f"{error}; `cprec doctor` checks what is installed"
     if isinstance(error, UnicodeEncodeError):  # of the command line's bytes
-        return f"{error.object[:40]!r} is no text in UTF-8; type it anew"
+        return f"{error.object[:40]!r} is not text in UTF-8; type it again"
     if isinstance(error, OverflowError):
         return f"a number is too large: {error}"
     if isinstance(error, MemoryError) and not str(error):

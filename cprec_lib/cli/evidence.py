@@ -132,18 +132,17 @@ def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device:
     from cprec_lib.evidence.records import seeds_of
 
     folder = work / "again" / path.resolve().parent.name / path.stem
+    runs = seeds_of(path)  # before the training, because a damaged record beside it is refused
     recorded, now = run_again(path, folder, dataset, seconds, device)
     if now is None:
         say("The budget ended before the last epoch. Repeat the command to continue.")
         return
-    runs = seeds_of(path)
-    spread = f"with {len(runs)} seeds" if len(runs) > 1 else ""
-    say(f"{'':8}{'recorded':>10}{'now':>10}  {spread}".rstrip())
+    say(f"{'':8}{'recorded':>10}{'now':>10}  range (seeds: {len(runs)})")
     for name, before in recorded["test"].items():
-        found = sorted(run["test"][name] for run in runs)
-        reach = f"  {found[0]:.6f} to {found[-1]:.6f}" if spread else ""
-        say(f"{name:8}{before:10.6f}{now['test'][name]:10.6f}{reach}")
-    if not spread:
+        found = [run["test"][name] for run in runs]
+        low, high = min(found), max(found)
+        say(f"{name:8}{before:10.6f}{now['test'][name]:10.6f}  {low:.6f} to {high:.6f}")
+    if len(runs) == 1:
         say(f"{path.parent} has no other seed of this run to compare the difference with.")
 
 

@@ -101,7 +101,7 @@ def load_table(served: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
                 ),
             }
             for each in served
-            for first in each["loads"][:1]
+            for first in [each["loads"][0]]
         }
     ).T
 

@@ -30,7 +30,7 @@ HEAD = """# Which of the paper's claims hold
   improving, or if no variant of the setting has a second seed. The figures show it as a hollow dot.
 - *Head*, *tail*, *cutoffs* and other terms are in the [glossary](glossary.md).
 - `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run, and prints both results
-  beside those of its other seeds."""
+  and the range of its recorded seeds."""
 
 
 def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:

@@ -226,7 +226,7 @@ def tuned(runs: Sequence[Record]) -> list[Record]:
 
 
 def seeds_of(path: Path) -> list[Record]:
-    """The records of one trial with all its seeds, its own included, beside the record `path`."""
+    """The records of all seeds of the trial of the record `path`, from the folder of the record."""
     own = read_record(path)
     runs = read_all(path.parent)[own["variant"]]
     return [run for run in runs if trial_of(run) == trial_of(own)]

@@ -93,9 +93,19 @@ def load_interactions(
     path = named_path(name)
     if not (path.exists() or is_pattern(path)):
         _registered(name, "nor a file; the path of a .csv, .tsv or .parquet file works as well")
-    given = zip(COLUMNS, (user_column, item_column, time_column), strict=True)
-    named = {role: str(column) for role, column in given if column is not None}
-    return read_log(path, named, separator and separator.replace("\\t", "\t"))
+    return read_log(path, *as_given(user_column, item_column, time_column, separator))
+
+
+def as_given(
+    user_column: str | int | None = None,
+    item_column: str | int | None = None,
+    time_column: str | int | None = None,
+    separator: str | None = None,
+) -> tuple[dict[str, str], str | None]:
+    """Options of `load_interactions` as `tables.read_table` takes them: columns and separator."""
+    options = zip(COLUMNS, (user_column, item_column, time_column), strict=True)
+    named = {role: str(column) for role, column in options if column is not None}
+    return named, separator and separator.replace("\\t", "\t")
 
 
 def load_titles(name: str, data_dir: str | Path | None = None) -> pd.Series:

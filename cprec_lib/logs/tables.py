@@ -66,7 +66,7 @@ def read_table(
                 found[-1][:2] = map(columns.ids, found[-1][:2], COLUMNS[:2])
     with naming(path):
         if len({*map(len, found)}) > 1:
-            raise ValueError("its parts differ in the number of columns of times")
+            raise ValueError("its parts differ in the number of time columns")
         user, item, *clocks = (joined(list(same)) for same in zip(*found, strict=True))
         del found
         if not len(user):
@@ -96,8 +96,9 @@ def naming(path: Path) -> Iterator[None]:
 def parts(path: Path) -> list[Path]:
     """The tables of a folder or of a pattern such as logs/*.parquet, by name; or the file itself.
 
-    Names that start with a dot or _ are omitted, of files and of folders. Raises ValueError without
-    tables, and for a link to a folder or to nothing, which would be omitted silently.
+    Files and folders whose names start with . or _ are omitted, and a file with several links
+    counts once. Raises ValueError if no table is left, for formats that keep deleted rows, and for
+    a link to a folder or to nothing, which would be omitted silently.
     """
     if path.is_file():
         return [path]
@@ -177,12 +178,12 @@ def _read_parquet(path: Path, find: Find, _: str | None) -> list[Any]:
         header = file.schema_arrow.names
         names = [header[i] for i in find(header)[0]]
         table = file.read(names)
-    table.validate(full=True)  # text may be no UTF-8
+    table.validate(full=True)  # finds text that is not UTF-8
     return [_usual_list(table[name]) for name in names]
 
 
 def _usual_list(column: Any) -> Any:
-    """Large lists, which polars writes, and those of a fixed size as usual lists."""
+    """Large lists, which polars writes, and lists of a fixed size as usual lists."""
     kind = column.type
     if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return column.cast(pa.list_(kind.value_type))

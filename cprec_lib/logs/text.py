@@ -90,7 +90,7 @@ def first_line(path: Path, separator: str | None) -> tuple[str, list[str]]:
     if not line:
         raise ValueError("it is empty, or its first line is")
     if "\0" in line:
-        raise ValueError("it is no text in UTF-8, perhaps UTF-16; save it as UTF-8")
+        raise ValueError("it is not text in UTF-8, perhaps UTF-16; save it as UTF-8")
     if separator and len(separator) > 1 and separator != "::":
         raise ValueError(f"the separator {separator!r} is neither one character nor ::")
     usual = SEPARATORS[Path(member(path)).suffix.lower().removeprefix(".")]

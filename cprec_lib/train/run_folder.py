@@ -305,7 +305,7 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
 
 
 def _read_record(path: Path) -> RunRecord:
-    """Read metrics.json and check the entries that are used."""
+    """Read metrics.json and check the entries that the library uses."""
     needed: dict[str, type] = {"dataset": str, "reading": dict, "model": str, "max_len": int}
     needed |= {"train_config": dict, "split": str, "split_seed": int}
     try:
@@ -313,6 +313,6 @@ def _read_record(path: Path) -> RunRecord:
         for name, kind in needed.items():
             if type(value := {**record}[name]) is not kind:
                 raise TypeError(f"{name} is {value!r}")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no metrics file: {error!r}; {RESUME}") from error
     return record

@@ -253,6 +253,21 @@ def test_what_only_pandas_reads(tmp_path: Path) -> None:
     refuse(alike, "DuckDB takes several columns for 'user'; rename them", user_column="user")
 
 
+def test_an_option_of_reading_that_is_none_is_not_given(folder: Path) -> None:
+    reading = {"user_column": None, "separator": None}
+    log = load_sequences(folder, engine="duckdb", data_dir=folder.parent, reading=reading)
+    assert log.data.n_items == load_sequences(folder, engine="pandas").data.n_items
+
+
+@pytest.mark.parametrize("clock", ["", " ", None])
+def test_a_date_without_its_clock_is_refused(clock: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    days, clocks = ["2020-01-01"] * 2, ["10:00", clock]
+    table = {"user": [1, 1], "item": [1, 2], "date": days, "time": clocks}
+    parquet.write_table(pa.table(table), path)
+    refuse(path, "timestamp is missing.* in 1 of 2 rows, first in row 2")
+
+
 def test_names_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no file or folder; only these go through DuckDB"):
         load_sequences("synthetic:users=9", engine="duckdb", data_dir=tmp_path)

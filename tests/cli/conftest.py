@@ -1,8 +1,11 @@
-"""A data set with titles."""
+"""A data set with titles, and folders that cannot be written."""
+
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cprec_lib import files
 from cprec_lib.big import sequences
 from cprec_lib.train import run_folder
 from tests.cli.shell import N_ITEMS, table
@@ -19,3 +22,13 @@ def with_titles(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(sequences, "load_interactions", lambda *args, **reading: table())
     monkeypatch.setattr(run_folder, "load_titles", lambda name: titles)
     return "tiny"
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder can be written."""
+
+    def refuse(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir / "probe"))
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)

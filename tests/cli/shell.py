@@ -55,6 +55,11 @@ def fail(*arguments: object, status: int = 1) -> str:
     return " ".join(result.stderr.split())
 
 
+def no_work(*_: object, **__: object) -> None:
+    """In place of work that must not begin."""
+    raise AssertionError("the work was done first")
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return metrics

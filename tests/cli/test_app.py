@@ -158,7 +158,7 @@ def test_variables_of_a_launcher_are_numbers_or_empty(
         assert "nowhere holds no" in fail("evaluate", "--model", "nowhere")
     monkeypatch.setenv(name, "two")
     message = fail("evaluate", "--model", "nowhere")
-    assert f"{name} is 'two' in the environment, no number; unset it" in message
+    assert f"{name} is 'two' in the environment, not a number; unset it" in message
 
 
 def test_other_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cprec_lib import files
 from cprec_lib.compress import budget
 from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.train.run_folder import Run
-from tests.cli.shell import fail, read_metrics, succeed
+from tests.cli.shell import fail, no_work, read_metrics, succeed
 
 SMALL = ["--width", "8", "--dilations", "1", "--epochs", "2", "--learning-rate", "0.02"]
 
@@ -120,17 +119,11 @@ def test_budgets_out_of_reach_are_refused(trained: Path, tiny: Path, tmp_path: P
     assert "already holds a run" in fail(*command[:3], "--budget", "2x", "--out", base)
 
 
+@pytest.mark.usefixtures("read_only")
 def test_a_folder_that_cannot_be_written_is_refused_before_the_trainings(
     trained: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(dir: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(dir / "probe"))
-
-    def worked(*_: object, **__: object) -> None:
-        raise AssertionError("the work was done first")
-
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr(budget, "compress", worked)
+    monkeypatch.setattr(budget, "compress", no_work)
     command = ["compress", "--model", trained, "--dataset", tiny, "--budget", "2x"]
     assert "cannot be written (Permission denied)" in fail(*command, "--out", tmp_path)
 

@@ -20,7 +20,7 @@ def test_text_cannot_steer_the_terminal() -> None:
         (ModuleNotFoundError("No module named 'torch'"), "`cprec doctor` checks"),
         (
             UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates"),
-            "'\\udcff' is no text in UTF-8",
+            "'\\udcff' is not text in UTF-8",
         ),
         (OverflowError("too big to convert"), "a number is too large"),
         (MemoryError(), "the memory does not suffice"),

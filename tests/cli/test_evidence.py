@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from cprec_lib import files
 from cprec_lib.evidence import claims, experiments, race
 from cprec_lib.evidence.records import read_record
-from tests.cli.shell import fail, succeed
+from tests.cli.shell import fail, no_work, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path) -> None:
+def test_reproduce_lists_runs_records_them_and_judges(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results, work = tmp_path / "results", tmp_path / "work"
     command = ["reproduce", "--dataset", tiny, "--results", results, "--work", work]
     command += ["--model", "bigram", "--model", "nextitnet", "--width", "8", "--epochs", "1"]
@@ -37,7 +38,7 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     assert "no other seed of this run to compare" in again
     succeed(*command, "--seeds", "2")
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")
-    assert re.search(r"recorded +now +with 2 seeds$", again, re.MULTILINE)
+    assert re.search(r"recorded +now +range \(seeds: 2\)$", again, re.MULTILINE)
     runs = [read_record(path)["test"] for path in folder.glob("nextitnet-*.json")]
     compared = re.findall(
         r"^(\w+@\d+) +([\d.]+) +([\d.]+)  ([\d.]+) to ([\d.]+)$", again, re.MULTILINE
@@ -52,6 +53,10 @@ def test_reproduce_lists_runs_records_them_and_judges(tiny: Path, tmp_path: Path
     page = tmp_path / "docs" / "claims.md"
     assert "C4  open" in succeed("claims", "--results", results, "--out", page)
     assert page.read_text().startswith("# Which of the paper's claims hold")
+
+    (folder / "other.json").write_text("{}")
+    monkeypatch.setattr(experiments, "run_again", no_work)
+    assert "other.json" in fail(*command[:-2], "--again", record)
 
 
 def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
@@ -75,17 +80,11 @@ def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
         (race.Experiment, "load", ["race", "--results", "{}"]),
     ],
 )
+@pytest.mark.usefixtures("read_only")
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     module: object, work: str, command: list[object], tiny: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    def refuse(dir: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(dir / "probe"))
-
-    def worked(*_: object, **__: object) -> None:
-        raise AssertionError("the work was done first")
-
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr(module, work, worked)
+    monkeypatch.setattr(module, work, no_work)
     options = [] if command[0] == "claims" else ["--dataset", tiny]
     message = fail(*(str(word).format(tmp_path) for word in command), *options)
     assert f"{tmp_path}" in message

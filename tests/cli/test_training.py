@@ -24,7 +24,6 @@ from cprec_lib import (
     TrainConfig,
     cprec,
     evaluate,
-    files,
     gru4rec,
     sasrec,
 )
@@ -344,14 +343,8 @@ def test_train_refuses_a_folder_that_cannot_be_made(tiny: Path) -> None:
     assert f"cannot make the folder {out}" in message
 
 
-@pytest.mark.usefixtures("no_data")
-def test_train_refuses_a_folder_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(dir: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(dir / "probe"))
-
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+@pytest.mark.usefixtures("no_data", "read_only")
+def test_train_refuses_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     message = fail("train", "--dataset", "ml-100k", "--model", "cprec", "--out", tmp_path)
     assert f"the folder {tmp_path} cannot be written (Permission denied)" in message
 

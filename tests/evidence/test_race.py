@@ -17,6 +17,7 @@ from cprec_lib.evidence.race import (
     read_race,
     run_race,
     to_markdown,
+    winners,
 )
 from cprec_lib.evidence.records import pack_ranks, read_result, unpack_ranks, write_result
 from cprec_lib.evidence.settings import Setting
@@ -103,6 +104,19 @@ def test_the_readme_has_the_table_of_the_record(log: str) -> None:
     table = to_markdown(standings, log)
     assert table in (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f'--racer "{name}"' in table for name in ("shared codes", "hashing", "pruned"))
+
+
+def test_the_readme_says_where_cprec_wins() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    globo, films = (
+        read_race(ROOT / "results/race" / f"{log}.json") for log in ("globo", "ml-100k")
+    )
+    best, [base] = winners(globo), [one.bytes for one in globo if one.racer == BASE]
+    assert [times for times in TIMES if best[times].racer.startswith("CpRec, ")] == [8, 16, 32]
+    assert f"in int8 it is {base / best[8].bytes:.0f} times smaller than NextItNet" in readme
+    best = winners(films)
+    assert not [times for times in TIMES if best[times].racer.startswith("CpRec, ")]
+    assert best[8].racer == "shared codes, int8"
 
 
 def test_another_race_and_an_unknown_racer_are_refused(

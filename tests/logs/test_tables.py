@@ -81,7 +81,7 @@ def test_ids_stay_the_files_own(tmp_path: Path) -> None:
         (HEADER, "has no rows"),
         ("", "it is empty"),
         (HEADER + "1,2,3\n1,2,3,4\n", "cannot be read as a table.*Row #3: Expected 3"),
-        (b"\x00\xff\x13\n\x99,,,\x00", "it is no text in UTF-8"),
+        (b"\x00\xff\x13\n\x99,,,\x00", "it is not text in UTF-8"),
         ((HEADER + "é,2,3\n").encode("latin-1"), "cannot be read as a table.*invalid UTF8"),
         (HEADER + "1,2,3\n1,2,\n1,,3\n", "the item is missing in 1 of 3 rows, first in row 3"),
         (HEADER + "1,2,3\nNaN,2,4\n,2,3\n", "the user is missing in 1 of 3 rows, first in row 3"),
@@ -261,7 +261,7 @@ def test_a_part_that_spoils_the_ids_is_named(ids: list[float], tmp_path: Path) -
 def test_parts_with_other_columns_of_times_are_refused(tmp_path: Path) -> None:
     write(tmp_path, HEADER + "1,2,3\n", "a.csv")
     write(tmp_path, "user,item,date,time\n1,2,2020-01-01,10:00\n", "b.csv")
-    with pytest.raises(ValueError, match="its parts differ in the number of columns of times"):
+    with pytest.raises(ValueError, match="its parts differ in the number of time columns"):
         load_interactions(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_other_encodings_are_named(encoding: str, name: str, tmp_path: Path) -> 
     if name == "log.zip":
         with ZipFile(path, "w") as archive:
             archive.writestr("log.csv", content)
-    with pytest.raises(ValueError, match=f"{name}: it is no text in UTF-8, perhaps UTF-16"):
+    with pytest.raises(ValueError, match=f"{name}: it is not text in UTF-8, perhaps UTF-16"):
         load_interactions(path, item_column="1:")
 
 
