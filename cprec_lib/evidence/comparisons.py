@@ -166,16 +166,21 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finding:
-    """A comparison with its answer; `supports` says whether the answer supports the claim."""
+    """A comparison with its answer; `supports` says whether the answer supports the claim.
+
+    `together` is the number of comparisons that were judged together.
+    """
 
     comparison: Comparison
     question: Question
     answer: str
     supports: bool | None
+    together: int = 1
 
     def decided_by(self) -> str:
         """What would decide an undecided comparison, in words."""
-        more, seeds = needed(self.comparison.difference, self.question), self.comparison.seeds
+        more = needed(self.comparison.difference, self.question, self.together)
+        seeds = self.comparison.seeds
         if more.seeds is not None:
             return f"about {np.ceil(more.seeds * max(seeds)):.0f} seeds of each variant"
         if more.users is not None:
@@ -199,7 +204,7 @@ def find(
     found = []
     for each in comparisons:
         answer = "not counted" if each.flaws else next(answers)
-        found.append(Finding(each, question, answer, meaning.get(answer)))
+        found.append(Finding(each, question, answer, meaning.get(answer), len(counted)))
     return found
 
 

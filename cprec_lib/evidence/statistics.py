@@ -166,16 +166,17 @@ class Needed:
     users: float | None
 
 
-def needed(found: Difference, question: Question = AS_GOOD) -> Needed:
+def needed(found: Difference, question: Question = AS_GOOD, tests: int = 1) -> Needed:
     """What would decide an undecided difference if its estimate and variances stayed the same.
 
     Gives the number of seeds with the same users, and the number of users with the same seeds, for
-    the answer that is easier to reach. The number of seeds is a little too high, because more seeds
-    also narrow Student's t.
+    the answer that is easier to reach. `tests` is the number of differences that are judged
+    together; the level is divided by it, as for the first of them in `holm`. The number of seeds is
+    a little too high, because more seeds also narrow Student's t.
     """
     share = found.estimate / found.baseline
     reach = max(share - question.above, question.below - share) * found.baseline
-    allowed = (reach / student_quantile((1 + CONFIDENCE) / 2, found.freedom)) ** 2
+    allowed = (reach / student_quantile(1 - (1 - CONFIDENCE) / 2 / tests, found.freedom)) ** 2
 
     def times(stays: float) -> float | None:
         shrinks = found.error**2 - stays

@@ -161,6 +161,16 @@ def test_what_would_decide_decides() -> None:
     assert needed(made(-0.03, 0.01)).seeds == 1  # decided already
 
 
+def test_what_would_decide_several_at_once_decides_all() -> None:
+    def repeated(factor: float) -> Difference:
+        return Difference(-0.03, 1.0, 0.0, 0.02**2 / factor, math.inf)
+
+    more = needed(repeated(1), tests=3).seeds
+    assert more is not None and more > needed(repeated(1)).seeds
+    for factor, answer in ((0.95, "undecided"), (1.05, "worse")):
+        assert judge_together([repeated(factor * more)] * 3) == [answer] * 3
+
+
 @pytest.mark.parametrize(("of_users", "of_seeds"), [(1e-4, 0.0), (0.0, 1e-4), (1e-4, 5e-5)])
 def test_more_seeds_and_more_users_both_reduce_what_neither_explains(
     of_users: float, of_seeds: float
