@@ -28,7 +28,7 @@ scale_a_group = Problem(
     minutes=11,
     difficulty="medium",
     optional=True,
-    purpose="For keeping the damage of an outlier inside its group.",
+    purpose="For keeping an outlier's damage inside its group.",
     answer=there_and_back,
     cases=(
         (torch.tensor([[0.5, -1.0, 7.0, 3.4]]), 7, 2),
@@ -202,8 +202,7 @@ four_bits = Problem(
     task="Store a matrix in 4 bits, two codes to a byte, and read some of its rows.",
     minutes=30,
     difficulty="hard",
-    purpose="For storing a table of your own in a sixth of its bytes, and still reading single "
-    "rows.",
+    purpose="For storing a table in a sixth of its bytes and still reading single rows.",
     answer=Int4Table,
     use=_use_table,
     cases=(

@@ -23,7 +23,9 @@ spread_of_seeds = Problem(
     task="Pool the variance between seeds over all models of a setting.",
     minutes=10,
     difficulty="medium",
-    purpose="The intervals below need this variance, and each model has only a few seeds.",
+    purpose=(
+        "The intervals below need the variance between seeds, and each model has only a few seeds."
+    ),
     answer=pooled_variance,
     cases=(
         ({"A": [1.0, 3.0], "B": [2.0, 2.0, 5.0]},),
