@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from cprec_lib.machine import cpu_cores, free_bytes
+from cprec_lib.machine import cpu_cores, describe_machine, free_bytes
 
 
 def test_facts_are_there_without_torch():
@@ -30,3 +31,12 @@ def test_cores_are_those_that_this_process_may_use():
 
 def test_free_memory_is_in_bytes():
     assert 10**6 < free_bytes(torch.device("cpu")) < psutil.virtual_memory().total
+
+
+def test_a_record_names_the_processor_and_its_instructions():
+    hardware = describe_machine(torch.device("cpu"))["hardware"]
+    name, _, instructions = hardware.rpartition(", ")
+    assert instructions == torch.backends.cpu.get_cpu_capability()
+    facts = Path("/proc/cpuinfo")
+    if facts.exists() and "model name" in (text := facts.read_text(errors="replace")):
+        assert f": {name.partition(' (model ')[0]}\n" in text
