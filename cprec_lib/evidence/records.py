@@ -107,7 +107,7 @@ def read_result(path: Path) -> Sealed:
         seal = result.pop(SEAL, "none")
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"{path} is not a result file ({error}); name another one, or if it was one, {_AGAIN}"
+            f"{path} is not a result file ({error}); name another one. If it was a result, {_AGAIN}"
         ) from error
     if seal != sha256_of(result):
         raise ValueError(f"{path} was edited or cut short: its seal does not fit; {_AGAIN}")

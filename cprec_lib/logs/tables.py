@@ -103,7 +103,7 @@ def parts(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not (path.is_dir() or is_pattern(path)):
-        raise ValueError("it is no file or folder; save what a pipe delivers as a file")
+        raise ValueError("it is not a file or folder; save the output of a pipe as a file first")
     if any((path / name).exists() for name in ("_delta_log", ".hoodie")):
         raise ValueError("its files keep deleted rows (Delta Lake or Hudi); export it as parquet")
     found = path.rglob("*") if path.is_dir() else map(Path, glob(str(path), recursive=True))

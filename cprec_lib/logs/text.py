@@ -158,7 +158,7 @@ def _check_plain(items: Any, several: bool) -> None:
     odd = compute.match_substring_regex(items, r'^["\[]' + (r"|[\t ,;]" if not several else ""))
     if compute.any(odd).as_py():
         raise ValueError(
-            f"{items.filter(odd)[0].as_py()!r} is no plain item; write items without quotes and "
+            f"{items.filter(odd)[0].as_py()!r} is not a plain item; write items without quotes and "
             "brackets, or give the separator"
         )
 

@@ -243,7 +243,7 @@ def test_sequences_with_a_second_separator_or_quotes_are_refused(
     content: str, item: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, content, "log.txt")
-    with pytest.raises(ValueError, match=rf"log\.txt: {item} is no plain item.*the separator"):
+    with pytest.raises(ValueError, match=rf"log\.txt: {item} is not a plain item.*the separator"):
         load_interactions(path, item_column="1:")
 
 
