@@ -37,7 +37,7 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         if path.exists() and not path.is_file():
-            problem = f"cannot write events into {path}: it is not a regular file; name another file"
+            problem = f"cannot write events into {path}: not a regular file; name another file"
             raise OSError(errno.EINVAL, problem)
         self.path = path
         self._lock = FileLock(f"{path}.lock")

@@ -295,7 +295,7 @@ def test_links_in_a_folder_are_files_or_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names on Windows")
 def test_a_pipe_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log.csv")
-    with pytest.raises(ValueError, match=r"log\.csv: not a file or folder; save the output of a"):
+    with pytest.raises(ValueError, match=r"log\.csv: it is not a file or folder; save the"):
         load_interactions(tmp_path / "log.csv")
 
 

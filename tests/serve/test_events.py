@@ -75,7 +75,7 @@ def test_another_kind_of_file_is_refused_and_stays_whole(path: Path, content: by
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names on Windows")
 def test_a_pipe_is_refused_and_gets_no_lock(path: Path):
     os.mkfifo(path)
-    with pytest.raises(OSError, match=r"events\.jsonl: it is not a regular file; name another file"):
+    with pytest.raises(OSError, match=r"events\.jsonl: not a regular file; name another file"):
         EventFile(path)
     assert list(path.parent.iterdir()) == [path]
 
