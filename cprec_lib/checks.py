@@ -68,8 +68,8 @@ def check_choice(name: str, value: object, known: Collection[str]) -> None:
 def check_histories(histories: Sequence[Sequence[int]], n_items: int) -> list[np.ndarray]:
     """Histories of items 1..N as arrays of int64.
 
-    Raises ValueError if there is none, for an empty one, for what is no list of whole numbers, and
-    for an item outside 1..N.
+    Raises ValueError if there is none, for an empty one, for what is not a list of whole numbers,
+    and for an item outside 1..N.
     """
     import numpy as np
 

@@ -83,7 +83,9 @@ def load_sequences(
         engine = choose_engine(path)
     if engine == "pandas" or path is None:
         if engine == "duckdb":
-            raise ValueError(f"{name_or_path} is no file or folder; only these go through DuckDB")
+            raise ValueError(
+                f"{name_or_path} is not a file or folder; only these go through DuckDB"
+            )
         table = load_interactions(name_or_path, data_dir, **reading)
         data = SequenceData.from_interactions(table, max_len, split, seed)
         return Log(data, describe_log(table, data.dropped_users))

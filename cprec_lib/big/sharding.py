@@ -187,7 +187,7 @@ def load(folder: Path, names: list[str], model: nn.Module) -> list[dict[str, Ten
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """A single process is no mistake here, of which torch warns."""
+    """A single process is not a mistake here, though torch warns of it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
         yield

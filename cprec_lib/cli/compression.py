@@ -47,7 +47,7 @@ def share(text: str) -> float:
         number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
         check_share("loss", number)
     except ValueError as error:
-        raise typer.BadParameter(f"{text[:40]!r} is no share; give one such as 1%") from error
+        raise typer.BadParameter(f"{text[:40]!r} is not a share; give one such as 1%") from error
     return number
 
 

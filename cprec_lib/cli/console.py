@@ -45,7 +45,7 @@ def line(text: str) -> str:
 def replace_unknown_characters() -> None:
     """Let the terminal show ? for characters that its code page does not have."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # it is no text stream, or is closed
+        with suppress(AttributeError, OSError, ValueError):  # it is not a text stream, or is closed
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 

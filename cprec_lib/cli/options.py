@@ -54,7 +54,7 @@ def whole(text: str | int, least: int = 0, most: int = LARGEST) -> int:
     digits = str(text).isascii() and str(text).isdecimal() and len(str(text)) < 20
     found = int(text) if digits else -1
     if not least <= found <= most:
-        raise typer.BadParameter(f"{str(text)[:40]!r} is no whole number from {least} to {most}")
+        raise typer.BadParameter(f"{str(text)[:40]!r} is not a whole number from {least} to {most}")
     return found
 
 
@@ -63,7 +63,7 @@ def number(text: str, least: float = -LARGEST) -> float:
     try:
         found = float(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text[:40]!r} is no number") from error
+        raise typer.BadParameter(f"{text[:40]!r} is not a number") from error
     if not least <= found <= LARGEST:  # neither does one that is not a number
         raise typer.BadParameter(f"{text[:40]!r} does not lie between {least} and {LARGEST}")
     return found
@@ -75,10 +75,10 @@ def numbers(text: str, count: int | None = None) -> tuple[float, ...]:
         found = tuple(_number(part) for part in text.split(",")) if text.strip() else ()
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text[:40]!r} is no list of numbers up to {LARGEST} with commas between them"
+            f"{text[:40]!r} is not a list of numbers up to {LARGEST} with commas between them"
         ) from error
     if count is not None and len(found) != count:
-        raise typer.BadParameter(f"{text[:40]!r} is no list of {count} numbers")
+        raise typer.BadParameter(f"{text[:40]!r} is not a list of {count} numbers")
     return found
 
 

@@ -54,7 +54,7 @@ class Synthetic:
     def parse(cls, name: str) -> Synthetic:
         """Read a name such as "synthetic:items=5000,zipf=1.1"; fields left out take their defaults.
 
-        Raises ValueError for an unknown field and for a value that is no number.
+        Raises ValueError for an unknown field and for a value that is not a number.
         """
         known = {field.name: field.type for field in fields(cls)}
         given: dict[str, Any] = {}

@@ -106,7 +106,7 @@ class EventFile:
         torn = self._file.read(len(START))
         if torn != START[: len(torn)]:
             self.close()
-            raise ValueError(f"{self.path} is no file of events; name another file")
+            raise ValueError(f"{self.path} is not a file of events; name another file")
         self._file.truncate(self._end)
 
     def _whole_lines(self) -> int:

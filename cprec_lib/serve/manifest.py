@@ -130,7 +130,7 @@ def _parse(path: Path) -> Manifest:
         manifest = Manifest(**values)
         missing = manifest.files - {*manifest.sha256}
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no manifest ({error}); {EXPORT}") from error
+        raise ValueError(f"{path} is not a manifest ({error}); {EXPORT}") from error
     if missing or any(Path(name).name != name for name in manifest.sha256):
         raise ValueError(f"{path} lists {sorted(manifest.sha256)}, not a model's files; {EXPORT}")
     return manifest

@@ -279,7 +279,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code == 400:  # bytes that are no text, or brackets in brackets without end
+    if error.status_code == 400:  # bytes that are not text, or brackets in brackets without end
         return JSONResponse(problem("body", "the body is not JSON: it cannot be read"), 400)
     message = f"{error.detail}; /docs lists what there is"
     return JSONResponse(problem("path", message), error.status_code, error.headers)

@@ -190,7 +190,7 @@ def parse(metadata: str) -> tuple[Settings, History]:
     for epoch in epochs:
         for number in (epoch.loss, epoch.seconds, epoch.valid["ndcg@10"]):
             if not (isinstance(number, float) and math.isfinite(number)):
-                raise TypeError(f"{number!r} in its history is no finite number")
+                raise TypeError(f"{number!r} in its history is not a finite number")
     return settings, History(epochs)
 
 

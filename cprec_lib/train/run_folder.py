@@ -168,7 +168,7 @@ def _check_files(folder: Path) -> None:
     try:
         hashes = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{folder / MANIFEST} is no manifest ({error!r}); {RESUME}") from error
+        raise ValueError(f"{folder / MANIFEST} is not a manifest ({error!r}); {RESUME}") from error
     for name in FILES:
         if file_hash(folder / name) != hashes.get(name):
             raise ValueError(
@@ -295,7 +295,9 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
     try:
         items = pd.read_csv(path, dtype=text, keep_default_na=False, index_col="item")
     except ValueError as error:
-        raise ValueError(f"{path} is no table of items ({error}); train the run again") from error
+        raise ValueError(
+            f"{path} is not a table of items ({error}); train the run again"
+        ) from error
     if list(items.index) != list(range(1, n_items + 1)) or not {"original", "count"} <= {*items}:
         raise ValueError(
             f"{path} does not list the items 1..{n_items} of the model beside it with their "
@@ -314,5 +316,5 @@ def _read_record(path: Path) -> RunRecord:
             if type(value := {**record}[name]) is not kind:
                 raise TypeError(f"{name} is {value!r}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no metrics file: {error!r}; {RESUME}") from error
+        raise ValueError(f"{path} is not a metrics file: {error!r}; {RESUME}") from error
     return record

@@ -269,7 +269,7 @@ def test_a_date_without_its_clock_is_refused(clock: str | None, tmp_path: Path) 
 
 
 def test_names_that_are_no_files(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no file or folder; only these go through DuckDB"):
+    with pytest.raises(ValueError, match="is not a file or folder; only these go through DuckDB"):
         load_sequences("synthetic:users=9", engine="duckdb", data_dir=tmp_path)
     with pytest.raises(ValueError, match="unknown option of reading 'colour'"):
         load_sequences("synthetic:users=9", reading={"colour": "red"})

@@ -67,7 +67,7 @@ def test_a_file_with_only_a_torn_line_becomes_empty(path: Path):
 @pytest.mark.parametrize("content", [b"\x00" * 99, b"item,title\n1,Heat", b'{"user":"a"'])
 def test_another_kind_of_file_is_refused_and_stays_whole(path: Path, content: bytes):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is no file of events; name another file"):
+    with pytest.raises(ValueError, match="is not a file of events; name another file"):
         EventFile(path)
     assert path.read_bytes() == content
 

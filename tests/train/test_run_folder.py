@@ -51,12 +51,12 @@ def seal(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("items.csv", b"", "is no table of items"),
-        ("items.csv", b"\xff\xfe", "is no table of items"),
+        ("items.csv", b"", "is not a table of items"),
+        ("items.csv", b"\xff\xfe", "is not a table of items"),
         ("items.csv", b'"item","original","count"\n1,"100",3\n', "does not list the items 1..25"),
         ("config.json", b"{", "does not describe a model"),
         ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
-        ("metrics.json", b"[]", "is no metrics file"),
+        ("metrics.json", b"[]", "is not a metrics file"),
         ("metrics.json", b'{"dataset": 5}', "TypeError('dataset is 5'); repeat the run's command"),
         ("metrics.json", b"{}", "KeyError('dataset'); repeat the run's command with"),
     ],
@@ -78,7 +78,7 @@ def test_a_record_of_another_version_is_refused(name: str, trained: Path, tmp_pa
     del record[name]
     (run / "metrics.json").write_text(json.dumps(record))
     seal(run)
-    assert f"is no metrics file: KeyError('{name}')" in fail("evaluate", "--model", run)
+    assert f"is not a metrics file: KeyError('{name}')" in fail("evaluate", "--model", run)
 
 
 def copy_of(run: Path, folder: Path) -> Path:
@@ -132,7 +132,7 @@ def test_a_file_of_another_run_or_none_is_refused_and_named(
 def test_a_manifest_of_nonsense_is_refused(content: bytes, trained: Path, tmp_path: Path) -> None:
     run = copy_of(trained, tmp_path / "run")
     (run / "manifest.json").write_bytes(content)
-    assert f"{run / 'manifest.json'} is no manifest" in fail("evaluate", "--model", run)
+    assert f"{run / 'manifest.json'} is not a manifest" in fail("evaluate", "--model", run)
 
 
 @pytest.mark.parametrize("write", range(6))

@@ -219,7 +219,7 @@ block: $p(4) = 2/10 \\cdot 3/4 = 0.15$. The answer is $\\ln 0.15 \\approx -1.897
         All tail items share one softmax here. Each tail block has a softmax of its own.
     place < head_size => place < len(root)
         The first ids after the head get the probabilities of block tokens here. A token is in the
-        root, but it is no item.
+        root, but it is not an item.
     place < head_size => place < len(root)
     place -= head_size => place -= len(root)
         The block tokens are counted as items. They follow the head in the root, but they have no

@@ -327,7 +327,7 @@ what_an_interval_decides = Problem(
         This interval has a loss exactly as large as the margin. "As good" needs every loss to be
         smaller.
     gap.high < 0 => gap.high <= 0
-        This interval ends at 0, and a difference of 0 is no loss.
+        This interval ends at 0, and a difference of 0 is not a loss.
     gap.low > -margin => gap.high >= 0
     "worse" if gap.high < 0 else "undecided" => "worse"
         Only 0 decides here: an interval that reaches it is taken to show that nothing is lost. With

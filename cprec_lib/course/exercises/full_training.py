@@ -100,8 +100,8 @@ catalogue = Problem(
     + 4 * positions =>
         The logits are missing. The full softmax makes one for each item at each position.
     4 * positions => 16 * positions
-        The logits take 16 bytes each here. A logit is no parameter: the optimiser keeps nothing for
-        it.
+        The logits take 16 bytes each here. A logit is not a parameter: the optimiser keeps nothing
+        for it.
     4 * positions => 8 * positions
         The logits take 8 bytes each here, as if their gradients were kept beside them. The task
         counts them once.

@@ -153,7 +153,7 @@ class Problem:
         return self._compare([*self._attempts(answer)])
 
     def _other_kind(self, answer: Any) -> str:
-        """What is wrong if this is no function, or no class, and one is asked for; else ""."""
+        """What is wrong if this is not a function or class where one is asked for; else ""."""
         wants_class = inspect.isclass(self.answer)
         if inspect.isclass(answer) if wants_class else callable(answer):
             return ""

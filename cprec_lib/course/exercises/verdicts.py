@@ -66,7 +66,7 @@ spread_of_seeds = Problem(
     return float( => return np.sqrt(
         This is the standard deviation. The exercise asks for its square, the variance.
     own - own.mean() => own - np.concatenate(repeated).mean()
-        The mean of all runs is subtracted here. A difference between two models is no difference
+        The mean of all runs is subtracted here. A difference between two models is not one
         between seeds: subtract the mean of the model's own runs.
     """,
     hints=(
@@ -196,7 +196,7 @@ logs_that_decide = Problem(
     wrong="""
     lambda judged: {log: answer == "as good" for log, answer in judged}
         The last answer of each log wins here. A log may have several settings: collect their
-        answers first. And "undecided" is no answer.
+        answers first. "Undecided" is not an answer.
     lambda judged: {log: answer == "as good" for log, answer in judged if answer != "undecided"}
         The last decided answer of each log wins here. A log whose settings contradict each other
         decides nothing, whichever comes last.
