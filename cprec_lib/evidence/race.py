@@ -140,10 +140,10 @@ def run_race(
 
     `racers` are labels of `RACED` and `REFERENCES`, or their ways, as "tied" for all forms; all
     without any. Seed after seed, the smallest budgets last. The record also says how many racers
-    keep each budget, so that a part of a race shows as one. With `distillation` the models learn from the
-    uncompressed one, as in `compress`.
-    Interrupted trainings go on from `work`. Raises ValueError for an unknown racer, and for a file
-    that was recorded with another setting or other data.
+    keep each budget, so that a part of a race shows as one. With `distillation` the models learn
+    from the uncompressed one, as in `compress`. Interrupted trainings go on from `work`. Raises
+    ValueError for an unknown racer, and for a file that was recorded with another setting or other
+    data.
     """
     labels = [*RACED, *REFERENCES]
     for racer in racers:
@@ -165,6 +165,7 @@ def run_race(
         },
     )
     record |= describe_machine(place)
+    code = commit()  # before the first finish changes the record, which may be in the checkout
     full = nextitnet(
         data.n_items, setting.width, dropout=setting.dropout, dilations=setting.dilations
     )
@@ -176,7 +177,9 @@ def run_race(
         for plan, racer, times in entrants:
             known = {_key(each) for each in record["finishes"]}
             if racer in chosen and (racer, seed, times) not in known:
-                record["finishes"].append(finish := lane.run(plan, racer, times))
+                finish = lane.run(plan, racer, times)
+                finish["commit"] = code
+                record["finishes"].append(finish)
                 write_result(path, record)
                 yield finish
 
@@ -364,7 +367,7 @@ def _of_rounding(runs: Sequence[Finish]) -> Difference:
 def outside_head(standings: Sequence[Standing]) -> float:
     """The share of the test items outside the most popular tenth; NaN where that is not recorded.
 
-    The test NDCG@10 of the uncompressed model is the mean of `head` and `outside`, with this weight.
+    The test NDCG@10 of the uncompressed model is a mean of `head` and `outside` with this weight.
     """
     base = next(each for each in standings if each.racer == BASE)
     apart = base.head - base.outside
