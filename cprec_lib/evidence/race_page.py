@@ -46,6 +46,10 @@ the terms in the [glossary](glossary.md).
   recorded."""
 AIMS = {4: MARGIN, 8: 0.01, 16: 0.05}
 """The share of NDCG@10 that may be lost, by budget; "no loss" is less than the margin."""
+AIMED = (
+    "The winner of a budget decides. An aim is reached if the whole interval lies above the loss that "
+    f"is allowed, and missed if it lies below. Less than {100 * MARGIN:.0f} % counts as no loss."
+)
 SHOWN = (8, 32)
 """Budgets in the README's table."""
 
@@ -136,7 +140,8 @@ def to_markdown(races: Sequence[Recorded]) -> str:
     """The page of all recorded races."""
     lines = [HEAD.format(margin=100 * MARGIN), "", "## What is raced", "", *_forms()]
     plain = [race for race in races if not race.record.get("distillation")]
-    lines += ["", "## How the aims came out", "", *_aims(plain), "", *_conclusions(plain)]
+    lines += ["", "## How the aims came out", "", AIMED, "", *_aims(plain)]
+    lines += ["", *_conclusions(plain)]
     for race in races:
         lines += ["", f"## {race.title}", "", *_setting(race)]
         lines += ["", "### Without a budget", "", *_standings(race, [race.base, *race.at(1)])]
@@ -235,7 +240,7 @@ def _rounded(races: Sequence[Recorded]) -> str:
     for race in races:
         found = [each for each in race.standings if each.racer in REFERENCES]
         parts = [
-            f"{each.racer.partition(', ')[2]} makes {each.bytes / race.base.bytes:.1%} of its "
+            f"{each.racer.partition(', ')[2]} makes {100 * each.bytes / race.base.bytes:.1f} % of its "
             f"bytes, {percent(each)}, {judge(each.gap)}"
             for each in found
         ]
@@ -249,13 +254,13 @@ def _setting(race: Recorded) -> Iterator[str]:
     log = f"`{race.log}`" + (f", {of['users']:,} users drawn" if of["users"] else "")
     yield (
         f"{log}: {record['n_items']:,} items, {record['n_users']:,} users with a test item; "
-        f"{outside_head(race.standings):.0%} of the test items lie outside the head. NextItNet of "
+        f"{100 * outside_head(race.standings):.0f} % of the test items lie outside the head. NextItNet of "
         f"width {of['width']} with the dilations {_and(map(str, of['dilations']))}, dropout "
         f"{of['dropout']:g}, windows of {of['max_len']}. Every model is trained for {of['epochs']} "
         f"epochs in batches of {of['batch_size']}, at a learning rate that falls from "
         f"{_and(f'{rate:g}' for rate in of['learning_rates'])} to zero. "
         f"{_seeds(race)} Recorded {_and(race.dates)} on {record['device']} (threads: "
-        f"{record['threads']}), commits {_and(race.commits) or 'unknown'}."
+        f"{record['threads']}), commits: {_and(race.commits) or 'unknown'}."
     )
     if race.is_partial:
         yield ""
