@@ -109,11 +109,12 @@ def _on_another_log(claim: Claim, counted: Sequence[Finding]) -> str:
 
 
 def _commands(claim: Claim) -> str:
-    """The claim's command for each setting that counts, or else as it is."""
+    """The claim's command for the first setting that counts, and the names of the others."""
     counted = (each.comparison for each in claim.findings if not each.comparison.flaws)
-    folders = sorted({one.recorded.folder for one in counted} & {*TUNED})
-    commands = [re.sub(r"(?<=--setting )\S+", folder, claim.command) for folder in folders]
-    return ", ".join(f"`{command}`" for command in dict.fromkeys(commands or [claim.command]))
+    first, *others = sorted({one.recorded.folder for one in counted} & {*TUNED}) or [""]
+    command = re.sub(r"(?<=--setting )\S+", first, claim.command) if first else claim.command
+    also = f"; the other settings: {', '.join(f'`{name}`' for name in others)}" if others else ""
+    return f"`{command}`{also}"
 
 
 def _other_margins(finding: Finding) -> str:

@@ -160,7 +160,7 @@ class Comparison:
     @property
     def users(self) -> int:
         """Users that are tested; a split by user or by time does not test all users of the log."""
-        return self.recorded.tables[self.key].shape[1]
+        return len(self.recorded.tables[self.key][0])
 
     def share(self, value: float) -> float:
         """A difference as a share of the other variant's NDCG@10."""

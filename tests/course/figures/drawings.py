@@ -72,7 +72,7 @@ def forest(rows: list[int]) -> Figure:
             )
             for i, run in enumerate(runs)
         ]
-        parts.append(Part(name, *find(Asked(compared))))
+        parts.append(Part(name, find(Asked(compared))[0]))
     return figures.forest(parts)
 
 
