@@ -47,8 +47,9 @@ the terms in the [glossary](glossary.md).
 AIMS = {4: MARGIN, 8: 0.01, 16: 0.05}
 """The share of NDCG@10 that may be lost, by budget; "no loss" is less than the margin."""
 AIMED = (
-    "The winner of a budget decides. An aim is reached if the whole interval lies above the loss that "
-    f"is allowed, and missed if it lies below. Less than {100 * MARGIN:.0f} % counts as no loss."
+    "The winner of a budget decides. An aim is reached if the whole interval lies above the loss "
+    "that is allowed, and missed if it lies below. Less than "
+    f"{100 * MARGIN:.0f} % counts as no loss."
 )
 SHOWN = (8, 32)
 """Budgets in the README's table."""
@@ -240,8 +241,8 @@ def _rounded(races: Sequence[Recorded]) -> str:
     for race in races:
         found = [each for each in race.standings if each.racer in REFERENCES]
         parts = [
-            f"{each.racer.partition(', ')[2]} makes {100 * each.bytes / race.base.bytes:.1f} % of its "
-            f"bytes, {percent(each)}, {judge(each.gap)}"
+            f"{each.racer.partition(', ')[2]} makes {100 * each.bytes / race.base.bytes:.1f} % of "
+            f"its bytes, {percent(each)}, {judge(each.gap)}"
             for each in found
         ]
         said.append(f"On {_named(race)}, {'; '.join(parts) or 'it is not recorded'}.")
@@ -252,15 +253,16 @@ def _setting(race: Recorded) -> Iterator[str]:
     """How the models of a race were trained, and what of it is recorded."""
     of, record = race.record["setting"], race.record
     log = f"`{race.log}`" + (f", {of['users']:,} users drawn" if of["users"] else "")
+    outside = 100 * outside_head(race.standings)
     yield (
         f"{log}: {record['n_items']:,} items, {record['n_users']:,} users with a test item; "
-        f"{100 * outside_head(race.standings):.0f} % of the test items lie outside the head. NextItNet of "
-        f"width {of['width']} with the dilations {_and(map(str, of['dilations']))}, dropout "
-        f"{of['dropout']:g}, windows of {of['max_len']}. Every model is trained for {of['epochs']} "
-        f"epochs in batches of {of['batch_size']}, at a learning rate that falls from "
-        f"{_and(f'{rate:g}' for rate in of['learning_rates'])} to zero. "
-        f"{_seeds(race)} Recorded {_and(race.dates)} on {record['device']} (threads: "
-        f"{record['threads']}), commits: {_and(race.commits) or 'unknown'}."
+        f"{outside:.0f} % of the test items lie outside the head. NextItNet of width {of['width']} "
+        f"with the dilations {_and(map(str, of['dilations']))}, dropout {of['dropout']:g}, windows "
+        f"of {of['max_len']}. Every model is trained for {of['epochs']} epochs in batches of "
+        f"{of['batch_size']}, at a learning rate that falls from "
+        f"{_and(f'{rate:g}' for rate in of['learning_rates'])} to zero. {_seeds(race)} Recorded "
+        f"{_and(race.dates)} on {record['device']} (threads: {record['threads']}), commits: "
+        f"{_and(race.commits) or 'unknown'}."
     )
     if race.is_partial:
         yield ""
