@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cprec_lib.compress.budget import TUNING_EPOCHS
+from cprec_lib.compress.racers import way
 from cprec_lib.evidence.race import (
     BASE,
     RACED,
@@ -17,7 +19,6 @@ from cprec_lib.evidence.race import (
     Standing,
     outside_head,
     standings,
-    way,
     winners,
 )
 from cprec_lib.evidence.records import read_result
@@ -27,7 +28,7 @@ from cprec_lib.logs.datasets import title_of
 HEAD = """# The race at equal bytes
 
 `cprec claims` writes this page from `results/race`; `cprec race --dataset LOG` records a race, and
-`--racer NAME` a part of it. The rules are in [evidence.md](evidence.md#6-the-race-at-equal-bytes),
+`--racer NAME` a part of it. The rules are in [evidence.md](evidence.md#7-the-race-at-equal-bytes),
 the terms in the [glossary](glossary.md).
 
 - A *racer* is a way to make NextItNet small; [notebook 09](../notebooks/09_smaller_still.ipynb)
@@ -258,8 +259,8 @@ def _setting(race: Recorded) -> Iterator[str]:
         f"{log}: {record['n_items']:,} items, {record['n_users']:,} users with a test item; "
         f"{outside:.0f} % of the test items lie outside the head. NextItNet of width {of['width']} "
         f"with the dilations {_and(map(str, of['dilations']))}, dropout {of['dropout']:g}, windows "
-        f"of {of['max_len']}. Every model is trained for {of['epochs']} epochs in batches of "
-        f"{of['batch_size']}, at a learning rate that falls from "
+        f"of {of['max_len']}. Every model is trained for {of['epochs']} epochs (pruned "
+        f"ones for {TUNING_EPOCHS} more) in batches of {of['batch_size']}, at a learning rate that falls from "
         f"{_and(f'{rate:g}' for rate in of['learning_rates'])} to zero. {_seeds(race)} Recorded "
         f"{_and(race.dates)} on {record['device']} (threads: {record['threads']}), commits: "
         f"{_and(race.commits) or 'unknown'}."

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cprec_lib.evidence.race import BASE, RACED, REFERENCES, TIMES, way, winners
+from cprec_lib.compress.racers import way
+from cprec_lib.evidence.race import BASE, RACED, REFERENCES, TIMES, winners
 from cprec_lib.evidence.race_page import (
     Recorded,
     percent,
