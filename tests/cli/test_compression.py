@@ -58,29 +58,29 @@ def test_other_verbs_take_the_run(compressed: tuple[Path, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def wide(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of an uncompressed model whose width suits groups of 16 and eight splits."""
     architecture = {"width": 16, "dilations": (1,)}
-    folder = tmp_path_factory.mktemp("base")
+    folder = tmp_path_factory.mktemp("wide")
     return train_uncompressed(
         folder, str(tiny), SHORT, architecture=architecture, progress=False, device="cpu"
     )
 
 
 @pytest.fixture(scope="module")
-def trainer(base: Run) -> Trainer:
-    return Trainer(base.model.config, base.data(), SHORT, torch.device("cpu"))
+def trainer(wide: Run) -> Trainer:
+    return Trainer(wide.model.config, wide.data(), SHORT, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("racer", RACERS, ids=lambda racer: racer.label)
 def test_a_run_of_every_racer_is_exported_and_served(
-    racer: Racer, base: Run, trainer: Trainer, tmp_path: Path
+    racer: Racer, wide: Run, trainer: Trainer, tmp_path: Path
 ) -> None:
     """Without a budget: beside so few items, the centroids alone are larger than the model."""
-    plan = next(racer.plans(base.model.config, trainer.data.catalogue.counts))
+    plan = next(racer.plans(wide.model.config, trainer.data.catalogue.counts))
     result = trainer.result(plan)
     assert result is not None
-    write_best(tmp_path / "run", base, trainer.data, Race(result, plan.bytes, (result,), ()))
+    write_best(tmp_path / "run", wide, trainer.data, Race(result, plan.bytes, (result,), ()))
     assert len(succeed("recommend", "--model", tmp_path / "run", "103", "104").splitlines()) == 10
     assert plan.label in succeed("export", "--model", tmp_path / "run", "--out", tmp_path / "out")
     service, run = Service(tmp_path / "out"), Run.load(tmp_path / "run")
