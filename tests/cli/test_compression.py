@@ -4,14 +4,21 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from cprec_lib.compress import budget
-from cprec_lib.compress.runs import stored_bytes
+from cprec_lib.compress.budget import Race, Trainer
+from cprec_lib.compress.racers import RACERS, Racer
+from cprec_lib.compress.runs import stored_bytes, train_uncompressed, write_best
+from cprec_lib.serve.service import Service
+from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.run_folder import Run
 from tests.cli.shell import fail, no_work, read_metrics, succeed
 
 SMALL = ["--width", "8", "--dilations", "1", "--epochs", "2", "--learning-rate", "0.02"]
+SHORT = TrainConfig(epochs=1, learning_rate=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,46 @@ def test_other_verbs_take_the_run(compressed: tuple[Path, str]) -> None:
     ndcg = re.search(r"ndcg@10 ?(0\.\d{4} \[.*\])", evaluated)
     assert ndcg and f"test NDCG@10 {ndcg[1]}" in printed
     assert len(succeed("recommend", "--model", folder, "103", "104").splitlines()) == 10
+
+
+@pytest.fixture(scope="module")
+def wide(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of an uncompressed model whose width suits groups of 16 and eight splits."""
+    architecture = {"width": 16, "dilations": (1,)}
+    folder = tmp_path_factory.mktemp("wide")
+    return train_uncompressed(
+        folder, str(tiny), SHORT, architecture=architecture, progress=False, device="cpu"
+    )
+
+
+@pytest.fixture(scope="module")
+def trainer(wide: Run) -> Trainer:
+    return Trainer(wide.model.config, wide.data(), SHORT, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("racer", RACERS, ids=lambda racer: racer.label)
+def test_a_run_of_every_racer_is_exported_and_served(
+    racer: Racer, wide: Run, trainer: Trainer, tmp_path: Path
+) -> None:
+    """Without a budget: beside so few items, the centroids alone are larger than the model."""
+    plan = next(racer.plans(wide.model.config, trainer.data.catalogue.counts))
+    result = trainer.result(plan)
+    assert result is not None
+    write_best(tmp_path / "run", wide, trainer.data, Race(result, plan.bytes, (result,), ()))
+    assert len(succeed("recommend", "--model", tmp_path / "run", "103", "104").splitlines()) == 10
+    assert plan.label in succeed("export", "--model", tmp_path / "run", "--out", tmp_path / "out")
+    service, run = Service(tmp_path / "out"), Run.load(tmp_path / "run")
+    answer = service.recommend(["103", "104"], "id", 10, True, "first")
+    history = [service.model.originals.find(original) for original in ("103", "104")]
+    values, items = run.model.recommend([history], 10, exclude_seen=True)
+    found = [item["log_probability"] for item in answer["items"]]
+    np.testing.assert_allclose(found, values[0].numpy(), atol=1e-5)
+    names = [service.model.originals[item - 1] for item in items[0].tolist()]
+    assert [item["item"] for item in answer["items"]] == names
+    service.observe("a user", "103", "id")
+    service.observe("a user", "104", "id")
+    followed = service.recommend_to("a user", 10, True)["items"]
+    np.testing.assert_allclose([item["log_probability"] for item in followed], found, atol=1e-5)
 
 
 def test_it_prints_the_front_with_intervals_and_what_the_test_says(
