@@ -181,11 +181,11 @@ def race(
     """
     from dataclasses import replace
 
-    from cprec_lib.evidence.race import RACED, RACES, run_race
+    from cprec_lib.evidence.race import RACED, RACES, REFERENCES, run_race
     from cprec_lib.evidence.settings import Setting, log_name
 
     if show:
-        say("\n".join(RACED))
+        say("\n".join([*RACED, *REFERENCES]))
         return
     if dataset is None:
         raise typer.BadParameter("name the data by --dataset")

@@ -190,19 +190,26 @@ def claims(
     results: Results = Path("results"),
     out: Annotated[Path, path_option("Page to write.")] = Path("docs/claims.md"),
 ) -> None:
-    """Judge the paper's claims by the recorded results, and write the page."""
+    """Judge the paper's claims by the recorded results, and write the page.
+
+    The page of the race at equal bytes is written beside it, as race.md, if a race is recorded.
+    """
+    from cprec_lib.evidence import race_page
     from cprec_lib.evidence.claims import judge_claims
     from cprec_lib.evidence.claims_page import to_markdown
     from cprec_lib.files import check_writable, make_folder, write_text
 
     check_writable(make_folder(out.parent))  # before the work
-    judged = judge_claims(results)
+    judged, races = judge_claims(results), race_page.read_races(results / "race")
     write_text(out, to_markdown(judged))
     for each in judged:
         if any(each.findings):
             _draw(each, out.parent / "figures" / f"claims-{each.claim.lower()}.png")
         say(f"{each.claim}  {each.verdict:36}{each.says}")
     say(f"Written to {out}")
+    if races:
+        write_text(beside := out.with_name("race.md"), race_page.to_markdown(races))
+        say(f"Written to {beside}")
 
 
 def _draw(claim: Claim, path: Path) -> None:

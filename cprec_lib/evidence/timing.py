@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.recommender import SequentialRecommender
@@ -69,11 +76,16 @@ def race(
 
 @torch.no_grad()
 def latency(
-    model: SequentialRecommender, contexts: Tensor, k: int = 10, repeats: int = 30
+    model: SequentialRecommender,
+    contexts: Tensor,
+    k: int = 10,
+    repeats: int = 30,
+    numbers: Sequence[int] = USERS,
 ) -> dict[str, float]:
     """Median milliseconds from contexts [U, L] to the k best items, by key of a quantity.
 
-    Measures the exact search, and the early-stopping rule if the softmax has it.
+    Measures the exact search, and the early-stopping rule if the softmax has it, for each of the
+    `numbers` of users, which are in `USERS`.
     """
     device = next(model.parameters()).device
     searches: list[tuple[dict[int, Quantity], Callable[..., Any]]] = [(EXACT, model.softmax.top_k)]
@@ -81,13 +93,47 @@ def latency(
         searches.append((EARLY, model.softmax.early_stopping_top_k))
     model.eval()
     medians = {}
-    for users in USERS:
+    for users in numbers:
         batch = contexts[:users].to(device)
         for quantities, search in searches:
             once = partial(_search, model, batch, search, k)
             seconds = statistics.median(_seconds(once) for _ in range(repeats))
             medians[quantities[users].key] = 1e3 * seconds
     return medians
+
+
+@torch.no_grad()
+def search_bytes(model: SequentialRecommender, contexts: Tensor, k: int = 10) -> int:
+    """The most bytes that the tensors of an exact search for one user take at once.
+
+    The weights and the context [1, L] are not counted. `contexts` are [U, L].
+    """
+    model.eval()
+    once = partial(_search, model, contexts[:1].to(next(model.parameters()).device))
+    once(model.softmax.top_k, k)  # what is made at the first call only is not counted
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+            once(model.softmax.top_k, k)
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    memory = [event for event in events if event["name"] == "[memory]"]
+    memory.sort(key=lambda event: event["ts"])
+    changes: list[int] = [event["args"]["Bytes"] for event in memory]
+    return max(accumulate(changes, initial=0))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on the standard error of this process, where torch's profiler says that it starts."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _search(

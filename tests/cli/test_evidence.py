@@ -1,6 +1,7 @@
 """The verbs reproduce and claims."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,10 @@ def test_reproduce_lists_runs_records_them_and_judges(
     page = tmp_path / "docs" / "claims.md"
     assert "C4  open" in succeed("claims", "--results", results, "--out", page)
     assert page.read_text().startswith("# Which of the paper's claims hold")
+    assert not page.with_name("race.md").exists()  # no race is recorded there
+    shutil.copytree(ROOT / "results" / "race", results / "race")
+    succeed("claims", "--results", results, "--out", page)
+    assert page.with_name("race.md").read_text() == (ROOT / "docs" / "race.md").read_text()
 
     (folder / "other.json").write_text("{}")
     monkeypatch.setattr(experiments, "run_again", no_work)

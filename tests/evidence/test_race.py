@@ -12,17 +12,16 @@ from cprec_lib.evidence.race import (
     BASE,
     RACED,
     RACES,
+    REFERENCES,
     TIMES,
     Finish,
     read_race,
     run_race,
-    to_markdown,
     winners,
 )
 from cprec_lib.evidence.records import pack_ranks, read_result, unpack_ranks, write_result
 from cprec_lib.evidence.settings import Setting
 
-ROOT = Path(__file__).resolve().parents[2]
 LOG = "synthetic:items=120,users=60,groups=6,zipf=0.8"
 SETTING = Setting(
     width=16, dilations=(1,), learning_rates=(0.02,), epochs=1, batch_size=16, max_len=10, seeds=1
@@ -55,7 +54,8 @@ def test_a_finish_says_how_well_the_model_does(finishes: list[Finish]) -> None:
         head, outside = finish["head"], finish["outside"]
         assert head is not None and outside is not None
         assert min(head, outside) <= finish["test"] <= max(head, outside)
-        assert finish["seconds"] > 0
+        assert finish["seconds"] > 0 and finish["milliseconds"] > 0
+        assert finish["search_bytes"] >= 4 * 120  # the scores of all items
 
 
 def test_only_what_is_missing_is_run(finishes: list[Finish], folder: Path) -> None:
@@ -92,31 +92,40 @@ def test_a_distilled_race_has_a_record_of_its_own(finishes: list[Finish], folder
             [*run_race(LOG, SETTING, other, work, SOME, "cpu", share)]
 
 
+def test_a_reference_needs_no_training(finishes: list[Finish], folder: Path) -> None:
+    """The uncompressed model, rounded; it is trained again only if no checkpoint is left."""
+    path = folder / "references.json"
+    path.write_bytes((folder / "log.json").read_bytes())
+    base = finishes[0]
+    for work in ("work", "other"):
+        new = [*run_race(LOG, SETTING, path, folder / work, ["rounded full model"], "cpu")]
+        assert [each["racer"] for each in new] == [*REFERENCES]
+        assert all(each["times"] == 1 and each["rounded_from"] == base["ranks"] for each in new)
+        assert [round(each["bytes"] / base["bytes"], 2) for each in new] == [0.3, 0.19]
+        if work == "work":
+            assert all(each["seconds"] == base["seconds"] for each in new)
+            path.write_bytes((folder / "log.json").read_bytes())
+    found = {each.racer: each for each in read_race(path)}
+    assert not {*REFERENCES} & {each.racer for each in winners([*found.values()]).values()}
+    narrow = replace(SETTING, width=24)  # which groups of 16 do not divide
+    new = [*run_race(LOG, narrow, folder / "c.json", folder / "work", [*REFERENCES], "cpu")]
+    assert [each["racer"] for each in new] == [BASE, next(iter(REFERENCES))]
+
+
+def test_the_record_says_how_many_racers_keep_a_budget(
+    finishes: list[Finish], folder: Path
+) -> None:
+    entrants = read_result(folder / "log.json")["entrants"]
+    assert [*entrants] == ["4", "8", "16", "32"][: len(entrants)]
+    assert all(entrants[str(times)] <= len(RACED) for times in TIMES if str(times) in entrants)
+    kept = {f["times"] for f in finishes if f["racer"] == "CpRec, int8"}
+    assert all(entrants[str(times)] >= 1 for times in kept) and entrants["4"] > len(SOME)
+
+
 def test_a_way_names_all_its_forms(finishes: list[Finish], folder: Path) -> None:
     path = folder / "way.json"
     found = {f["racer"] for f in run_race(LOG, SETTING, path, folder / "work", ["CpRec"], "cpu")}
     assert found == {BASE, *(name for name in RACED if name.startswith("CpRec, "))}
-
-
-@pytest.mark.parametrize("log", ["ml-100k", "globo"])
-def test_the_readme_has_the_table_of_the_record(log: str) -> None:
-    standings = read_race(ROOT / "results" / "race" / f"{log}.json")
-    table = to_markdown(standings, log)
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f'--racer "{name}"' in table for name in ("shared codes", "hashing", "pruned"))
-
-
-def test_the_readme_says_where_cprec_wins() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    globo, films = (
-        read_race(ROOT / "results/race" / f"{log}.json") for log in ("globo", "ml-100k")
-    )
-    best, [base] = winners(globo), [one.bytes for one in globo if one.racer == BASE]
-    assert [times for times in TIMES if best[times].racer.startswith("CpRec, ")] == [8, 16, 32]
-    assert f"in int8 it is {base / best[8].bytes:.0f} times smaller than NextItNet" in readme
-    best = winners(films)
-    assert not [times for times in TIMES if best[times].racer.startswith("CpRec, ")]
-    assert best[8].racer == "shared codes, int8"
 
 
 def test_another_race_and_an_unknown_racer_are_refused(
@@ -163,6 +172,29 @@ def test_standings_compare_with_the_uncompressed_model(tmp_path: Path) -> None:
     assert alone.gap.of_seeds == 0 and alone.gap.estimate == pytest.approx(
         standings["b"].gap.estimate + np.mean(_ndcg(good[1]) - _ndcg(good[0])) / 2
     )
+
+
+def test_a_reference_is_compared_with_its_own_model(tmp_path: Path) -> None:
+    """Seed by seed, so that the variance between trainings is not in its interval."""
+    draw, path = np.random.default_rng(0), tmp_path / "log.json"
+    whole = [draw.integers(1, 30 * (seed + 1), 300) for seed in range(2)]
+    moved = [ranks + (draw.random(300) < 0.05) for ranks in whole]
+    label = next(iter(REFERENCES))
+    runs = [finish(BASE, seed, whole[seed].tolist()) for seed in (0, 1)]
+    runs += [
+        finish(label, s, moved[s].tolist(), times=1, rounded_from=pack_ranks(whole[s]))
+        for s in (0, 1)
+    ]
+    runs += [finish("a", seed, moved[seed].tolist()) for seed in (0, 1)]
+    write_result(path, {"finishes": runs})
+    found = {each.racer: each.gap for each in read_race(path)}
+    ndcg = [np.array([_ndcg(ranks.tolist()) for ranks in both]) for both in (moved, whole)]
+    assert found[label].estimate == pytest.approx((ndcg[0] - ndcg[1]).mean())
+    assert found[label].baseline == pytest.approx(ndcg[1].mean())
+    seeds = (ndcg[0] - ndcg[1]).mean(1).var(ddof=1) / 2
+    assert found[label].of_seeds == pytest.approx(seeds)
+    assert found["a"].estimate == pytest.approx(found[label].estimate)
+    assert found["a"].error > 10 * found[label].error
 
 
 def _ndcg(ranks: list[int]) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, nextitnet
-from cprec_lib.evidence.timing import latency, race
+from cprec_lib.evidence.timing import latency, race, search_bytes
 
 EXACT = {"exact_1", "exact_64"}
 EARLY = {"early_stopping_1", "early_stopping_64"}
@@ -25,6 +25,8 @@ def test_latency_has_early_stopping_where_the_softmax_has_it() -> None:
     tree = latency(SequentialRecommender(cprec(30, 8, (12, 20))), contexts, repeats=1)
     assert {*tree} == EXACT | EARLY
     assert all(value > 0 for value in tree.values())
+    one = latency(SequentialRecommender(nextitnet(30, 8)), contexts, repeats=1, numbers=(1,))
+    assert {*one} == {"exact_1"}
 
 
 def test_every_round_times_every_model(data: SequenceData) -> None:
@@ -53,3 +55,14 @@ def test_a_step_is_timed_in_the_precision_of_the_training(data: SequenceData, mo
         config = TrainConfig(batch_size=4, precision=precision)
         race({"model": model}, data, config, rounds=1, steps=1)
     assert enabled == [False, False, True, True]
+
+
+def test_a_search_holds_the_scores_of_all_items(capfd: pytest.CaptureFixture[str]) -> None:
+    """4 N bytes of scores or more, for one user alone, without the weights."""
+    contexts = torch.ones(3, 5, dtype=torch.long)
+    models = {n: SequentialRecommender(nextitnet(n, 16)) for n in (2000, 4000)}
+    held = {n: search_bytes(model, contexts) for n, model in models.items()}
+    assert 4 * 4000 <= held[4000] < 4 * 4000 * 16  # a table has 16 numbers an item
+    assert held[4000] - held[2000] >= 4 * 2000
+    assert search_bytes(models[4000], contexts[:1]) == held[4000]  # of one user
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,369 @@
+"""The page of the race at equal bytes, and the README's table of it, as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cprec_lib.compress.budget import TUNING_EPOCHS
+from cprec_lib.compress.racers import way
+from cprec_lib.evidence.race import (
+    BASE,
+    RACED,
+    RACES,
+    REFERENCES,
+    TIMES,
+    Standing,
+    outside_head,
+    standings,
+    winners,
+)
+from cprec_lib.evidence.records import read_result
+from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, Question, judge
+from cprec_lib.logs.datasets import title_of
+
+HEAD = """# The race at equal bytes
+
+`cprec claims` writes this page from `results/race`; `cprec race --dataset LOG` records a race, and
+`--racer NAME` a part of it. The rules are in [evidence.md](evidence.md#7-the-race-at-equal-bytes),
+the terms in the [glossary](glossary.md).
+
+- A *racer* is a way to make NextItNet small; [notebook 09](../notebooks/09_smaller_still.ipynb)
+  explains them. It is as wide as the budget lets it be, but not wider than NextItNet. The budgets
+  are shares of the bytes of the uncompressed model.
+- *Difference* is the change of test NDCG@10 against the uncompressed model, as a share of its
+  NDCG@10, with a 95 % interval. *Answer* judges it with the margin of {margin:.0f} %.
+- The racers of a budget are sorted by their NDCG@10 on the validation items, and the first one wins
+  it. The test items play no part in this. Often its interval overlaps those of the next ones.
+- *Head* is the test NDCG@10 of the users whose target is among the most popular tenth of the items,
+  *outside* that of the others.
+- *Training* are seconds, a mean over the seeds; for a model that is only rounded, those of the
+  model that it is made from. Other work shared the machine, so they say little.
+- *Search* are the milliseconds of a search for one user, and *memory* the most bytes that the
+  tensors of this search take at once, without the weights. A table without these columns has none
+  recorded."""
+AIMS = {4: MARGIN, 8: 0.01, 16: 0.05}
+"""The share of NDCG@10 that may be lost, by budget; "no loss" is less than the margin."""
+AIMED = (
+    "The winner of a budget decides. An aim is reached if the whole interval lies above the loss "
+    "that is allowed, and missed if it lies below. Less than "
+    f"{100 * MARGIN:.0f} % counts as no loss."
+)
+SHOWN = (8, 32)
+"""Budgets in the README's table."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded race: its log's name, its standings, and the record without the finishes.
+
+    `commits` and `dates` are those of its finishes.
+    """
+
+    log: str
+    standings: list[Standing]
+    record: Mapping[str, Any]
+    commits: tuple[str, ...]
+    dates: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The log's title, and the share of distillation if there was any."""
+        share = self.record.get("distillation")
+        title = title_of(self.log).replace("|", r"\|")
+        return f"{title}, with distillation {share:g}" if share else title
+
+    @property
+    def base(self) -> Standing:
+        """The uncompressed model."""
+        return next(each for each in self.standings if each.racer == BASE)
+
+    def at(self, times: int) -> list[Standing]:
+        """The racers at a budget, those with the best validation NDCG@10 first."""
+        own = (each for each in self.standings if each.times == times and each.racer != BASE)
+        return sorted(own, key=lambda each: (-each.valid, each.bytes))
+
+    def entrants(self, times: int) -> int | None:
+        """How many racers keep a budget; None where the record does not say."""
+        known = self.record.get("entrants")
+        return None if known is None else known.get(str(times), 0)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether models or seeds are missing.
+
+        A record that does not say how many racers keep a budget is whole if all racers are recorded
+        at the largest one.
+        """
+        seeds = RACES[self.log].seeds if self.log in RACES else 1
+        whole = {times: self.entrants(times) for times in TIMES}
+        if self.record.get("entrants") is None:
+            whole = {TIMES[0]: len(RACED)}
+        every = [len(self.at(times)) >= (number or 0) for times, number in whole.items()]
+        raced = (each for each in self.standings if each.racer not in REFERENCES)
+        return not all(every) or any(each.seeds < seeds for each in raced)
+
+
+def read_races(folder: Path) -> list[Recorded]:
+    """The recorded races of a folder: whole ones first, and those with distillation last.
+
+    Raises ValueError as `read_result` does.
+    """
+    races = []
+    for path in sorted(folder.glob("*.json")):
+        record = read_result(path)
+        finishes = record.pop("finishes")
+        found = Recorded(
+            record["dataset"],
+            standings(finishes),
+            record,
+            tuple(sorted({str(each["commit"]) for each in finishes} - {"None"})),
+            tuple(sorted({each["date"] for each in finishes})),
+        )
+        races.append(found)
+    order = {log: place for place, log in enumerate(RACES)}
+    return sorted(
+        races,
+        key=lambda race: (
+            race.record.get("distillation", 0.0),
+            race.is_partial,
+            order.get(race.log, len(order)),
+        ),
+    )
+
+
+# ---- The page ----
+
+
+def to_markdown(races: Sequence[Recorded]) -> str:
+    """The page of all recorded races."""
+    lines = [HEAD.format(margin=100 * MARGIN), "", "## What is raced", "", *_forms()]
+    plain = [race for race in races if not race.record.get("distillation")]
+    lines += ["", "## How the aims came out", "", AIMED, "", *_aims(plain)]
+    lines += ["", *_conclusions(plain)]
+    for race in races:
+        lines += ["", f"## {race.title}", "", *_setting(race)]
+        lines += ["", "### Without a budget", "", *_standings(race, [race.base, *race.at(1)])]
+        for times in TIMES:
+            if at := race.at(times):
+                limit = race.base.bytes // times
+                lines += ["", f"### At most 1/{times} of the bytes, {limit:,}", ""]
+                lines += _standings(race, at)
+    return "\n".join(lines) + "\n"
+
+
+def _forms() -> Iterator[str]:
+    """Which ways are raced in which form."""
+    forms: dict[str, list[str]] = {}
+    for label in RACED:
+        name, _, form = label.partition(", ")
+        forms.setdefault(form or "the largest weights alone, in float32", []).append(name)
+    yield "Each form of a way is a racer. Not every way is raced in every form:"
+    yield ""
+    for form, names in forms.items():
+        yield f"- {form}: {', '.join(names)}"
+    yield ""
+    yield (
+        "int4 with one scale a row, and int4 with a training after the rounding, are not raced; "
+        "`cprec compress` tries them, and every way in every form except *random codes*. These "
+        "show what the codes of the interactions are worth."
+    )
+
+
+def _aims(races: Sequence[Recorded]) -> Iterator[str]:
+    """A row for each aim, a column for each log: the answer and the winner."""
+    rows = []
+    for times in TIMES:
+        best = [winners(race.standings).get(times) for race in races]
+        rows.append((_aim(times), *(_aimed(one, times) if one else "" for one in best)))
+    names = (f"{race.title} (a part)" if race.is_partial else race.title for race in races)
+    yield from _table(("aim", *names), rows)
+
+
+def _aim(times: int) -> str:
+    if times not in AIMS:
+        return f"1/{times}: what is best"
+    within = "no loss" if AIMS[times] == MARGIN else f"within {100 * AIMS[times]:.0f} %"
+    return f"1/{times}, {within}"
+
+
+def _aimed(winner: Standing, times: int) -> str:
+    reached = f"**{_reached(winner, times)}**: " if times in AIMS else ""
+    return f"{reached}{winner.racer}, {percent(winner)}"
+
+
+def _reached(winner: Standing, times: int) -> str:
+    """Whether the whole interval lies above the loss that is allowed, or below it."""
+    question = Question(-AIMS[times], -AIMS[times], "reached", "missed")
+    return judge(winner.gap, question)
+
+
+def _conclusions(races: Sequence[Recorded]) -> Iterator[str]:
+    for times in AIMS:
+        answers: dict[str, list[str]] = {"reached": [], UNDECIDED: [], "missed": []}
+        for race in races:
+            if winner := winners(race.standings).get(times):
+                answers[_reached(winner, times)].append(_named(race))
+        said = (f"{answer} on {_and(logs)}" for answer, logs in answers.items() if logs)
+        yield f"- **{_aim(times)}:** {'; '.join(said)}."
+    yield f"- **{_aim(TIMES[-1])}:** {_best(races)}"
+    yield f"- **CpRec at equal bytes:** {_cprec(races)}"
+    yield f"- **The full model, rounded:** {_rounded(races)}"
+
+
+def _best(races: Sequence[Recorded]) -> str:
+    said = []
+    for race in races:
+        winner = winners(race.standings).get(TIMES[-1])
+        found = f"{winner.racer} ({percent(winner)})" if winner else "nothing is recorded"
+        said.append(f"{found} on {_named(race)}")
+    return "; ".join(said) + "."
+
+
+def _cprec(races: Sequence[Recorded]) -> str:
+    """Where CpRec wins, and where its blocks in another form do."""
+    said = []
+    for race in races:
+        best = winners(race.standings)
+        own = [f"1/{times}" for times, one in best.items() if way(one.racer) == "CpRec"]
+        text = f"On {_named(race)}, CpRec wins at {_and(own) or 'no budget'}"
+        for times, one in best.items():
+            if "by popularity" in one.racer:
+                text += f"; at 1/{times}, its blocks win in another form: {way(one.racer)}"
+        said.append(f"{text}.")
+    return " ".join(said)
+
+
+def _rounded(races: Sequence[Recorded]) -> str:
+    said = []
+    for race in races:
+        found = [each for each in race.standings if each.racer in REFERENCES]
+        parts = [
+            f"{each.racer.partition(', ')[2]} makes {100 * each.bytes / race.base.bytes:.1f} % of "
+            f"its bytes, {percent(each)}, {judge(each.gap)}"
+            for each in found
+        ]
+        said.append(f"On {_named(race)}, {'; '.join(parts) or 'it is not recorded'}.")
+    return " ".join(said)
+
+
+def _setting(race: Recorded) -> Iterator[str]:
+    """How the models of a race were trained, and what of it is recorded."""
+    of, record = race.record["setting"], race.record
+    log = f"`{race.log}`" + (f", {of['users']:,} users drawn" if of["users"] else "")
+    outside = 100 * outside_head(race.standings)
+    yield (
+        f"{log}: {record['n_items']:,} items, {record['n_users']:,} users with a test item; "
+        f"{outside:.0f} % of the test items lie outside the head. NextItNet of width {of['width']} "
+        f"with the dilations {_and(map(str, of['dilations']))}, dropout {of['dropout']:g}, windows "
+        f"of {of['max_len']}. Every model is trained for {of['epochs']} epochs (pruned ones for "
+        f"{TUNING_EPOCHS} more) in batches of {of['batch_size']}, at a learning rate that falls "
+        "from "
+        f"{_and(f'{rate:g}' for rate in of['learning_rates'])} to zero. {_seeds(race)} Recorded "
+        f"{_and(race.dates)} on {record['device']} (threads: {record['threads']}), commits: "
+        f"{_and(race.commits) or 'unknown'}."
+    )
+    if race.is_partial:
+        yield ""
+        counts = []
+        for times in TIMES:
+            entrants, number = race.entrants(times), len(race.at(times))
+            of_all = "" if entrants is None else f" of {entrants}"
+            counts.append(f"{number}{of_all} at 1/{times}")
+        yield (
+            f"**This is a part of the race:** {_and(counts)} are recorded. A winner is the best of "
+            "these."
+        )
+
+
+def _seeds(race: Recorded) -> str:
+    seeds = sorted({each.seeds for each in race.standings})
+    if seeds[-1] == 1:
+        return "One seed, so the intervals are over the users alone."
+    return f"Seeds of each model: {' or '.join(map(str, seeds))}."
+
+
+def _standings(race: Recorded, found: Sequence[Standing]) -> Iterator[str]:
+    columns = ["racer", "bytes", "difference", "answer", "head", "outside", "training"]
+    timed = any(not math.isnan(each.milliseconds) for each in found)
+    if timed:
+        columns += ["search", "memory"]
+    rows = []
+    for each in found:
+        gap = ("", "") if each.racer == BASE else (percent(each), judge(each.gap))
+        cells = [each.model if each.times > 1 else each.racer, f"{each.bytes:,}", *gap]
+        cells += [_number(each.head, ".3f"), _number(each.outside, ".3f")]
+        cells.append(f"{each.seconds:,.0f} s")
+        if timed:
+            cells += [_number(each.milliseconds, ".2f", " ms")]
+            cells += [_number(each.search_bytes / 1000, ",.0f", " kB")]
+        rows.append(cells)
+    yield from _table(columns, rows)
+
+
+# ---- The README ----
+
+
+def readme_table(races: Sequence[Recorded]) -> str:
+    """The best form of each way at two budgets on each log, and its command."""
+    columns = [f"{race.title} 1/{times}" for race in races for times in SHOWN]
+    rows = []
+    for name in dict.fromkeys(map(way, RACED)):
+        cells = []
+        for race in races:
+            best = winners([each for each in race.standings if way(each.racer) == name])
+            cells += [_cell(best[times]) if times in best else "" for times in SHOWN]
+        rows.append((name, *cells, f'`cprec race --dataset LOG --racer "{name}"`'))
+    return "\n".join(_table(("racer", *columns, "command"), rows))
+
+
+def readme_finding(races: Sequence[Recorded]) -> str:
+    """The line of the README's table of findings: where CpRec wins."""
+    said = []
+    for race in races:
+        best = winners(race.standings)
+        own = [f"1/{times}" for times, one in best.items() if way(one.racer) == "CpRec"]
+        said.append(f"at {_and(own) or 'no budget'} on {race.log}")
+    return (
+        "| [Race](docs/race.md) | Our question: of all ways to make the model small, CpRec is the "
+        f"most accurate one at equal bytes. | holds {', '.join(said)} |"
+    )
+
+
+def _cell(standing: Standing) -> str:
+    """What the best form of a way loses."""
+    form = standing.racer.partition(", ")[2].replace(" in groups of 16", "")
+    return f"{percent(standing)} {form}".strip()
+
+
+# ---- Words ----
+
+
+def percent(standing: Standing) -> str:
+    """The difference in percent of the uncompressed NDCG@10, with its interval."""
+    gap = standing.gap
+    low, high = (100 * end / gap.baseline for end in gap.interval())
+    share = 100 * gap.estimate / gap.baseline
+    digits = 0 if high - low > 10 else 1
+    return f"{share:+.{digits}f} % [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _named(race: Recorded) -> str:
+    return f"{race.title} (a part)" if race.is_partial else race.title
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "" if math.isnan(value) else f"{value:{form}}{unit}"
+
+
+def _and(words: Iterable[str]) -> str:
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for cells in (names, ["---"] * len(names), *rows):
+        yield f"| {' | '.join(cells)} |"

@@ -1,0 +1,152 @@
+"""The page of the race at equal bytes, the README's table of it, and what both say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cprec_lib.compress.racers import way
+from cprec_lib.evidence.race import BASE, RACED, REFERENCES, TIMES, winners
+from cprec_lib.evidence.race_page import (
+    Recorded,
+    percent,
+    read_races,
+    readme_finding,
+    readme_table,
+    to_markdown,
+)
+from cprec_lib.evidence.records import pack_ranks, write_result
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTING = {"users": None, "width": 8, "dilations": [1, 4], "dropout": 0.1, "max_len": 20}
+SETTING |= {"epochs": 3, "batch_size": 32, "learning_rates": [0.01]}
+DRAW = np.random.default_rng(0)
+RANKS = DRAW.integers(1, 12, 4000)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> list[Recorded]:
+    return read_races(ROOT / "results" / "race")
+
+
+@pytest.fixture(scope="module")
+def whole(recorded: list[Recorded]) -> list[Recorded]:
+    return [r for r in recorded if not r.is_partial and not r.record.get("distillation")]
+
+
+def finish(racer: str, times: int = 1, lost: float = 0.0, **values: Any) -> dict[str, Any]:
+    """A finish that loses about a share of NDCG@10."""
+    ranks = np.where(np.arange(4000) < 4000 * lost, 11, RANKS)
+    found = {"valid": 0.2 - lost / 10, "test": 0.1, "head": 0.2, "outside": 0.05, "seconds": 9.0}
+    made = {"racer": racer, "model": f"{racer}, width 8", "seed": 0, "times": times, "bytes": 800}
+    stamp = {"commit": "abc", "date": "2026-11-30"}
+    return {**made, **found, **stamp, "ranks": pack_ranks(ranks), **values}
+
+
+def race(folder: Path, log: str, *finishes: dict[str, Any], **record: Any) -> None:
+    """Write the record of a race."""
+    made = {"n_items": 50, "n_users": 4000, "device": "cpu", "threads": 1}
+    base = finish(BASE, bytes=3200)
+    found = {"dataset": log, "setting": SETTING, **made, "finishes": [base, *finishes], **record}
+    write_result(folder / f"{log}.json", found)
+
+
+def test_the_page_is_that_of_the_records(recorded: list[Recorded]) -> None:
+    """If it is not, `cprec claims` writes it."""
+    assert (ROOT / "docs" / "race.md").read_text(encoding="utf-8") == to_markdown(recorded)
+
+
+def test_the_readme_has_the_table_and_the_finding_of_the_records(whole: list[Recorded]) -> None:
+    """If not, the README's lines are to be replaced by what the two functions return."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"\n\n{readme_table(whole)}\n\n" in readme
+    assert f"\n{readme_finding(whole)}\n" in readme
+    for name in map(way, RACED):
+        assert f'`cprec race --dataset LOG --racer "{name}"`' in readme
+
+
+def test_the_readme_says_where_cprec_wins(whole: list[Recorded]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    films, globo = ({t: one for t, one in winners(r.standings).items()} for r in whole)
+    base = whole[1].base.bytes
+    assert [t for t in TIMES if way(globo[t].racer) == "CpRec"] == [8, 16, 32]
+    smaller = f"{base / globo[8].bytes:.0f} times smaller than NextItNet"
+    assert f"in int8 it is {smaller}, with {percent(globo[8])}." in readme
+    assert not [t for t in TIMES if way(films[t].racer) == "CpRec"]
+    assert way(films[32].racer) == "tied blocks by popularity"
+    assert f"(*tied blocks by popularity*): {percent(films[32])}" in readme
+    assert way(films[8].racer) == "shared codes"
+    assert f"Shared codes win at 1/8 with {percent(films[8])}" in readme
+
+
+def test_the_readme_says_which_forms_are_raced() -> None:
+    """As the sentence before its table does."""
+    forms: dict[str, set[str]] = {}
+    for label in RACED:
+        name, _, form = label.partition(", ")
+        forms.setdefault(form, set()).add(name)
+    assert forms[""] == {"pruned"}
+    assert forms["int8"] == {*map(way, RACED)} - {"pruned"}
+    assert forms["int8"] - forms["int4 in groups of 16"] == {"low rank", "random codes"}
+    assert forms["float32"] == {"own tables", "low rank", "CpRec"} and len(forms) == 4
+
+
+def test_the_aims_are_judged_by_the_winner(tmp_path: Path) -> None:
+    race(
+        tmp_path,
+        "one",
+        finish("tied, int8", 4, 0.0),
+        finish("CpRec, int8", 4, 0.5),
+        finish("tied, int8", 8, 0.3),
+        finish("CpRec by popularity, int8", 16, 0.05),
+        finish("CpRec, int8", 32, 0.4),
+        entrants={"4": 2, "8": 1, "16": 1, "32": 1},
+    )
+    page = to_markdown(read_races(tmp_path))
+    assert "- **1/4, no loss:** reached on one." in page
+    assert "- **1/8, within 1 %:** missed on one." in page
+    assert "- **1/16, within 5 %:** undecided on one." in page
+    assert "- **1/32: what is best:** CpRec, int8 (-39.0 % [" in page
+    assert (
+        "On one, CpRec wins at 1/32; at 1/16, its blocks win in another form: CpRec by popularity."
+    ) in page
+    assert "On one, it is not recorded." in page and "(a part)" not in page
+
+
+def test_a_part_of_a_race_is_called_one(tmp_path: Path) -> None:
+    race(tmp_path, "one", finish("tied, int8", 4), entrants={"4": 2, "8": 1})
+    race(tmp_path, "old", *(finish(racer, 4) for racer in RACED))
+    race(tmp_path, "less", *(finish(racer, 4) for racer in [*RACED][1:]))
+    race(tmp_path, "ml-100k", *(finish(racer, 4) for racer in RACED))  # asks for three seeds
+    races = {each.log: each for each in read_races(tmp_path)}
+    assert {log for log, each in races.items() if each.is_partial} == {"one", "less", "ml-100k"}
+    assert next(iter(races)) == "old"  # whole ones come first
+    page = to_markdown(read_races(tmp_path))
+    assert "1 of 2 at 1/4, 0 of 1 at 1/8, 0 of 0 at 1/16 and 0 of 0 at 1/32 are recorded" in page
+    assert f"{len(RACED) - 1} at 1/4, 0 at 1/8" in page and page.count("a part of the race") == 3
+
+
+def test_a_table_has_the_times_of_a_search_where_they_are_recorded(tmp_path: Path) -> None:
+    timed = {"milliseconds": 1.234, "search_bytes": 56_700}
+    label = next(iter(REFERENCES))
+    race(
+        tmp_path,
+        "a|b",
+        finish(label, rounded_from=pack_ranks(RANKS), **timed),
+        finish("tied, int8", 4, 0.3, outside=None),
+    )
+    page = to_markdown(read_races(tmp_path))
+    assert (
+        f"| {label} | 800 | +0.0 % [+0.0, +0.0] | as good | 0.200 | 0.050 | 9 s | 1.23 ms | 57"
+        in page
+    )
+    assert "| worse | 0.200 |  | 9 s |\n" in page  # this table has no times
+    assert "int8 makes 25.0 % of its bytes, +0.0 % [+0.0, +0.0], as good." in page
+    assert r"## a\|b" in page
+
+
+def test_a_race_with_distillation_is_apart(tmp_path: Path) -> None:
+    race(tmp_path, "one", finish("tied, int8", 4), distillation=0.5)
+    page = to_markdown(read_races(tmp_path))
+    assert "## one, with distillation 0.5" in page and "| aim |\n" in page
