@@ -1,5 +1,6 @@
 """Every public name and the module that has it; `__init__.py` reads this list."""
 
+from . import compress as compress
 from . import serve as serve
 from .big.sequences import load_sequences as load_sequences
 from .compress.codes import Codes as Codes

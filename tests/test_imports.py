@@ -53,6 +53,24 @@ def test_importing_the_library_loads_no_plotting_widgets_downloads_or_server():
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+@pytest.mark.parametrize("before", ["", "from cprec_lib import Codes, Hashing, Rounding"])
+def test_the_search_for_a_small_model_is_imported_from_its_package(before: str):
+    """Cheaply, and whether or not modules of the package are loaded already."""
+    code = f"""
+import sys
+{before}
+import cprec_lib.compress
+print("torch" in sys.modules)
+from cprec_lib.compress import compress
+from cprec_lib.compress import budget, codes
+assert compress is budget.compress is cprec_lib.compress.compress
+print(codes.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    expected = f"{bool(before)}\ncprec_lib.compress.codes\n"
+    assert (done.stdout, done.stderr) == (expected, "")
+
+
 def test_a_broken_torch_leaves_help_and_doctor_working():
     code = """
 import sys

@@ -15,7 +15,6 @@ from cprec_lib.checks import check_share
 from cprec_lib.cli.console import say
 from cprec_lib.cli.options import (
     LARGEST,
-    Dataset,
     Device,
     ItemColumn,
     OtherDataset,
@@ -23,6 +22,7 @@ from cprec_lib.cli.options import (
     Separator,
     TimeColumn,
     UserColumn,
+    data_option,
     given,
     number_option,
     path_option,
@@ -60,6 +60,10 @@ def _groups() -> dict[str, dict[str, Parameter]]:
     return option_groups(leave_out=BLOCKS)
 
 
+Racers = Annotated[
+    list[str] | None,
+    text_option("Only this racer, as 'tied' or 'tied, int8'; repeatable.", metavar="NAME"),
+]
 Distillation = Annotated[
     float | None,
     typer.Option(
@@ -74,7 +78,9 @@ def compress(
     budget: Annotated[
         str,
         text_option(
-            "Largest size of the weights: 500kB, 2MB, or 8x for an eighth.", metavar="SIZE"
+            "Largest size of the tensors: 500kB, 2MB, or 8x for an eighth of the uncompressed "
+            "model's. The header of the file, a few kB, comes on top.",
+            metavar="SIZE",
         ),
     ],
     out: OutFolder,
@@ -91,8 +97,13 @@ def compress(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, number_option("Minutes after which no training starts.", least=0)
+        float | None,
+        number_option(
+            "Minutes after which no epoch starts; half of them for the uncompressed model.",
+            least=0,
+        ),
     ] = None,
+    racer: Racers = None,
     distillation: Distillation = None,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
@@ -105,8 +116,8 @@ def compress(
 
     Trains an uncompressed NextItNet, or takes the run of --model. Then it tries ways to make the
     model small: first rounding, which needs no training, then others, each as wide as the budget
-    allows. It writes the best one as a run. The other options are those of `train`, for the
-    uncompressed model.
+    allows. It writes the best one as a run. Pruned and tuned models get a few epochs more than the
+    others. The other options are those of `train`, for the uncompressed model.
     """
     deadline = None if minutes is None else time.time() + 60 * minutes
     chosen = {group: given(options, names) for group, names in _groups().items()}
@@ -117,20 +128,23 @@ def compress(
             "it is an option of the training, but the run of --model is trained already",
             param_hint="--" + extra[0].replace("_", "-"),
         )
-    from cprec_lib.compress.budget import compress, parse_budget
-    from cprec_lib.compress.runs import check_free, write_best
+    from cprec_lib.compress.budget import check_uncompressed, compress, parse_budget
+    from cprec_lib.compress.racers import named
+    from cprec_lib.compress.runs import check_free, header_bytes, write_best
     from cprec_lib.files import check_writable, make_folder
     from cprec_lib.machine import choose_device
     from cprec_lib.train.config import TrainConfig
     from cprec_lib.train.evaluation import evaluate
-    from cprec_lib.train.run_folder import Run
+    from cprec_lib.train.run_folder import WEIGHTS, Run
 
     # Faults of the options come up before the data and the training, which take time.
     parse_budget(budget, 10**30)  # no model is that large
+    named(racer or ())
     check_free(out)
     columns = reading(user_column, item_column, time_column, separator)
     if model is not None:
         run = Run.load(model)
+        check_uncompressed(run.model)
         data = run.data(dataset, columns)
     else:
         run = _train(out, str(dataset), columns, chosen, device, deadline)
@@ -138,21 +152,21 @@ def compress(
     check_writable(make_folder(out))  # before the trainings
     training = TrainConfig.from_json(run.record["train_config"])
     run.model.to(choose_device(device))
-    race = compress(run.model, data, budget, training, loss, deadline, _show, distillation or 0.0)
+    options_of_race = loss, deadline, _show, distillation or 0.0, racer or ()
+    race = compress(run.model, data, budget, training, *options_of_race)
     _show_front(race)
     test = write_best(out, run, data, race)
     _show_best(race, test, evaluate(run.model, data, "test"))
+    header = header_bytes(out / WEIGHTS)
+    say(f"{out / WEIGHTS}: {race.best.bytes:,} bytes, and a header of {header:,}")
     say(f"Written to {out}")
 
 
 def race(
-    dataset: Dataset,
+    dataset: Annotated[str | None, data_option("Name in the registry, or path of a table.")] = None,
     results: Annotated[Path, path_option("Folder of the recorded races.")] = Path("results/race"),
     work: Annotated[Path, path_option("Folder of the trainings.")] = Path("build/race"),
-    racer: Annotated[
-        list[str] | None,
-        text_option("Only this racer, as 'tied' or 'tied, int8'; repeatable.", metavar="NAME"),
-    ] = None,
+    racer: Racers = None,
     seeds: Annotated[
         int | None, whole_option("Seeds; default: those of the setting.", least=1)
     ] = None,
@@ -173,6 +187,8 @@ def race(
     if show:
         say("\n".join(RACED))
         return
+    if dataset is None:
+        raise typer.BadParameter("name the data by --dataset")
     setting = RACES.get(log_name(dataset), Setting(learning_rates=(0.003,)))
     setting = replace(setting, seeds=seeds or setting.seeds)
     distilled = f"-distillation-{distillation:g}" if distillation else ""
@@ -202,10 +218,11 @@ def _train(
 
     build_config("nextitnet", LARGEST, chosen["architecture"])
     sequences = dict(chosen["sequences"])
-    return train_uncompressed(
+    training = TrainConfig(**chosen["training"])
+    run = train_uncompressed(
         out / UNCOMPRESSED,
         dataset,
-        TrainConfig(**chosen["training"]),
+        training,
         deadline,
         architecture=chosen["architecture"],
         reading=columns,
@@ -213,10 +230,17 @@ def _train(
         sequences=sequences,
         device=device,
     )
+    if (done := run.record["train_config"]["epochs"]) < training.epochs:
+        say(
+            f"The uncompressed model was cut short by the time limit after {done} of "
+            f"{training.epochs} epochs; the others are trained for no more epochs than it."
+        )
+    return run
 
 
 def _show(result: Result) -> None:
-    spent = f", {result.seconds:.0f} s of training" if result.history else ""
+    spent = f", {result.seconds:.0f} s of training" if result.history or result.tuning else ""
+    spent += f" with {len(result.tuning.epochs)} extra epochs" if result.tuning else ""
     spent += ", cut short by the time limit" if result.cut_short else ""
     say(f"{result.label}: {result.bytes:,} bytes, valid NDCG@10 {result.ndcg:.4f}{spent}")
 

@@ -74,14 +74,23 @@ def reproduce(
     from cprec_lib.evidence import experiments, settings, variants
 
     dataset, setting = _setting(named, dataset, learning_rate, given(options))
+    if learning_rate and len({*learning_rate, *setting.further_rates}) < 3:
+        say(
+            "With fewer than three learning rates the best one lies at an edge, so `cprec claims` "
+            "will not count these runs. Give three --learning-rate or more, or --further-rates."
+        )
     label = settings.folder_name(dataset, setting)
     groups = groups or []
     keys = variants.choose([group for group in groups if group != "time"], model or ())
-    if "time" in groups and not show:
+    if "time" in groups:
         times = results / "time" / f"{label}.json"
-        if not times.exists():
+        if times.exists():
+            say(f"The times are already in {times}; --results FOLDER measures them again")
+        elif show:
+            say(f"The times would go to {times}")
+        else:
             experiments.time_models(dataset, setting, times, device=device)
-        say(f"The times are in {times}")
+            say(f"The times are in {times}")
         if groups == ["time"]:
             return
     folder = results / "records" / named if named else results / "runs" / label
@@ -147,7 +156,10 @@ def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device:
 
 
 def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None:
-    """List the groups and the missing runs; the recorded ones tell how long these may take."""
+    """List the groups and the missing runs; the recorded ones tell how long these may take.
+
+    A variant's runs take as long as its recorded ones, or else as long as those of all variants.
+    """
     from statistics import fmean
 
     from cprec_lib.evidence.records import read_any
@@ -159,14 +171,19 @@ def _list_runs(keys: list[str], missing: list[Experiment], folder: Path) -> None
     say(f"\nMissing runs: {len(missing)}")
     for experiment in missing:
         say(f"  {experiment.stem}")
-    runs = (run for own in read_any(folder).values() for run in own)
-    seconds = [run["seconds"] for run in runs if "seconds" in run]
-    if missing and seconds:
-        minutes = len(missing) * fmean(seconds) / 60
+    recorded = {
+        key: [run["seconds"] for run in runs if "seconds" in run]
+        for key, runs in read_any(folder).items()
+    }
+    every = [seconds for own in recorded.values() for seconds in own]
+    if missing and every:
+        minutes = sum(fmean(recorded.get(run.variant) or every) for run in missing) / 60
         say(
-            f"They take about {minutes:.0f} minutes, by the mean time of those recorded "
-            f"({len(seconds)}). Their results decide which runs follow."
+            f"They take about {minutes:.0f} minutes, by the times of those recorded "
+            f"({len(every)}). Their results decide which runs follow."
         )
+    elif missing:
+        say("Nothing is recorded here, so their time is unknown; --budget SECONDS limits it.")
 
 
 def claims(
@@ -184,7 +201,7 @@ def claims(
     for each in judged:
         if any(each.findings):
             _draw(each, out.parent / "figures" / f"claims-{each.claim.lower()}.png")
-        say(f"{each.claim}  {each.verdict:22}{each.says}")
+        say(f"{each.claim}  {each.verdict:36}{each.says}")
     say(f"Written to {out}")
 
 

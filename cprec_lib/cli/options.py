@@ -123,7 +123,9 @@ def number_option(text: str, *names: str, least: float = -LARGEST) -> Any:
     return typer.Option(*names, help=text, parser=parser, metavar="NUMBER")
 
 
-RunFolder = Annotated[Path, path_option("Folder that `cprec train` wrote.", "--model")]
+RunFolder = Annotated[
+    Path, path_option("Folder that `cprec train` or `cprec compress` wrote.", "--model")
+]
 OutFolder = Annotated[Path, path_option("Folder that receives the run.")]
 Dataset = Annotated[str, data_option("Name in the registry (see `cprec data`) or path of a table.")]
 OtherDataset = Annotated[

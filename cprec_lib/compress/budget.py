@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from cprec_lib.checks import check_share
 from cprec_lib.compress.distillation import learning_from
-from cprec_lib.compress.racers import Plan, plans
+from cprec_lib.compress.racers import Plan, named, plans
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import sha256
 from cprec_lib.model.config import ModelConfig
@@ -25,6 +25,8 @@ from cprec_lib.train.config import TrainConfig
 from cprec_lib.train.evaluation import Ranks, evaluate
 from cprec_lib.train.training import OutOfTime, fit
 
+TUNING_EPOCHS, SLOWER = 3, 3
+"""Epochs of tuning, on top of the training, and the factor by which its rate is smaller."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -32,8 +34,9 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "g
 class Result:
     """A model of a race: its bytes, the ranks of the validation targets, and its training.
 
-    `history` is None if the model needed no training of its own. `cut_short` says that the deadline
-    ended the training. `finishing` are the seconds of compressing the trained model.
+    `history` is None if the model needed no training of its own. `tuning` has the epochs that a
+    compressor added. `cut_short` says that the deadline ended one of the two. `bytes` are those of
+    the tensors, as `Ledger.bytes`.
     """
 
     label: str
@@ -42,7 +45,7 @@ class Result:
     valid: Ranks
     history: History | None = None
     cut_short: bool = False
-    finishing: float = 0.0
+    tuning: History | None = None
 
     @property
     def ndcg(self) -> float:
@@ -51,8 +54,9 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training of its own, and of finishing."""
-        return self.finishing + (self.history.describe()["seconds"] if self.history else 0.0)
+        """Seconds of training of its own, and of tuning."""
+        own = filter(None, (self.history, self.tuning))
+        return sum((history.describe()["seconds"] for history in own), 0.0)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def compress(
     deadline: float | None = None,
     log: Callable[[Result], None] | None = None,
     distillation: float = 0.0,
+    racers: Sequence[str] = (),
 ) -> Race:
     """Try the racers on a trained, uncompressed model, and find the best that keeps a budget.
 
@@ -97,16 +102,23 @@ def compress(
     0.01, the race ends at the first model that surely loses no more of the validation NDCG@10: its
     95 % interval, with users paired, lies above the loss. At the `deadline`, in seconds of
     `time.time()`, a training ends with its best epoch so far, and no further one starts. `log`
-    receives each result. With `distillation`, a share of the loss, the models that are trained also
-    learn from the probabilities of `model`; see `distilled_loss`. The bytes are those of
-    model.safetensors without its header.
+    receives each result. With `distillation`, a share of the loss, the models that are trained or
+    tuned also learn from the probabilities of `model`; see `distilled_loss`. `racers` are labels,
+    or ways such as "tied" for all forms of it; all racers without any. The bytes are those of
+    model.safetensors without its header, a few kB that do not grow with the catalogue.
+
+    Pruned and tuned models are trained `TUNING_EPOCHS` epochs further, at a smaller rate, so they
+    have more training than the others.
 
     Raises ValueError for a model that is compressed already or does not know the data's items, for
-    a budget that the model keeps already or that no racer keeps, and for a loss or a distillation
-    outside 0..1.
+    a budget that the model keeps already or that no racer keeps, for an unknown racer, and for a
+    loss or a distillation outside 0..1.
     """
-    _check(model, loss)
+    check_uncompressed(model)
+    if loss is not None and not 0 <= loss < 1:
+        raise ValueError(f"loss {loss} is not a share of at least 0 and below 1, such as 0.01")
     check_share("distillation", distillation)
+    chosen = named(racers)
     counts, training = data.catalogue.counts, training or TrainConfig()
     size, valid = count_parameters(model.config).bytes, evaluate(model, data, "valid")
     full = Result("uncompressed", model, size, valid)
@@ -116,7 +128,7 @@ def compress(
     trainer.trained[model.config] = full
     tried: list[Result] = []
     untried: list[str] = []
-    for plan in plans(model.config, counts, most):
+    for plan in plans(model.config, counts, most, chosen):
         result = trainer.result(plan)
         if result is None:
             untried.append(plan.label)
@@ -155,13 +167,17 @@ def parse_budget(budget: int | str, full_bytes: int) -> int:
     return most
 
 
-def _check(model: SequentialRecommender, loss: float | None) -> None:
+def check_uncompressed(model: SequentialRecommender) -> None:
+    """Raise ValueError for a model with compressors or blocks."""
     if model.config.compressors:
         raise ValueError(
             "the model is compressed already; give the uncompressed one that it was made from"
         )
-    if loss is not None and not 0 <= loss < 1:
-        raise ValueError(f"loss {loss} is not a share of at least 0 and below 1, such as 0.01")
+    if model.config.block_input or model.config.block_softmax:
+        raise ValueError(
+            "the model has blocks, as CpRec does, so it is compressed already; give an "
+            "uncompressed one, such as that of `cprec train --model nextitnet`"
+        )
 
 
 class Trainer:
@@ -169,7 +185,8 @@ class Trainer:
 
     At the `deadline` a training ends with its best epoch so far, and no further one starts. With a
     folder `work`, a training that was interrupted goes on from its last epoch. With `distillation`,
-    all models but the uncompressed one learn from that one, which is trained first.
+    all trainings and tunings but that of the uncompressed model learn from that one, which is
+    trained first.
     """
 
     def __init__(
@@ -190,27 +207,26 @@ class Trainer:
     def result(self, plan: Plan) -> Result | None:
         """The result of a plan; None if the deadline leaves no time for its training."""
         late = self.deadline is not None and time.time() > self.deadline
-        if late and plan.trains(self.full):
+        tunes = plan.last is not None and plan.last.tunes
+        if late and (tunes or plan.config not in self.trained):
             return None
         if plan.config not in self.trained:
             found = self._train(plan)
             if found is None:
                 return None
             self.trained[plan.config] = found
-        trained, started = self.trained[plan.config], time.perf_counter()
+        trained = self.trained[plan.config]
         if plan.last is None:
             return replace(trained, label=plan.label)
-        model = plan.last.finish(trained.model, self.data, self.training, self.deadline)
-        seconds = time.perf_counter() - started
+        tunings: list[tuple[History, bool]] = []
+        model = plan.last.finish(trained.model, lambda copy: tunings.append(self._tune(copy)))
+        if tunings:
+            [(tuning, cut_short)] = tunings
+            if not tuning.epochs:
+                return None
+            trained = replace(trained, tuning=tuning, cut_short=trained.cut_short or cut_short)
         valid = evaluate(model, self.data, "valid")
-        return replace(
-            trained,
-            label=plan.label,
-            model=model,
-            bytes=plan.bytes,
-            valid=valid,
-            finishing=seconds if plan.last.tunes else 0.0,
-        )
+        return replace(trained, label=plan.label, model=model, bytes=plan.bytes, valid=valid)
 
     def _train(self, plan: Plan) -> Result | None:
         """The trained model of a plan; None if no epoch fits before the deadline."""
@@ -218,37 +234,48 @@ class Trainer:
         model = SequentialRecommender(plan.config, seed).to(self.device)
         for compressor in plan.config.compressors:
             compressor.prepare(model, self.data, seed)
-        epochs: list[Epoch] = []
-        cut_short = False
-        try:
-            epochs = self._fit(model, epochs.append).epochs
-        except OutOfTime:
-            if not epochs:
-                return None
-            cut_short = True
-        size, valid = count_parameters(plan.config).bytes, evaluate(model, self.data, "valid")
-        return Result(plan.label, model, size, valid, History(epochs), cut_short)
-
-    def _fit(self, model: SequentialRecommender, log: Callable[[Epoch], None]) -> History:
-        folder, teacher, share = None, None, 0.0
-        if self.distillation and model.config != self.full:
-            share = self.distillation
-            teacher = self.result(Plan.of("uncompressed", self.full, None))
+        taught = bool(self.distillation) and plan.config != self.full
+        folder = None
         if self.work:
-            given = [asdict(model.config), asdict(self.training), *filter(None, [share])]
-            text = json.dumps(given, sort_keys=True)
+            given = [asdict(plan.config), asdict(self.training)]
+            text = json.dumps([*given, *([self.distillation] * taught)], sort_keys=True)
             folder = self.work / sha256([text.encode()])[:16]
-        with learning_from(teacher.model if teacher else None, model, share):
-            return fit(
-                model,
-                self.data,
-                self.training,
-                folder,
-                resume=True,
-                progress=False,
-                deadline=self.deadline,
-                log=log,
-            )
+        history, cut_short = self._fit(model, self.training, taught, folder)
+        if not history.epochs:
+            return None
+        size, valid = count_parameters(plan.config).bytes, evaluate(model, self.data, "valid")
+        return Result(plan.label, model, size, valid, history, cut_short)
+
+    def _tune(self, model: SequentialRecommender) -> tuple[History, bool]:
+        rate = self.training.learning_rate / SLOWER
+        training = replace(self.training, epochs=TUNING_EPOCHS, learning_rate=rate)
+        return self._fit(model, training, bool(self.distillation))
+
+    def _fit(
+        self,
+        model: SequentialRecommender,
+        training: TrainConfig,
+        taught: bool,
+        folder: Path | None = None,
+    ) -> tuple[History, bool]:
+        """The epochs of a training, and whether the deadline ended it."""
+        teacher = self.result(Plan.of("uncompressed", self.full, None)) if taught else None
+        epochs: list[Epoch] = []
+        with learning_from(teacher.model if teacher else None, model, self.distillation):
+            try:
+                history = fit(
+                    model,
+                    self.data,
+                    training,
+                    folder,
+                    resume=True,
+                    progress=False,
+                    deadline=self.deadline,
+                    log=epochs.append,
+                )
+            except OutOfTime:
+                return History(epochs), True
+        return history, False
 
 
 def _loses_at_most(loss: float, result: Result, full: Result) -> bool:

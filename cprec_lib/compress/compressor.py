@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -21,11 +20,7 @@ from cprec_lib.model.cost import Component, count_parameters
 from cprec_lib.model.embedding import check_ids, table_rows
 from cprec_lib.model.middle import CausalConvolution, Taps
 from cprec_lib.model.recommender import SequentialRecommender
-from cprec_lib.train.config import TrainConfig
-from cprec_lib.train.training import OutOfTime, fit
 
-TUNING_EPOCHS, SLOWER = 3, 3
-"""Epochs of a training after the compression, and the factor by which its rate is smaller."""
 KINDS = {
     "tying": "cprec_lib.compress.tying:Tying",
     "codes": "cprec_lib.compress.codes:Codes",
@@ -62,16 +57,12 @@ class Compressor(ABC):
         """Set what a compressed model takes from the data, before its training."""
 
     def finish(
-        self,
-        model: SequentialRecommender,
-        data: SequenceData,
-        training: TrainConfig,
-        deadline: float | None = None,
+        self, model: SequentialRecommender, train: Callable[[SequentialRecommender], object]
     ) -> SequentialRecommender:
-        """A compressed copy of a model that was trained as `training` says.
+        """A compressed copy of a trained model, which stays as it is.
 
-        If the compressor tunes, the model is first trained `TUNING_EPOCHS` epochs further, with the
-        weights of each layer as its `constraint` makes them. That ends at the `deadline`, as `fit`.
+        If the compressor tunes, `train` first trains the copy further, in place, with the weights
+        of each layer as its `constraint` makes them.
         """
         if not self.tunes:
             return compress_with(model, self)
@@ -80,10 +71,7 @@ class Compressor(ABC):
         constrained = {layer: made for layer, made in found if made}
         for layer, made in constrained.items():
             parametrize.register_parametrization(layer, "weight", made)
-        rate = training.learning_rate / SLOWER
-        with suppress(OutOfTime):
-            tuning = replace(training, epochs=TUNING_EPOCHS, learning_rate=rate)
-            fit(tuned, data, tuning, progress=False, deadline=deadline)
+        train(tuned)
         for layer in constrained:
             parametrize.remove_parametrizations(layer, "weight")
         return compress_with(tuned, self)

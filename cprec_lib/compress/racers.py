@@ -153,6 +153,24 @@ CONTROL = Racer("random codes, int8", partial(_coded, source="random"), Rounding
 """Shows what the codes of the interactions are worth; no model to choose."""
 
 
+def way(racer: str) -> str:
+    """The way in a racer's label, without the form in which its weights are stored."""
+    return racer.partition(",")[0]
+
+
+def named(names: Sequence[str] = ()) -> tuple[Racer, ...]:
+    """The racers with some labels, or of some ways, such as "tied"; all of them without names.
+
+    Raises ValueError, with a list of the names, for an unknown one.
+    """
+    labels = [racer.label for racer in RACERS]
+    known = [*dict.fromkeys(map(way, labels)), *labels]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown racer {name!r}; choose one of {'; '.join(known)}")
+    return tuple(r for r in RACERS if not names or {r.label, way(r.label)} & {*names})
+
+
 def plans(
     full: ModelConfig, counts: np.ndarray, most: int, racers: Sequence[Racer] = RACERS
 ) -> list[Plan]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -44,22 +45,25 @@ def train_uncompressed(
 ) -> Run:
     """The run of NextItNet in a folder, trained or, if it was begun there, trained further.
 
-    At the `deadline` the training ends with the epochs done. `options` are those of
-    `run_folder.train`. Raises TimeoutError without a finished epoch, ValueError if the folder holds
-    anything but such a training, and errors as `train` does.
+    At half of the time until the `deadline` (seconds of `time.time()`) it ends with the epochs
+    done, of which there is at least one; the other half is for the compressed models. `options` are
+    those of `run_folder.train`. Raises TimeoutError if the deadline leaves no time for an epoch,
+    ValueError if the folder holds anything but such a training, and errors as `train` does.
     """
+    half = None if deadline is None else (time.time() + deadline) / 2
     if not (folder / CHECKPOINT).exists():
         check_free(folder)
     options |= {"dataset": dataset, "preset": "nextitnet", "resume": True}
     training = training or TrainConfig()
     try:
-        run_folder.train(folder, training=training, deadline=deadline, **options)
+        run_folder.train(folder, training=training, deadline=half, **options)
     except OutOfTime:
-        if not (folder / CHECKPOINT).exists():
+        begun = (folder / CHECKPOINT).exists()
+        if not begun and deadline is not None and time.time() > deadline:
             raise TimeoutError(
                 "the time ends before the first epoch of the uncompressed model; give more minutes"
             ) from None
-        done = len(Checkpoint.read(folder / CHECKPOINT).history.epochs)
+        done = len(Checkpoint.read(folder / CHECKPOINT).history.epochs) if begun else 1
         run_folder.train(folder, training=replace(training, epochs=done), **options)
     return Run.load(folder)
 
@@ -68,8 +72,9 @@ def write_best(folder: Path, run: Run, data: SequenceData, race: Race) -> Ranks:
     """Write the best model of a race as a run; returns the ranks of its test.
 
     `run` is that of the uncompressed model, from whose record the data and the training are copied.
-    metrics.json also says how many bytes the model has, how many the budget allows, and how many
-    the uncompressed model has. Raises OSError if the folder cannot be written.
+    metrics.json also says how many bytes the model has, how many the budget allows, how many the
+    uncompressed model has, and how many epochs of tuning the model had. Raises OSError if the
+    folder cannot be written.
     """
     best = race.best
     history = best.history or _read_history(run.folder / HISTORY)
@@ -86,6 +91,7 @@ def write_best(folder: Path, run: Run, data: SequenceData, race: Race) -> Ranks:
         "bytes": best.bytes,
         "budget": race.budget,
         "uncompressed_bytes": race.full.bytes,
+        "tuning_epochs": len(best.tuning.epochs) if best.tuning else 0,
     }
     run_folder.write_run(folder, best.model, run.items, history, cast(RunRecord, record))
     return test
@@ -99,9 +105,16 @@ def _read_history(path: Path) -> History:
 def stored_bytes(path: Path) -> int:
     """Bytes of the tensors of a safetensors file: all of it but its header.
 
-    The header, eight bytes with its length and JSON with names and shapes, does not grow with the
-    catalogue. Raises OSError if the file cannot be read.
+    Raises OSError if the file cannot be read.
+    """
+    return path.stat().st_size - header_bytes(path)
+
+
+def header_bytes(path: Path) -> int:
+    """Bytes of the header of a safetensors file.
+
+    Eight bytes with the length of the rest, which is JSON with names and shapes: a few kB, which do
+    not grow with the catalogue. Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    return path.stat().st_size - 8 - header
+        return 8 + int.from_bytes(file.read(8), "little")

@@ -10,17 +10,18 @@ from cprec_lib.evidence.claims import Claim, Evidence
 from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded
 from cprec_lib.evidence.records import Record, trial_of
 from cprec_lib.evidence.settings import TUNED
-from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, as_good, judge
+from cprec_lib.evidence.statistics import MARGIN, UNDECIDED
 from cprec_lib.evidence.variants import label
 
-OTHER_MARGINS = (0.01, 0.05)
 HEAD = """# Which of the paper's claims hold
 
 `cprec claims` writes this page from `results/` by the rules in [evidence.md](evidence.md).
 
 - We compare two models by their NDCG@10 on the test items, with a 95 % interval over users and
   seeds. **As good** means that the interval rules out a loss of {margin:.0f} % or more, **worse**
-  that it lies below zero. All else is **undecided**. For C2 and C8 we also ask for a gain.
+  that it lies below zero. All else is **undecided**. For C2 and C8 we also ask for a gain. The
+  answers are corrected for the number of comparisons that make a verdict, so an answer can be
+  "undecided" although its own interval is clear. Brackets show answers with other margins.
 - A claim about accuracy **holds** or **does not hold** if two logs agree. If only one log decides
   it, or logs disagree, it **holds on** or **fails on** each log that decides. If no log decides
   it, it is **open**. C1, C3, C5 and C6 are not about accuracy. Such a claim **holds in part** if
@@ -49,7 +50,7 @@ def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
             lines += ["", *_measurements(claim.evidence)]
         if claim.parts:
             lines += ["", *_accuracy(claim, figures)]
-        lines += ["", f"To repeat: `{claim.command}`"]
+        lines += ["", f"To repeat: {_commands(claim)}"]
     return "\n".join([*lines, "", *_runs(claims)]) + "\n"
 
 
@@ -72,7 +73,7 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
     if counted:
         yield ""
         yield from _table(("setting", "compared", "difference", "answer", "seeds", "users"))
-        for each in counted:
+        for each in {_pair(each): each for each in counted}.values():
             one = each.comparison
             answer = f"{each.answer}{_other_margins(each)}"
             seeds = " and ".join(map(str, one.seeds))
@@ -88,20 +89,38 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
             advice.append(f"- {where}, {versus(each.comparison)}: {each.decided_by()}.")
     if not counted:
         advice.append(f"- Runs that count. `{claim.command} --list` prints the missing ones.")
-    elif len({each.comparison.log for each in counted}) < 2:
-        second = claim.command.replace("ml-100k", "ml-1m")
-        if second != claim.command:
-            advice.append(f"- A second log: `{second}` records it.")
+    elif claim.command != (another := _on_another_log(claim, counted)):
+        advice.append(f"- Another log: `{another}` records it.")
     if advice and claim.verdict not in ("holds", "does not hold"):
         yield from ("", "What would decide:", "", *advice)
 
 
+def _pair(finding: Finding) -> tuple[str, str, str]:
+    """What a finding compares; two questions of a claim may share it."""
+    one = finding.comparison
+    return one.recorded.folder, one.key, one.other
+
+
+def _on_another_log(claim: Claim, counted: Sequence[Finding]) -> str:
+    """The claim's command for the first log of which nothing counts yet."""
+    known = {each.comparison.log for each in counted}
+    others = (name for name, one in TUNED.items() if one.dataset not in known)
+    return re.sub(r"(?<=--setting )ml-100k\S+", next(others), claim.command)
+
+
+def _commands(claim: Claim) -> str:
+    """The claim's command for the first setting that counts, and the names of the others."""
+    counted = (each.comparison for each in claim.findings if not each.comparison.flaws)
+    first, *others = sorted({one.recorded.folder for one in counted} & {*TUNED}) or [""]
+    command = re.sub(r"(?<=--setting )\S+", first, claim.command) if first else claim.command
+    also = f"; the other settings: {', '.join(f'`{name}`' for name in others)}" if others else ""
+    return f"`{command}`{also}"
+
+
 def _other_margins(finding: Finding) -> str:
     """How other margins would change a judgement, in brackets."""
-    if finding.answer not in ("as good", "worse", UNDECIDED):
-        return ""
-    others = {m: judge(finding.comparison.difference, as_good(m)) for m in OTHER_MARGINS}
-    changed = [f"{m:.0%}: {answer}" for m, answer in others.items() if answer != finding.answer]
+    others = finding.others.items()
+    changed = [f"{m:.0%}: {answer}" for m, answer in others if answer != finding.answer]
     return f" ({'; '.join(changed)})" if changed else ""
 
 
@@ -167,6 +186,7 @@ def _runs(claims: Sequence[Claim]) -> Iterator[str]:
             "dropout (tried)",
             "best epochs",
             "seeds, device",
+            "not counted, because",
         )
     )
     for (folder, key), recorded in sorted(used.items()):
@@ -179,7 +199,14 @@ def _runs(claims: Sequence[Claim]) -> Iterator[str]:
                 f"{own:g} ({_numbers(all_)})"
                 for own, all_ in zip(trial, (rates, dropouts), strict=True)
             ]
-            yield _row(f"`{folder}`", label(key), *chosen, _epochs(runs), _devices(runs))
+            yield _row(
+                f"`{folder}`",
+                label(key),
+                *chosen,
+                _epochs(runs),
+                _devices(runs),
+                recorded.untuned(key) or "",
+            )
     yield ""
     yield "</details>"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from cprec_lib.evidence.records import (
 from cprec_lib.evidence.settings import TUNED
 from cprec_lib.evidence.statistics import (
     AS_GOOD,
+    MARGIN,
     Difference,
     Question,
     difference,
@@ -30,6 +31,8 @@ from cprec_lib.evidence.statistics import (
 from cprec_lib.evidence.variants import VARIANTS
 from cprec_lib.logs.synthetic import PREFIX, Synthetic
 
+OTHER_MARGINS = (0.01, 0.05)
+"""Margins with which every comparison is judged once more, to show what the choice decides."""
 DROPOUT_RANGE = (0.0, 0.9)
 """The least and the largest dropout that make sense; a best dropout there is not at an edge."""
 
@@ -156,8 +159,8 @@ class Comparison:
 
     @property
     def users(self) -> int:
-        """Users that are tested."""
-        return self.recorded.any_run["n_users"]
+        """Users that are tested; a split by user or by time does not test all users of the log."""
+        return len(self.recorded.tables[self.key][0])
 
     def share(self, value: float) -> float:
         """A difference as a share of the other variant's NDCG@10."""
@@ -168,7 +171,8 @@ class Comparison:
 class Finding:
     """A comparison with its answer; `supports` says whether the answer supports the claim.
 
-    `together` is the number of comparisons that were judged together.
+    `together` is the number of comparisons that were judged together, and `others` are the answers
+    with the margins `OTHER_MARGINS`.
     """
 
     comparison: Comparison
@@ -176,36 +180,74 @@ class Finding:
     answer: str
     supports: bool | None
     together: int = 1
+    others: Mapping[float, str] = field(default_factory=dict)
 
     def decided_by(self) -> str:
         """What would decide an undecided comparison, in words."""
         more = needed(self.comparison.difference, self.question, self.together)
         seeds = self.comparison.seeds
         if more.seeds is not None:
-            return f"about {np.ceil(more.seeds * max(seeds)):.0f} seeds of each variant"
+            enough = int(np.ceil(more.seeds * max(seeds)))
+            return f"about {enough} seeds of each variant{self._command(enough)}"
         if more.users is not None:
             return f"about {more.users:.1f} times as many users"
         return "both more users and more seeds"
 
+    def _command(self, seeds: int) -> str:
+        """The command that records so many seeds, in brackets; empty for settings without name."""
+        one = self.comparison
+        if one.recorded.folder not in TUNED:
+            return ""
+        models = f"--model {one.key} --model {one.other}"
+        where = f"--setting {one.recorded.folder} --seeds {seeds}"
+        return f" (`cprec reproduce {models} {where}`)"
 
-def find(
-    comparisons: Sequence[Comparison], question: Question = AS_GOOD, supporting: str | None = None
-) -> list[Finding]:
-    """Answer one question for several settings, corrected for their number.
 
-    `supporting` is the answer that supports the claim; the default is the question's `yes`. A
-    comparison with flaws is "not counted".
+@dataclass(frozen=True)
+class Asked:
+    """A question about several comparisons, and the answer that supports the claim.
+
+    Without `supporting` it is the question's `yes`.
     """
-    counted = [each for each in comparisons if not each.flaws]
-    answers = iter(judge_together([each.difference for each in counted], question))
-    meaning = {
-        answer: answer == (supporting or question.yes) for answer in (question.yes, question.no)
+
+    comparisons: Sequence[Comparison]
+    question: Question = AS_GOOD
+    supporting: str | None = None
+
+    def supports(self, answer: str) -> bool | None:
+        """Whether an answer supports the claim; None if it decides nothing."""
+        decided = answer in (self.question.yes, self.question.no)
+        return answer == (self.supporting or self.question.yes) if decided else None
+
+
+def find(*asked: Asked) -> list[list[Finding]]:
+    """Answer the questions of a claim, corrected for the number of all their comparisons.
+
+    Returns the findings of each question. A comparison with flaws is "not counted".
+    """
+    counted = [(each, one.question) for one in asked for each in one.comparisons if not each.flaws]
+    gaps = [each.difference for each, _ in counted]
+    by_margin = {
+        margin: judge_together(gaps, [question.at(margin) for _, question in counted])
+        for margin in (MARGIN, *OTHER_MARGINS)
     }
-    found = []
-    for each in comparisons:
-        answer = "not counted" if each.flaws else next(answers)
-        found.append(Finding(each, question, answer, meaning.get(answer), len(counted)))
-    return found
+    places = iter(range(len(counted)))
+
+    def finding(each: Comparison, one: Asked) -> Finding:
+        if each.flaws:
+            return Finding(each, one.question, "not counted", None)
+        place = next(places)
+        answer, *others = (answers[place] for answers in by_margin.values())
+        return Finding(
+            each,
+            one.question,
+            answer,
+            one.supports(answer),
+            len(counted),
+            dict(zip(OTHER_MARGINS, others, strict=True)),
+        )
+
+    return [[finding(each, one) for each in one.comparisons] for one in asked]
 
 
 def together(supports: Sequence[bool | None]) -> bool | None:

@@ -438,6 +438,7 @@ def _trained(
         "parameters_by_part": ledger.by_part(),
         "bytes": ledger.bytes,
         **history.describe(),
+        "stopped": "patience" if len(history.epochs) < training.epochs else "epochs",
         "latency_ms": latency(model, data.test.contexts),
         **_rules(model, data),
     }

@@ -2,7 +2,8 @@
 
 All racers of a log are trained in the same way, as its `Setting` in `RACES` says, and each is as
 large as a budget allows: a share of the bytes of the uncompressed NextItNet. A model that several
-racers finish in different ways, such as by rounding, is trained once.
+racers finish in different ways, such as by rounding, is trained once. Pruned models have more
+training than the others: `TUNING_EPOCHS` epochs on top, at a third of the rate.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 
 from cprec_lib.checks import check_choice
 from cprec_lib.compress.budget import Trainer
-from cprec_lib.compress.racers import CONTROL, RACERS, Plan, Racer
+from cprec_lib.compress.racers import CONTROL, RACERS, Plan, Racer, way
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.experiments import Experiment
 from cprec_lib.evidence.records import (
@@ -156,11 +157,6 @@ def run_race(
                 record["finishes"].append(finish := lane.run(plan, racer, times))
                 write_result(path, record)
                 yield finish
-
-
-def way(racer: str) -> str:
-    """The way in a racer's label, without the form in which its weights are stored."""
-    return racer.partition(",")[0]
 
 
 def _key(finish: Finish) -> tuple[str, int, int]:

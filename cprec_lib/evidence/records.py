@@ -42,8 +42,9 @@ class Made(DataRecord, MachineRecord):
 class Trained(TypedDict, total=False):
     """What records say about training; absent for variants that are not trained.
 
-    `seconds` are seconds of training; `train_loss` (nats) is that of the best epoch. The oldest
-    records lack `latency_ms`, `search_rules` and `peak_bytes`.
+    `seconds` are seconds of training; `train_loss` (nats) is that of the best epoch. `stopped`
+    says what ended the training: "patience" (no better epoch), or "epochs" (their largest number).
+    The oldest records lack `latency_ms`, `search_rules` and `peak_bytes`, older ones `stopped`.
     """
 
     parameters_by_part: dict[str, int]
@@ -52,6 +53,7 @@ class Trained(TypedDict, total=False):
     seconds_per_epoch: float
     epochs: int
     best_epoch: int
+    stopped: str
     train_loss: float
     latency_ms: dict[str, float]
     search_rules: dict[str, float]

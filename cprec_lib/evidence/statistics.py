@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -139,13 +139,16 @@ class Question:
     yes: str
     no: str
 
+    def at(self, margin: float) -> Question:
+        """The same question with another margin; one whose bounds are equal has no margin."""
+        if self.above == self.below:
+            return self
+        above = -margin if self.above < 0 else self.above
+        return replace(self, above=above, below=margin if self.below > 0 else self.below)
 
-def as_good(margin: float) -> Question:
-    """Does a variant lose less than a share `margin` of the baseline's accuracy?"""
-    return Question(-margin, 0.0, "as good", "worse")
 
-
-AS_GOOD = as_good(MARGIN)
+AS_GOOD = Question(-MARGIN, 0.0, "as good", "worse")
+"""Does a variant lose less than the margin?"""
 BETTER = Question(0.0, MARGIN, "better", "not better")
 UNDECIDED = "undecided"
 
@@ -201,18 +204,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def judge_together(found: Sequence[Difference], question: Question = AS_GOOD) -> list[str]:
-    """Judge the settings of a claim together, corrected for their number; for one, like `judge`.
+def judge_together(
+    found: Sequence[Difference], question: Question | Sequence[Question] = AS_GOOD
+) -> list[str]:
+    """Answer the questions of a claim together, corrected for their number; one alone as `judge`.
 
-    The two answers are two families of one-sided tests. `holm` corrects each at the level
-    (1 - CONFIDENCE) / 2. So all answers are right at once with at least that confidence.
+    `question` is that of every difference, or has one for each. The two answers are two families
+    of one-sided tests. `holm` corrects each at the level (1 - CONFIDENCE) / 2. So all answers are
+    right at once with at least that confidence.
     """
     level = (1 - CONFIDENCE) / 2
-    above = holm([each.chance_above(question.above * each.baseline) for each in found])
-    below = holm([each.chance_below(question.below * each.baseline) for each in found])
+    asked = [question] * len(found) if isinstance(question, Question) else question
+    both = [*zip(found, asked, strict=True)]
+    above = holm([each.chance_above(one.above * each.baseline) for each, one in both])
+    below = holm([each.chance_below(one.below * each.baseline) for each, one in both])
     return [
-        question.yes if high < level else question.no if low < level else UNDECIDED
-        for high, low in zip(above, below, strict=True)
+        one.yes if high < level else one.no if low < level else UNDECIDED
+        for one, high, low in zip(asked, above, below, strict=True)
     ]
 
 

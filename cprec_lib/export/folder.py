@@ -41,8 +41,8 @@ def export_model(
     receives model.onnx (the middle layers), step.onnx if they can go on from what they computed,
     tables.safetensors, items.safetensors and finally manifest.json with the SHA-256 of the others.
     An export that is interrupted leaves no manifest. Raises ValueError for weights that are not
-    finite, names that are not one per item, a model with a part that cannot be exported, such as
-    shared codes, and a folder that holds a run, OSError if the folder cannot be written.
+    finite, names that are not one per item, a model with a part that cannot be exported, and a
+    folder that holds a run, OSError if the folder cannot be written.
     """
     names = {"originals": originals} | ({} if titles is None else {"titles": titles})
     _check(model, names)

@@ -12,7 +12,9 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
-from cprec_lib.compress.quantisation import Four, RoundedConvolution, RoundedTable
+from cprec_lib.compress.compressor import TableConvolution
+from cprec_lib.compress.pruning import PrunedTable
+from cprec_lib.compress.quantisation import Four, RoundedTable
 from cprec_lib.compress.tying import WithOutputLayer
 from cprec_lib.export.builder import Graph, Values
 from cprec_lib.model.middle import (
@@ -317,7 +319,7 @@ def _(layer: CausalConvolution, graph: Graph) -> str:
 
 
 @transposed.register
-def _(layer: RoundedConvolution, graph: Graph) -> str:
+def _(layer: TableConvolution, graph: Graph) -> str:
     return transposed(layer.table, graph)
 
 
@@ -337,6 +339,31 @@ def _(layer: RoundedTable, graph: Graph) -> str:
     scaled = graph.add("Mul", grouped, _weight(graph, layer.scales.float().unsqueeze(2)))
     matrix = graph.add("Reshape", scaled, graph.constant([rows, layer.columns]))
     return graph.add("Transpose", matrix, perm=[1, 0])
+
+
+@transposed.register
+def _(layer: PrunedTable, graph: Graph) -> str:
+    """The file has the kept weights; the runtime puts them into a matrix once, as above."""
+    rows, columns, n_kept = len(layer.ends), layer.columns, len(layer.values)
+    # The row of a weight is the number of rows that end at its place or before. So each row adds
+    # a one where it ends, and these are summed; the last rows end behind the last weight.
+    ends = graph.add("Cast", _weight(graph, layer.ends), to=7)
+    none, ones = _filled(graph, np.int64(0), n_kept + 1), _filled(graph, np.int64(1), rows)
+    ended = graph.add("ScatterElements", none, ends, ones, axis=0, reduction="add")
+    inside = graph.add("Slice", ended, graph.constant([0]), graph.constant([n_kept]))
+    row = graph.add("CumSum", inside, graph.constant(np.int64(0)))
+    start = graph.add("Mul", row, graph.constant(np.int64(columns)))
+    place = graph.add("Add", start, graph.add("Cast", _weight(graph, layer.places), to=7))
+    values = graph.add("Cast", _weight(graph, layer.values), to=1)
+    zeros = _filled(graph, np.float32(0), rows * columns)
+    flat = graph.add("ScatterElements", zeros, place, values, axis=0)
+    matrix = graph.add("Reshape", flat, graph.constant([rows, columns]))
+    return graph.add("Transpose", matrix, perm=[1, 0])
+
+
+def _filled(graph: Graph, value: np.generic, size: int) -> str:
+    """A vector of equal numbers, which takes no room in the file."""
+    return graph.add("Expand", graph.constant(value), graph.constant([size]))
 
 
 def linear(graph: Graph, layer: nn.Module, hidden: str) -> str:

@@ -10,7 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cprec_lib.compress.quantisation import RoundedEmbedding, RoundedTable
+from cprec_lib.compress.codes import CodedTable
+from cprec_lib.compress.compressor import ItemTable
+from cprec_lib.compress.hashing import HashedTable
+from cprec_lib.compress.pruning import PrunedTable
+from cprec_lib.compress.quantisation import RoundedTable
 from cprec_lib.compress.tying import Shared, SharedRoot
 from cprec_lib.model.bounds import TailBounds
 from cprec_lib.model.embedding import BlockEmbedding, FullEmbedding
@@ -53,8 +57,7 @@ def stored(named: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, np.ndarray], 
 def refusal(module: nn.Module) -> ValueError:
     """The error for a part of a model that cannot be exported."""
     return ValueError(
-        f"{type(module).__name__} cannot be exported yet; choose a model with tables of its own, "
-        "tied or rounded ones"
+        f"{type(module).__name__} cannot be exported yet; register it in cprec_lib/export/tables.py"
     )
 
 
@@ -78,8 +81,8 @@ def _(embedding: FullEmbedding) -> tuple[int, ...]:
 
 
 @embedding_ends.register
-def _(embedding: RoundedEmbedding) -> tuple[int, ...]:
-    return (len(embedding.codes),)
+def _(embedding: ItemTable) -> tuple[int, ...]:
+    return (embedding.n_items,)
 
 
 @embedding_ends.register
@@ -141,8 +144,7 @@ def _tails(part: str, first: int, softmax: BlockSoftmax | LowRankSoftmax) -> Nam
 
 
 def _table(name: str, layer: nn.Module) -> Named:
-    for part, tensor in tensors_of(layer).items():
-        yield f"{name}.{part}", tensor
+    yield from _inner(name, layer).items()
 
 
 @singledispatch
@@ -154,6 +156,30 @@ def tensors_of(layer: nn.Module) -> dict[str, Tensor]:
 @tensors_of.register
 def _(layer: RoundedTable) -> dict[str, Tensor]:
     return {"codes": layer.codes, "scales": layer.scales}
+
+
+@tensors_of.register
+def _(layer: CodedTable) -> dict[str, Tensor]:
+    return {"codes": layer.codes, **_inner("centroids", layer.centroids)}
+
+
+@tensors_of.register
+def _(layer: HashedTable) -> dict[str, Tensor]:
+    return {
+        **_inner("quotients", layer.quotients),
+        **_inner("remainders", layer.remainders),
+        "places": torch.tensor([layer.n_items, layer.n_remainders, layer.step]),
+    }
+
+
+@tensors_of.register
+def _(layer: PrunedTable) -> dict[str, Tensor]:
+    return {"values": layer.values, "places": layer.places, "ends": layer.ends}
+
+
+def _inner(name: str, layer: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a table within a table."""
+    return {f"{name}.{part}": tensor for part, tensor in tensors_of(layer).items()}
 
 
 @tensors_of.register

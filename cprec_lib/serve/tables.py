@@ -16,13 +16,24 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Tensors = Mapping[str, np.ndarray]
-KINDS = {"F32": "<f4", "I64": "<i8", "I32": "<i4", "U16": "<u2", "U8": "u1", "I8": "i1"}
+KINDS = {
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "U16": "<u2",
+    "U8": "u1",
+    "I8": "i1",
+}
 """Types of tensors in a file, as safetensors and as numpy name them."""
 
 NARROW = 32
 """Below this width a row is too short for a product to run along it."""
 CODES = 2**19
 """Codes that become floats at once, 2 MiB; with fewer, the calls take longer than the products."""
+CENTROIDS = 256
+"""Centroids of a split: as many as a byte has values."""
 
 
 def map_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -123,6 +134,115 @@ def _floats(scales: NDArray[np.uint16]) -> Floats:
     return (scales.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+@dataclass(frozen=True)
+class CodedTable:
+    """A table [k, w] of `cprec_lib.compress.codes`: each byte of an item chooses a part of its row.
+
+    `codes` are uint8 [k, m]; `centroids` [256 m, w / m] are a table of its own, those of a split
+    together.
+    """
+
+    codes: np.ndarray
+    centroids: Table
+
+    def rows(self, numbers: Ints) -> Floats:
+        codes = self.codes[numbers]
+        places = codes + CENTROIDS * np.arange(codes.shape[1])
+        return self.centroids.rows(places.ravel()).reshape(len(numbers), -1)
+
+    def product(self, vectors: Floats) -> Floats:
+        n_items, splits = self.codes.shape
+        products = self._products(vectors)
+        found = np.zeros((len(vectors), n_items), np.float32)
+        step = max(1, CODES // splits)
+        for start in range(0, n_items, step):
+            some = slice(start, start + step)
+            for codes, scores in zip(self.codes[some].T, products, strict=True):
+                found[:, some] += scores.take(codes, axis=1)  # 2.5 times as fast as scores[:, ...]
+        return found
+
+    def _products(self, vectors: Floats) -> Floats:
+        """Products [m, T, 256] of the parts of vectors [T, w] with the centroids of each split."""
+        splits = self.codes.shape[1]
+        every = self.centroids.rows(np.arange(CENTROIDS * splits))
+        parts = vectors.reshape(len(vectors), splits, -1).transpose(1, 0, 2)
+        products: Floats = parts @ every.reshape(splits, CENTROIDS, -1).transpose(0, 2, 1)
+        return products
+
+
+@dataclass(frozen=True)
+class HashedTable:
+    """A table [k, w] of `cprec_lib.compress.hashing`: products of a quotient and a remainder.
+
+    `quotients` [n, w] and `remainders` [R, w] are tables of their own. Row i is at place
+    i * step mod k, whose quotient and remainder by R name the two rows.
+    """
+
+    quotients: Table
+    remainders: Table
+    n_rows: int
+    n_remainders: int
+    step: int
+
+    def rows(self, numbers: Ints) -> Floats:
+        quotients, remainders = np.divmod(self._places(numbers), self.n_remainders)
+        return self.quotients.rows(quotients) * self.remainders.rows(remainders)
+
+    def product(self, vectors: Floats) -> Floats:
+        """h (q * r) = (h * q) r: each quotient in use scores all remainders."""
+        n_used = -(-self.n_rows // self.n_remainders)
+        scaled = vectors[:, None] * self.quotients.rows(np.arange(n_used))
+        scores = self.remainders.product(scaled.reshape(-1, vectors.shape[1]))
+        scores = scores.reshape(len(vectors), -1)
+        found = np.empty((len(vectors), self.n_rows), np.float32)
+        step = max(1, CODES // vectors.shape[1])
+        for start in range(0, self.n_rows, step):
+            numbers = np.arange(start, min(start + step, self.n_rows))
+            found[:, numbers[0] : numbers[-1] + 1] = scores.take(self._places(numbers), axis=1)
+        return found
+
+    def _places(self, numbers: Ints) -> Ints:
+        places: Ints = numbers * self.step % self.n_rows
+        return places
+
+
+@dataclass(frozen=True)
+class PrunedTable:
+    """A table [k, w] of `cprec_lib.compress.pruning`, of whose weights some are kept.
+
+    `values` are float16, row after row, `places` their columns, and `ends` [k] say where each row
+    ends. A product multiplies the kept weights alone, a few at a time.
+    """
+
+    values: np.ndarray
+    places: np.ndarray
+    ends: np.ndarray
+    width: int
+
+    def rows(self, numbers: Ints) -> Floats:
+        ends, starts = self.ends[numbers], np.where(numbers > 0, self.ends[numbers - 1], 0)
+        lengths = ends - starts
+        first = np.cumsum(lengths) - lengths  # where each of the rows begins among those asked for
+        kept = np.arange(lengths.sum()) + np.repeat(starts - first, lengths)
+        dense = np.zeros((len(numbers), self.width), np.float32)
+        row = np.repeat(np.arange(len(numbers)), lengths)
+        dense[row, self.places[kept]] = self.values[kept]
+        return dense
+
+    def product(self, vectors: Floats) -> Floats:
+        found = np.zeros((len(vectors), len(self.ends)), np.float32)
+        step, start = max(1, CODES // self.width), 0
+        for first in range(0, len(self.ends), step):
+            ends = self.ends[first : first + step]
+            starts = np.append(start, ends[:-1])
+            kept, start = slice(start, ends[-1]), ends[-1]
+            products = vectors.take(self.places[kept], axis=1) * self.values[kept]
+            some = np.flatnonzero(ends > starts)  # `reduceat` has no empty sums
+            sums = np.add.reduceat(products, starts[some] - kept.start, axis=1)
+            found[:, first + some] = sums
+        return found
+
+
 def read_table(tensors: Tensors, name: str, width: int) -> Table:
     """The table of that name, w wide. Raises KeyError if there is none."""
 
@@ -130,7 +250,20 @@ def read_table(tensors: Tensors, name: str, width: int) -> Table:
         columns = tensors.get(f"{name}.{part}.columns")
         return tensors[f"{name}.{part}"] if columns is None else columns.T
 
-    if any(key.startswith(f"{name}.codes") for key in tensors):
+    def inner(part: str, width: int) -> Table:
+        return read_table(tensors, f"{name}.{part}", width)
+
+    inside = (key.removeprefix(f"{name}.") for key in tensors if key.startswith(f"{name}."))
+    parts = {key.split(".")[0] for key in inside}
+    if "centroids" in parts:
+        codes = read("codes")
+        return CodedTable(codes, inner("centroids", width // codes.shape[1]))
+    if "quotients" in parts:
+        quotients, remainders = inner("quotients", width), inner("remainders", width)
+        return HashedTable(quotients, remainders, *read("places").tolist())
+    if "values" in parts:
+        return PrunedTable(read("values"), read("places"), read("ends"), width)
+    if "codes" in parts:
         return RoundedTable(read("codes"), read("scales"), width)
     return FloatTable(read("table"))
 

@@ -47,7 +47,7 @@ ITEMS, HISTORY, METRICS = "items.csv", "history.jsonl", "metrics.json"
 FILES = (CONFIG, WEIGHTS, ITEMS, HISTORY, METRICS)
 MANIFEST = "manifest.json"
 """Lists the SHA-256 of the other files, to show that they belong together."""
-RESUME = "repeat the run's command with --resume (resume=True)"
+RESUME = "repeat `cprec train` with --resume (resume=True), or `cprec compress` with another --out"
 
 
 class RunRecord(DataRecord, TrainingRecord, MachineRecord):

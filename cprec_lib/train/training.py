@@ -192,9 +192,7 @@ class Training:
 
     def open(self, resume: bool) -> None:
         """Continue from the checkpoint if there is one. Raises ValueError if it cannot be used."""
-        if (path := self.path) is None:
-            return
-        if (found := self._find(path, resume)) is None:
+        if (path := self.path) is None or (found := self._find(path, resume)) is None:
             return
         found.check(self.settings, self.model, path)
         copy_tensors(found.model, self.model, path)

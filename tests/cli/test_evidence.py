@@ -21,6 +21,11 @@ def test_reproduce_lists_runs_records_them_and_judges(
     command += ["--learning-rate", "0.01", "--seeds", "1", "--device", "cpu"]
     assert "Missing runs: 2\n  bigram\n  nextitnet-lr0.01-d0.3-s0" in succeed(*command, "--list")
     assert not results.exists()
+    listed = succeed(*command, "--list")
+    assert "Nothing is recorded here, so their time is unknown" in listed
+    assert "With fewer than three learning rates the best one lies at an edge" in listed
+    three = (*command, "--further-rates", "0.001,0.1", "--list")
+    assert "fewer than three" not in succeed(*three)
     message = succeed(*command, "--budget", "0")
     assert "The budget ended before the last epoch of nextitnet-lr0.01-d0.3-s0" in message
     folder = results / "runs" / "tiny-w8-d0.3"
@@ -28,10 +33,13 @@ def test_reproduce_lists_runs_records_them_and_judges(
     assert f"New results in {folder}: 1" in succeed(*command)
     message = succeed("reproduce", "time", "overall", *command[1:])
     assert "The times are in" in message and f"New results in {folder}: 0" in message
+    assert "--results FOLDER measures them again" in succeed("reproduce", "time", *command[1:])
+    assert "Missing runs" not in succeed("reproduce", "time", *command[1:], "--list")
+    assert read_record(folder / "nextitnet-lr0.01-d0.3-s0.json")["stopped"] == "epochs"
     assert len(list(folder.glob("*.json"))) == 2
     listed = succeed(*command, "--model", "cprec", "--list")
     assert "Missing runs: 1\n  cprec-lr0.01-d0.3-s0" in listed
-    assert "They take about 0 minutes, by the mean time of those recorded (1)." in listed
+    assert "They take about 0 minutes, by the times of those recorded (1)." in listed
 
     record = folder / "nextitnet-lr0.01-d0.3-s0.json"
     again = succeed(*command[:-2], "--again", record, "--device", "cpu")

@@ -14,13 +14,16 @@ from cprec_lib import (
     SequentialRecommender,
     TrainConfig,
     count_parameters,
+    cprec,
     evaluate,
     fit,
     nextitnet,
 )
 from cprec_lib.compress.budget import Race, Result, compress, parse_budget
 from cprec_lib.compress.compressor import compress_with
+from cprec_lib.compress.pruning import Pruning
 from cprec_lib.compress.quantisation import Rounding
+from cprec_lib.compress.racers import RACERS
 from cprec_lib.compress.runs import stored_bytes
 from cprec_lib.train.checkpoints import Epoch
 from cprec_lib.train.training import Training
@@ -164,6 +167,10 @@ def test_a_training_ends_at_the_deadline_with_its_best_epoch(model, data, monkey
     assert trained and all(result.history.epochs == epochs for result in trained)
     assert len(epochs) == 2 and race.untried
     assert all(result.cut_short == (result.history is not None) for result in race.tried)
+    epochs.clear()  # the second model only rounds what the first one has trained
+    both = ["tied, int8", "tied, int4"]
+    race = compress(model, data, "3x", long, None, now() + 1000, racers=both)
+    assert len(race.tried) == 2 and len(epochs) == 2
 
 
 def test_a_budget_that_nothing_keeps_names_the_smallest(model, data) -> None:
@@ -180,6 +187,43 @@ def test_a_compressed_model_is_refused(model, data) -> None:
     rounded = compress_with(model, Rounding(8))
     with pytest.raises(ValueError, match="the model is compressed already; give the uncompressed"):
         compress(rounded, data, "2x")
+
+
+def test_a_model_with_blocks_is_refused(data) -> None:
+    with pytest.raises(ValueError, match="has blocks, as CpRec does, so it is compressed already"):
+        compress(SequentialRecommender(cprec(data.n_items, 16)), data, "2x")
+
+
+def test_only_some_racers_are_tried(model, data) -> None:
+    late = time.time() - 1
+    race = compress(model, data, "3x", TRAINING, deadline=late, racers=["own tables", "tied, int8"])
+    labels = *race.untried, *(result.label for result in race.tried)
+    found = {label.partition(", width")[0] for label in labels}
+    assert found == {*(r.label for r in RACERS if r.label.startswith("own ")), "tied, int8"}
+    with pytest.raises(ValueError, match="unknown racer 'tie'; choose one of own tables; tied; "):
+        compress(model, data, "3x", racers=["tie"])
+
+
+def test_extra_epochs_are_counted(race: Race) -> None:
+    for result in race.tried:
+        tunes = result.label.startswith("pruned") or "tuned" in result.label
+        assert tunes == (result.tuning is not None)
+        assert not tunes or (result.seconds > 0 and len(result.tuning.epochs) == 3)
+
+
+def test_a_tuning_without_time_is_no_result_and_a_shorter_one_is_cut_short(
+    model, data, monkeypatch
+) -> None:
+    now, done = time.time, []
+    close = Training.close
+    monkeypatch.setattr(time, "time", lambda: now() + 2000 * len(done))
+    monkeypatch.setattr(Training, "close", lambda *given: (done.append(0), close(*given)))
+    race = compress(model, data, "3x", TRAINING, None, now() + 1000, racers=["pruned"])
+    [pruned] = race.tried
+    assert pruned.cut_short and len(pruned.tuning.epochs) == 1
+    monkeypatch.setattr(Pruning, "finish", lambda _, model, train: done.append(0) or train(model))
+    with pytest.raises(ValueError, match="the time ended before a model that keeps the budget"):
+        compress(model, data, "3x", TRAINING, None, time.time() + 1000, racers=["pruned"])
 
 
 def test_another_catalogue_and_a_loss_that_is_no_share_are_refused(model, data) -> None:

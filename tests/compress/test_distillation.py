@@ -6,7 +6,10 @@ import torch
 from cprec_lib import SequenceData, SequentialRecommender, TrainConfig, cprec, fit, nextitnet
 from cprec_lib.compress import distillation
 from cprec_lib.compress.budget import Trainer
+from cprec_lib.compress.compressor import Compressor
 from cprec_lib.compress.distillation import distilled_loss, learning_from
+from cprec_lib.compress.pruning import Pruning
+from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.compress.racers import Plan
 from tests.compress.small import CONFIGS, N_ITEMS, contexts
 
@@ -102,3 +105,22 @@ def test_a_trainer_trains_the_teacher_first_and_then_all_others_with_it(data, tm
     alone, taught = scores(0.0), scores(0.5)
     assert not torch.allclose(alone, taught)  # and neither goes on from the other's folder
     assert torch.equal(scores(0.5), taught)
+
+
+@pytest.mark.parametrize("last", [Pruning(0.3), Rounding(4, tunes=True)], ids=["pruned", "tuned"])
+def test_what_is_tuned_learns_from_the_teacher_too(last: Compressor, data, monkeypatch) -> None:
+    """The teacher is the model as it was before the tuning."""
+    full = nextitnet(data.n_items, 8, dilations=(1,))
+    plan, rest = Plan.of("tuned", full, last), (data, TrainConfig(epochs=2), torch.device("cpu"))
+    losses: list[tuple[SequentialRecommender, float]] = []
+
+    def watched(model, teacher, share, *rest, **others):
+        losses.append((teacher, share))
+        return distilled_loss(model, teacher, share, *rest, **others)
+
+    monkeypatch.setattr(distillation, "distilled_loss", watched)
+    assert Trainer(full, *rest).result(plan) and not losses
+    trainer = Trainer(full, *rest, distillation=0.5)
+    result = trainer.result(plan)
+    assert result and result.tuning and len(result.tuning.epochs) == 3
+    assert {*losses} == {(trainer.trained[full].model, 0.5)}  # and the teacher learns from nobody

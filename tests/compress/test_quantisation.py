@@ -288,7 +288,7 @@ def test_tuning_lowers_the_loss_and_leaves_the_source_alone(
     fit(model, data, training, progress=False)
     before = parameters(model)
     rounding = Rounding(4, 4, tunes=True)
-    small = rounding.finish(model, data, training)
+    small = rounding.finish(model, lambda copy: fit(copy, data, training, progress=False))
     assert rounding.tunes and small.config == compressed_config(model.config, rounding)
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
     untuned = compress_with(model, replace(rounding, tunes=False))

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from cprec_lib import TrainConfig, count_parameters, evaluate, export_run
 from cprec_lib.compress.budget import compress
 from cprec_lib.compress.runs import (
     check_free,
+    header_bytes,
     stored_bytes,
     train_uncompressed,
     write_best,
 )
-from cprec_lib.train.checkpoints import CHECKPOINT
+from cprec_lib.train import run_folder
+from cprec_lib.train.checkpoints import CHECKPOINT, Epoch
 from cprec_lib.train.run_folder import METRICS, WEIGHTS, Run
+from cprec_lib.train.training import Training
 
 TRAINING = TrainConfig(epochs=2, learning_rate=0.02)
 SMALL = {"architecture": {"width": 8, "dilations": (1,)}, "progress": False}
@@ -59,6 +63,32 @@ def test_a_training_that_was_begun_goes_on(tiny: Path, tmp_path: Path) -> None:
     assert run.record["epochs"] == 2 and run.record["valid"] == whole.record["valid"]
 
 
+def test_half_of_the_time_is_left_for_the_other_models(tiny: Path, tmp_path: Path, monkeypatch):
+    """The time is enough for ten epochs; in the second run the data takes that of six."""
+    now, done = time.time, []
+    monkeypatch.setattr(time, "time", lambda: now() + 1000 * len(done))
+    close, load = Training.close, run_folder.load_sequences
+
+    def closed(self: Training, epoch: Epoch) -> None:
+        done.append(epoch)
+        close(self, replace(epoch, seconds=1000.0))
+
+    monkeypatch.setattr(Training, "close", closed)
+    long = TrainConfig(epochs=100, patience=100)
+    deadline = time.time() + 10_500
+    run = train_uncompressed(tmp_path / "a", str(tiny), long, deadline, **SMALL)
+    assert run.record["epochs"] == run.record["train_config"]["epochs"] == 5
+
+    def slow(*args, **options):
+        done.extend([None] * 6)
+        return load(*args, **options)
+
+    monkeypatch.setattr(run_folder, "load_sequences", slow)
+    deadline = time.time() + 10_500
+    run = train_uncompressed(tmp_path / "b", str(tiny), long, deadline, **SMALL)
+    assert run.record["epochs"] == 1
+
+
 def test_a_folder_with_a_run_is_refused(base: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="already holds a run; choose another folder"):
         check_free(base.folder)
@@ -93,4 +123,6 @@ def test_another_run_is_not_taken_for_the_uncompressed_one(
 def test_stored_bytes_are_those_of_the_tensors(base: Run) -> None:
     with safe_open(base.folder / WEIGHTS, "pt") as file:
         expected = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118
-    assert stored_bytes(base.folder / WEIGHTS) == expected
+    path = base.folder / WEIGHTS
+    assert stored_bytes(path) == expected
+    assert stored_bytes(path) + header_bytes(path) == len(path.read_bytes())

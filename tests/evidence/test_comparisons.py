@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded, find, together
+from cprec_lib.evidence.claims import GAIN
+from cprec_lib.evidence.comparisons import Asked, Comparison, Finding, Recorded, find, together
 from cprec_lib.evidence.records import write_result
 from cprec_lib.evidence.statistics import AS_GOOD, BETTER, Difference
 from tests.evidence.samples import record
@@ -87,16 +88,45 @@ def finding(estimate: float, error: float, of_users: float, *flaws: str) -> Comp
 
 def test_what_does_not_count_is_not_judged_and_costs_the_others_nothing() -> None:
     slight, flawed = finding(-0.021, 0.01, 0.5), finding(0.0, 0.05, 0.5, "one seed")
-    found = find([slight, *[flawed] * 9])
+    (found,) = find(Asked([slight, *[flawed] * 9]))
     assert [each.answer for each in found] == ["worse", *["not counted"] * 9]
     assert [each.supports for each in found] == [False, *[None] * 9]
 
 
 def test_an_answer_may_support_a_claim_either_way() -> None:
-    (worse,) = find([finding(-0.1, 0.01, 0.5)], AS_GOOD, supporting="worse")
-    (better,) = find([finding(0.1, 0.01, 0.5)], BETTER)
-    (undecided,) = find([finding(-0.01, 0.02, 0.5)])
-    assert [each.supports for each in (worse, better, undecided)] == [True, True, None]
+    found = find(
+        Asked([finding(-0.1, 0.01, 0.5)], AS_GOOD, supporting="worse"),
+        Asked([finding(0.1, 0.01, 0.5)], BETTER),
+        Asked([finding(-0.01, 0.02, 0.5)]),
+    )
+    assert [each.supports for (each,) in found] == [True, True, None]
+
+
+def test_the_questions_of_a_claim_are_corrected_together() -> None:
+    slight = finding(-0.021, 0.01, 0.5)
+    ((alone,),) = find(Asked([slight]))
+    (one,), (other,) = find(Asked([slight]), Asked([finding(0.01, 0.01, 0.5)], BETTER))
+    assert [alone.answer, one.answer, other.answer] == ["worse", "undecided", "undecided"]
+    assert [alone.together, one.together, other.together] == [1, 2, 2]
+
+
+def test_other_margins_are_corrected_too_and_fit_the_question() -> None:
+    worse = finding(-0.021, 0.01, 0.5)  # alone it is worse than 0 by two standard errors
+    ((alone,),) = find(Asked([worse]))
+    assert alone.others == {0.01: "worse", 0.05: "as good"}
+    ((one, _),) = find(Asked([worse, worse]))
+    assert one.others == {0.01: "undecided", 0.05: "as good"}
+    ((better,),) = find(Asked([finding(0.025, 0.01, 0.5)], BETTER))
+    assert better.others == {0.01: "better", 0.05: "better"}
+    ((gain,),) = find(Asked([finding(0.3, 0.01, 0.5)], GAIN))
+    assert gain.others == {0.01: gain.answer, 0.05: gain.answer}
+
+
+def test_only_the_tested_users_are_counted() -> None:
+    runs = {"cprec": [record("cprec", [1, 5, 11])]}
+    of_all = Recorded("a", {}, {"cprec": [{**runs["cprec"][0], "n_users": 943}]})
+    gap = Difference(-0.05, 1.0, 1e-4, 1e-4, 9.0)
+    assert Comparison(of_all, "cprec", "cprec", gap, ()).users == 3
 
 
 @pytest.mark.parametrize(

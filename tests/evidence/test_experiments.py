@@ -242,8 +242,11 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
     assert read_record(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
 
 
-@pytest.mark.parametrize("split", ["leave_one_out", "by_user"])
+@pytest.mark.parametrize("split", ["leave_one_out", "by_user", "by_time"])
 def test_a_record_is_repeated_from_itself_alone(split: str, table: Path, tmp_path: Path) -> None:
+    log = pd.read_csv(table)
+    log["timestamp"] *= 2 + log["user"] % 3  # times that only count cannot be split by time
+    log.to_csv(table, index=False)
     setting = replace(
         TINY, learning_rates=(0.01,), seeds=1, split=split, split_seed=3, users=30, dropout=0.2
     )

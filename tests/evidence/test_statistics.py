@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cprec_lib.evidence.statistics import (
+    AS_GOOD,
     BETTER,
     Difference,
-    as_good,
     carried,
     difference,
     difference_over_users,
@@ -124,7 +124,7 @@ def test_a_judgement_compares_the_interval_with_margin_and_zero(
 
 def test_a_wider_margin_forgives_more() -> None:
     found = made(-0.03, 0.005)
-    judged = [judge(found, as_good(margin)) for margin in (0.01, 0.02, 0.05)]
+    judged = [judge(found, AS_GOOD.at(margin)) for margin in (0.01, 0.02, 0.05)]
     assert judged == ["worse", "worse", "as good"]
 
 

@@ -5,13 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from cprec_lib import SequentialRecommender, count_parameters, cprec, serve
+from cprec_lib import (
+    ModelConfig,
+    SequentialRecommender,
+    count_parameters,
+    cprec,
+    nextitnet,
+    serve,
+)
 from cprec_lib.compress.codes import Codes
 from cprec_lib.compress.compressor import Compressor, compress_with
 from cprec_lib.compress.hashing import Hashing
 from cprec_lib.compress.pruning import Pruning
 from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.compress.runs import check_free
+from cprec_lib.compress.tying import Tying
 from cprec_lib.export import folder as exporting
 from cprec_lib.export.folder import export_model, export_run
 from cprec_lib.files import file_hash
@@ -20,6 +28,8 @@ from cprec_lib.serve.tables import map_tensors
 from cprec_lib.train.checkpoints import CHECKPOINT
 from cprec_lib.train.run_folder import Run, train
 from tests.serve.exported import CONFIGS, ORIGINALS, TITLES, build, export
+
+BLOCKS, WHOLE = cprec(3000, 64, (300, 1000)), nextitnet(3000, 64)
 
 
 def test_a_run_is_exported_with_its_items(trained: Path, tmp_path: Path):
@@ -39,15 +49,6 @@ def test_the_manifest_lists_every_file(tmp_path: Path):
     manifest = Manifest.read(tmp_path)
     assert manifest.sha256 == {name: file_hash(tmp_path / name) for name in manifest.sha256}
     assert {*manifest.sha256} == written - {MANIFEST}
-
-
-@pytest.mark.parametrize("compressor", [Codes(4), Hashing(4), Pruning(0.2)], ids=str)
-def test_what_serving_cannot_read_is_refused(compressor: Compressor, tmp_path: Path):
-    model = SequentialRecommender(CONFIGS["nextitnet"])
-    small = compress_with(model, compressor)
-    with pytest.raises(ValueError, match="cannot be exported yet; choose a model with tables"):
-        export_model(small, tmp_path, ORIGINALS, TITLES, "small")
-    assert not (tmp_path / MANIFEST).exists()
 
 
 def test_a_second_export_replaces_the_first(tmp_path: Path):
@@ -91,14 +92,31 @@ def test_no_model_is_exported_over_a_run_that_was_interrupted(tmp_path: Path):
         export("cross-block", tmp_path)
 
 
-def test_a_rounded_model_takes_the_bytes_that_its_run_takes(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("config", "compressors"),
+    [
+        (BLOCKS, ()),
+        (BLOCKS, (Rounding(8),)),
+        (BLOCKS, (Rounding(4),)),
+        (BLOCKS, (Pruning(0.1),)),
+        (WHOLE, (Tying(), Codes(8))),
+        (WHOLE, (Tying(), Codes(8), Rounding(4))),
+        (WHOLE, (Tying(), Hashing(4))),
+        (WHOLE, (Tying(), Hashing(4), Rounding(8))),
+        (WHOLE, (Pruning(0.1),)),
+    ],
+    ids=str,
+)
+def test_a_compressed_model_takes_the_bytes_that_its_run_takes(
+    config: ModelConfig, compressors: tuple[Compressor, ...], tmp_path: Path
+):
     """Apart from biases and norms, names of the graph's nodes, and bounds."""
-    model = SequentialRecommender(cprec(3000, 64, (300, 1000)))
-    for name, rounding in {"float32": None, "int8": Rounding(8), "int4": Rounding(4)}.items():
-        small = compress_with(model, rounding) if rounding else model
-        export_model(small, tmp_path / name, ["x"] * 3000)
-        expected = count_parameters(small.config).bytes
-        assert expected < serve.load(tmp_path / name).bytes < expected + 40_000
+    model = SequentialRecommender(config)
+    for compressor in compressors:
+        model = compress_with(model, compressor)
+    export_model(model, tmp_path, ["x"] * 3000)
+    expected = count_parameters(model.config).bytes
+    assert expected < serve.load(tmp_path).bytes < expected + 40_000
 
 
 def test_a_tied_model_stores_its_tables_once(tmp_path: Path):

@@ -2,15 +2,18 @@
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnxruntime import InferenceSession
+from onnxruntime import InferenceSession, SessionOptions
 from torch.export import Dim
 
-from cprec_lib import GRU, DilatedCNN, SelfAttention
+from cprec_lib import GRU, DilatedCNN, SelfAttention, SequentialRecommender, nextitnet
+from cprec_lib.compress.compressor import compress_with
+from cprec_lib.compress.pruning import Pruning
 from cprec_lib.export.graphs import (
     lags,
     last_hidden_graph,
@@ -21,10 +24,12 @@ from cprec_lib.model.sharing import SHARING, distinct_convolutions
 from tests.serve.exported import CONFIGS, build
 
 WIDTH = 8
+SMALL = SequentialRecommender(nextitnet(9, WIDTH, dilations=(1, 2)))
 MIDDLES = {
     **{scheme: DilatedCNN(WIDTH, (1, 2, 1), 3, scheme) for scheme in SHARING},
     "one tap": DilatedCNN(WIDTH, (1,), 1),
     "no blocks": DilatedCNN(WIDTH, ()),
+    "pruned": compress_with(SMALL, Pruning(0.3)).middle,
     "gru": GRU(WIDTH, 2),
     "attention": SelfAttention(WIDTH, heads=2, max_positions=9),
 }
@@ -51,6 +56,20 @@ def test_a_shared_convolution_is_stored_once(scheme):
     weights = 4 * distinct_convolutions(scheme, blocks) * 3 * width**2
     for graph in (last_hidden_graph(middle, width), next_position_graph(middle, width)):
         assert weights < len(graph) < weights + 20_000
+
+
+def test_pruned_weights_stay_packed_and_become_matrices_once(tmp_path: Path):
+    model = SequentialRecommender(nextitnet(50, 64, dilations=(1, 2)))
+    middle = compress_with(model, Pruning(0.1)).middle
+    convolutions = 4 * 3 * 64**2
+    bytes_kept = convolutions * 0.1 * (2 + 1)  # a value and its column
+    for graph in (last_hidden_graph(middle, 64), next_position_graph(middle, 64)):
+        assert bytes_kept < len(graph) < bytes_kept + 25_000 < convolutions
+        options = SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        InferenceSession(graph, options)
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        assert not {"ScatterElements", "CumSum", "Expand"} & {node.op_type for node in nodes}
 
 
 def test_the_graph_needs_no_operators_of_its_own():

@@ -45,9 +45,29 @@ def test_a_tied_and_rounded_model_stores_each_table_once():
     assert Tying() in tied.config.compressors
 
 
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [
+        ("tied codes", {"centroids.table"}),
+        ("tied codes int4", {"centroids.codes", "centroids.scales"}),
+        ("tied hashing", {"quotients.table", "remainders.table"}),
+        (
+            "tied hashing int8",
+            {"quotients.codes", "quotients.scales", "remainders.codes", "remainders.scales"},
+        ),
+    ],
+)
+def test_a_table_made_of_tables_is_stored_once(name: str, inner: set[str]):
+    arrays, shared = model_tables(build(CONFIGS[name]))
+    parts = {f"{part}.columns" for part in inner | ({"codes"} if "codes" in name else set())}
+    others = {name for name in arrays if name.endswith("places")}  # three numbers
+    assert {*arrays} - others == {f"embedding.0.{part}" for part in parts} | {"root.bias"}
+    assert {*shared} == {f"root.0.{part}" for part in parts}
+
+
 def test_unknown_parts_are_refused():
     model = SequentialRecommender(CONFIGS["nextitnet"])
-    with pytest.raises(ValueError, match="DilatedCNN cannot be exported yet; choose"):
+    with pytest.raises(ValueError, match="DilatedCNN cannot be exported yet; register"):
         embedding_ends(model.middle)
-    with pytest.raises(ValueError, match="DilatedCNN cannot be exported yet; choose"):
+    with pytest.raises(ValueError, match="DilatedCNN cannot be exported yet; register"):
         [*softmax_tables(model.middle)]

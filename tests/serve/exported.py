@@ -7,7 +7,10 @@ from typing import Any
 import torch
 
 from cprec_lib import ModelConfig, SequentialRecommender, cprec, gru4rec, nextitnet, sasrec
+from cprec_lib.compress.codes import Codes
 from cprec_lib.compress.compressor import Compressor, compress_with, compressed_config
+from cprec_lib.compress.hashing import Hashing
+from cprec_lib.compress.pruning import Pruning
 from cprec_lib.compress.quantisation import Rounding
 from cprec_lib.compress.tying import Tying
 from cprec_lib.export.folder import export_model
@@ -36,6 +39,18 @@ COMPRESSED: dict[str, tuple[str, tuple[Compressor, ...]]] = {
     "tied int8": ("nextitnet", (Tying(), Rounding(8))),
     "tied gru4rec": ("gru4rec in blocks", (Tying(),)),
     "tied blocks int4": ("cross-block", (Tying(), Rounding(4))),
+    "codes": ("nextitnet", (Codes(4),)),
+    "tied codes": ("gru4rec", (Tying(), Codes(2))),
+    "tied codes int8": ("nextitnet", (Tying(), Codes(2), Rounding(8))),
+    "tied codes int4": ("nextitnet", (Tying(), Codes(2), Rounding(4, group=2))),
+    "hashing": ("sasrec", (Hashing(7),)),
+    "tied hashing": ("nextitnet", (Tying(), Hashing(4))),
+    "tied hashing int8": ("nextitnet", (Tying(), Hashing(8), Rounding(8))),
+    "tied hashing int4": ("gru4rec", (Tying(), Hashing(4), Rounding(4, group=4))),
+    "pruned": ("nextitnet", (Pruning(0.2),)),
+    "pruned sasrec": ("sasrec", (Pruning(0.4),)),
+    "pruned blocks": ("cross-block", (Pruning(0.4),)),
+    "tied and pruned": ("gru4rec in blocks", (Tying(), Pruning(0.3))),
 }
 """Models that a compressor changed, and the name in `CONFIGS` of the one before."""
 CONFIGS |= {name: compressed_config(CONFIGS[base], *c) for name, (base, c) in COMPRESSED.items()}
@@ -51,7 +66,7 @@ def build(config: ModelConfig, seed: int = 0) -> SequentialRecommender:
         return compress_with(build(replace(config, compressors=tuple(before)), seed), rounding)
     model = SequentialRecommender(config, seed).eval()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in filter(torch.is_floating_point, model.parameters()):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=_generator(seed)))
     return model
 

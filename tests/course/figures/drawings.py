@@ -15,7 +15,7 @@ from cprec_lib.course import figures
 from cprec_lib.course.popularity import ZipfFit, fit_zipf, lorenz_curve
 from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.evidence.claims import Part
-from cprec_lib.evidence.comparisons import Comparison, Recorded, find
+from cprec_lib.evidence.comparisons import Asked, Comparison, Recorded, find
 from cprec_lib.evidence.statistics import Difference
 from cprec_lib.model.sharing import sharing_table
 from cprec_lib.train.checkpoints import Epoch, History
@@ -72,7 +72,7 @@ def forest(rows: list[int]) -> Figure:
             )
             for i, run in enumerate(runs)
         ]
-        parts.append(Part(name, find(compared)))
+        parts.append(Part(name, find(Asked(compared))[0]))
     return figures.forest(parts)
 
 
