@@ -152,8 +152,9 @@ def compress(
     check_writable(make_folder(out))  # before the trainings
     training = TrainConfig.from_json(run.record["train_config"])
     run.model.to(choose_device(device))
-    options_of_race = loss, deadline, _show, distillation or 0.0, racer or ()
-    race = compress(run.model, data, budget, training, *options_of_race)
+    race = compress(
+        run.model, data, budget, training, loss, deadline, _show, distillation or 0.0, racer or ()
+    )
     _show_front(race)
     test = write_best(out, run, data, race)
     _show_best(race, test, evaluate(run.model, data, "test"))

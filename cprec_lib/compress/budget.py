@@ -14,7 +14,7 @@ import torch
 
 from cprec_lib.checks import check_share
 from cprec_lib.compress.distillation import learning_from
-from cprec_lib.compress.racers import Plan, named, plans
+from cprec_lib.compress.racers import RACERS, Plan, named, plans
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.files import sha256
 from cprec_lib.model.config import ModelConfig
@@ -118,7 +118,8 @@ def compress(
     if loss is not None and not 0 <= loss < 1:
         raise ValueError(f"loss {loss} is not a share of at least 0 and below 1, such as 0.01")
     check_share("distillation", distillation)
-    chosen = named(racers)
+    labels = named(racers)
+    chosen = [racer for racer in RACERS if racer.label in labels]
     counts, training = data.catalogue.counts, training or TrainConfig()
     size, valid = count_parameters(model.config).bytes, evaluate(model, data, "valid")
     full = Result("uncompressed", model, size, valid)
@@ -238,7 +239,7 @@ class Trainer:
         folder = None
         if self.work:
             given = [asdict(plan.config), asdict(self.training)]
-            text = json.dumps([*given, *([self.distillation] * taught)], sort_keys=True)
+            text = json.dumps([*given, self.distillation] if taught else given, sort_keys=True)
             folder = self.work / sha256([text.encode()])[:16]
         history, cut_short = self._fit(model, self.training, taught, folder)
         if not history.epochs:

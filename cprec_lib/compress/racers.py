@@ -149,6 +149,7 @@ RACERS = (
     ),
     Pruner("pruned", _narrower),
 )
+LABELS = [racer.label for racer in RACERS]
 CONTROL = Racer("random codes, int8", partial(_coded, source="random"), Rounding(8))
 """Shows what the codes of the interactions are worth; no model to choose."""
 
@@ -158,17 +159,16 @@ def way(racer: str) -> str:
     return racer.partition(",")[0]
 
 
-def named(names: Sequence[str] = ()) -> tuple[Racer, ...]:
-    """The racers with some labels, or of some ways, such as "tied"; all of them without names.
+def named(names: Sequence[str], labels: Sequence[str] = LABELS) -> list[str]:
+    """Of the labels those that are named, or whose way is, such as "tied"; all without names.
 
     Raises ValueError, with a list of the names, for an unknown one.
     """
-    labels = [racer.label for racer in RACERS]
     known = [*dict.fromkeys(map(way, labels)), *labels]
     for name in names:
         if name not in known:
             raise ValueError(f"unknown racer {name!r}; choose one of {'; '.join(known)}")
-    return tuple(r for r in RACERS if not names or {r.label, way(r.label)} & {*names})
+    return [label for label in labels if not names or {label, way(label)} & {*names}]
 
 
 def plans(

@@ -12,6 +12,7 @@ from cprec_lib.evidence.records import Record, trial_of
 from cprec_lib.evidence.settings import TUNED
 from cprec_lib.evidence.statistics import MARGIN, UNDECIDED
 from cprec_lib.evidence.variants import label
+from cprec_lib.logs.synthetic import PREFIX
 
 HEAD = """# Which of the paper's claims hold
 
@@ -73,7 +74,10 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
     if counted:
         yield ""
         yield from _table(("setting", "compared", "difference", "answer", "seeds", "users"))
-        for each in {_pair(each): each for each in counted}.values():
+        rows: dict[tuple[str, str, str], Finding] = {}
+        for each in counted:
+            rows.setdefault(_pair(each), each)  # the first parts make the verdict
+        for each in rows.values():
             one = each.comparison
             answer = f"{each.answer}{_other_margins(each)}"
             seeds = " and ".join(map(str, one.seeds))
@@ -102,10 +106,12 @@ def _pair(finding: Finding) -> tuple[str, str, str]:
 
 
 def _on_another_log(claim: Claim, counted: Sequence[Finding]) -> str:
-    """The claim's command for the first log of which nothing counts yet."""
+    """The claim's command for the first real log of which nothing counts yet, or as it is."""
     known = {each.comparison.log for each in counted}
-    others = (name for name, one in TUNED.items() if one.dataset not in known)
-    return re.sub(r"(?<=--setting )ml-100k\S+", next(others), claim.command)
+    for name, one in TUNED.items():
+        if one.dataset not in known and not one.dataset.startswith(PREFIX):
+            return re.sub(r"(?<=--setting )ml-100k\S+", name, claim.command)
+    return claim.command
 
 
 def _commands(claim: Claim) -> str:

@@ -227,17 +227,16 @@ def find(*asked: Asked) -> list[list[Finding]]:
     """
     counted = [(each, one.question) for one in asked for each in one.comparisons if not each.flaws]
     gaps = [each.difference for each, _ in counted]
-    by_margin = {
-        margin: judge_together(gaps, [question.at(margin) for _, question in counted])
+    by_margin = (
+        judge_together(gaps, [question.at(margin) for _, question in counted])
         for margin in (MARGIN, *OTHER_MARGINS)
-    }
-    places = iter(range(len(counted)))
+    )
+    answers = zip(*by_margin, strict=True)
 
     def finding(each: Comparison, one: Asked) -> Finding:
         if each.flaws:
             return Finding(each, one.question, "not counted", None)
-        place = next(places)
-        answer, *others = (answers[place] for answers in by_margin.values())
+        answer, *others = next(answers)
         return Finding(
             each,
             one.question,

@@ -20,10 +20,9 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 import numpy as np
 import torch
 
-from cprec_lib.checks import check_choice
 from cprec_lib.compress.budget import Trainer
 from cprec_lib.compress.quantisation import Rounding
-from cprec_lib.compress.racers import CONTROL, GROUP, RACERS, Plan, Racer, way
+from cprec_lib.compress.racers import CONTROL, GROUP, RACERS, Plan, Racer, named
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.experiments import Experiment
 from cprec_lib.evidence.records import (
@@ -146,11 +145,8 @@ def run_race(
     ValueError for an unknown racer, and for a file that was recorded with another setting or other
     data.
     """
-    labels = [*RACED, *REFERENCES]
-    for racer in racers:
-        check_choice("racer", racer, [*labels, *dict.fromkeys(map(way, labels))])
+    chosen = {BASE, *named(racers, [*RACED, *REFERENCES])}
     check_writable(make_folder(path.parent))  # before the training, not after it
-    chosen = {BASE, *(name for name in labels if not racers or {name, way(name)} & {*racers})}
     table, data = Experiment(
         BASE, dataset, None, None, setting.max_len, setting.split, setting.split_seed, setting.users
     ).load()
@@ -175,11 +171,10 @@ def run_race(
         entrants = [*lane.entrants()]
         # The keys of JSON are text.
         record["entrants"] = Counter(str(times) for *_, times in entrants if times > 1)
+        known = {_key(each) for each in record["finishes"]}
         for plan, racer, times in entrants:
-            known = {_key(each) for each in record["finishes"]}
             if racer in chosen and (racer, seed, times) not in known:
-                finish = lane.run(plan, racer, times)
-                finish["commit"] = code
+                finish = lane.run(plan, racer, times, code)
                 record["finishes"].append(finish)
                 write_result(path, record)
                 yield finish
@@ -238,8 +233,8 @@ class Lane:
                 if with_one:
                     yield with_one, racer.label, times
 
-    def run(self, plan: Plan, racer: str, times: int) -> Finish:
-        """Train and finish the model of a plan, and measure it."""
+    def run(self, plan: Plan, racer: str, times: int, code: str | None) -> Finish:
+        """Train and finish the model of a plan, and measure it; `code` is the commit."""
         result = self.trainer.result(plan)
         assert result  # without a deadline there always is one
         test = evaluate(result.model, self.data, "test")
@@ -257,7 +252,7 @@ class Lane:
             "outside": outside["ndcg@10"],
             "seconds": result.seconds,
             "ranks": _packed(test),
-            "commit": commit(),
+            "commit": code,
             "date": time.strftime("%Y-%m-%d"),
             "milliseconds": latency(result.model, contexts, numbers=(1,))[EXACT[1].key],
             "search_bytes": search_bytes(result.model, contexts),

@@ -142,8 +142,9 @@ def to_markdown(races: Sequence[Recorded]) -> str:
     """The page of all recorded races."""
     lines = [HEAD.format(margin=100 * MARGIN), "", "## What is raced", "", *_forms()]
     plain = [race for race in races if not race.record.get("distillation")]
-    lines += ["", "## How the aims came out", "", AIMED, "", *_aims(plain)]
-    lines += ["", *_conclusions(plain)]
+    if plain:
+        lines += ["", "## How the aims came out", "", AIMED, "", *_aims(plain)]
+        lines += ["", *_conclusions(plain)]
     for race in races:
         lines += ["", f"## {race.title}", "", *_setting(race)]
         lines += ["", "### Without a budget", "", *_standings(race, [race.base, *race.at(1)])]
@@ -179,8 +180,7 @@ def _aims(races: Sequence[Recorded]) -> Iterator[str]:
     for times in TIMES:
         best = [winners(race.standings).get(times) for race in races]
         rows.append((_aim(times), *(_aimed(one, times) if one else "" for one in best)))
-    names = (f"{race.title} (a part)" if race.is_partial else race.title for race in races)
-    yield from _table(("aim", *names), rows)
+    yield from _table(("aim", *map(_named, races)), rows)
 
 
 def _aim(times: int) -> str:
@@ -208,7 +208,7 @@ def _conclusions(races: Sequence[Recorded]) -> Iterator[str]:
             if winner := winners(race.standings).get(times):
                 answers[_reached(winner, times)].append(_named(race))
         said = (f"{answer} on {_and(logs)}" for answer, logs in answers.items() if logs)
-        yield f"- **{_aim(times)}:** {'; '.join(said)}."
+        yield f"- **{_aim(times)}:** {'; '.join(said) or 'nothing is recorded'}."
     yield f"- **{_aim(TIMES[-1])}:** {_best(races)}"
     yield f"- **CpRec at equal bytes:** {_cprec(races)}"
     yield f"- **The full model, rounded:** {_rounded(races)}"
@@ -227,14 +227,18 @@ def _cprec(races: Sequence[Recorded]) -> str:
     """Where CpRec wins, and where its blocks in another form do."""
     said = []
     for race in races:
-        best = winners(race.standings)
-        own = [f"1/{times}" for times, one in best.items() if way(one.racer) == "CpRec"]
-        text = f"On {_named(race)}, CpRec wins at {_and(own) or 'no budget'}"
-        for times, one in best.items():
+        text = f"On {_named(race)}, CpRec wins at {_won(race)}"
+        for times, one in winners(race.standings).items():
             if "by popularity" in one.racer:
                 text += f"; at 1/{times}, its blocks win in another form: {way(one.racer)}"
         said.append(f"{text}.")
     return " ".join(said)
+
+
+def _won(race: Recorded) -> str:
+    """The budgets that CpRec wins."""
+    best = winners(race.standings).items()
+    return _and(f"1/{times}" for times, one in best if way(one.racer) == "CpRec") or "no budget"
 
 
 def _rounded(races: Sequence[Recorded]) -> str:
@@ -254,10 +258,10 @@ def _setting(race: Recorded) -> Iterator[str]:
     """How the models of a race were trained, and what of it is recorded."""
     of, record = race.record["setting"], race.record
     log = f"`{race.log}`" + (f", {of['users']:,} users drawn" if of["users"] else "")
-    outside = 100 * outside_head(race.standings)
+    outside = _number(100 * outside_head(race.standings), ".0f", " %") or "an unknown share"
     yield (
         f"{log}: {record['n_items']:,} items, {record['n_users']:,} users with a test item; "
-        f"{outside:.0f} % of the test items lie outside the head. NextItNet of width {of['width']} "
+        f"{outside} of the test items lie outside the head. NextItNet of width {of['width']} "
         f"with the dilations {_and(map(str, of['dilations']))}, dropout {of['dropout']:g}, windows "
         f"of {of['max_len']}. Every model is trained for {of['epochs']} epochs (pruned ones for "
         f"{TUNING_EPOCHS} more) in batches of {of['batch_size']}, at a learning rate that falls "
@@ -322,11 +326,7 @@ def readme_table(races: Sequence[Recorded]) -> str:
 
 def readme_finding(races: Sequence[Recorded]) -> str:
     """The line of the README's table of findings: where CpRec wins."""
-    said = []
-    for race in races:
-        best = winners(race.standings)
-        own = [f"1/{times}" for times, one in best.items() if way(one.racer) == "CpRec"]
-        said.append(f"at {_and(own) or 'no budget'} on {race.log}")
+    said = (f"at {_won(race)} on {race.log}" for race in races)
     return (
         "| [Race](docs/race.md) | Our question: of all ways to make the model small, CpRec is the "
         f"most accurate one at equal bytes. | holds {', '.join(said)} |"

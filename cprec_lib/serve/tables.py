@@ -195,10 +195,10 @@ class HashedTable:
         scores = self.remainders.product(scaled.reshape(-1, vectors.shape[1]))
         scores = scores.reshape(len(vectors), -1)
         found = np.empty((len(vectors), self.n_rows), np.float32)
-        step = max(1, CODES // vectors.shape[1])
-        for start in range(0, self.n_rows, step):
-            numbers = np.arange(start, min(start + step, self.n_rows))
-            found[:, numbers[0] : numbers[-1] + 1] = scores.take(self._places(numbers), axis=1)
+        at_once = max(1, CODES // vectors.shape[1])
+        for start in range(0, self.n_rows, at_once):
+            numbers = np.arange(start, min(start + at_once, self.n_rows))
+            found[:, start : start + at_once] = scores.take(self._places(numbers), axis=1)
         return found
 
     def _places(self, numbers: Ints) -> Ints:

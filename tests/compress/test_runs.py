@@ -63,7 +63,9 @@ def test_a_training_that_was_begun_goes_on(tiny: Path, tmp_path: Path) -> None:
     assert run.record["epochs"] == 2 and run.record["valid"] == whole.record["valid"]
 
 
-def test_half_of_the_time_is_left_for_the_other_models(tiny: Path, tmp_path: Path, monkeypatch):
+def test_half_of_the_time_is_left_for_the_other_models(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The time is enough for ten epochs; in the second run the data takes that of six."""
     now, done = time.time, []
     monkeypatch.setattr(time, "time", lambda: now() + 1000 * len(done))

@@ -1,12 +1,16 @@
 """The page of claims: what it shows is what the results say."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from cprec_lib.evidence.claims import judge_claims
+from cprec_lib.evidence import claims_page
+from cprec_lib.evidence.claims import Part, judge_claims
 from cprec_lib.evidence.claims_page import to_markdown
+from cprec_lib.evidence.settings import TUNED
 from tests.evidence.test_claims import BAD, GOOD, MIDDLING, ROOT, results, write_run
 
 __all__ = ["results"]
@@ -67,9 +71,29 @@ def test_it_says_what_would_decide(results: Path) -> None:
     assert re.match(
         r"- a, width 64, fixed rates, CpRec against NextItNet: about \d+\.\d times as many", advice
     )
-    write_run(results, "cprec", BAD)
+
+
+def test_another_log_is_advised_until_all_real_ones_count(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variant, rank in (("nextitnet", MIDDLING), ("cprec", BAD)):
+        write_run(results, variant, rank, "ml-100k")
     _, _, advice = page(results).split("## C4")[1].partition("What would decide:\n\n")
-    assert "--setting ml-1m-w64`" in advice.splitlines()[0]
+    assert "Another log" in advice and "--setting ml-1m-w64`" in advice.splitlines()[0]
+    for left in (["ml-100k-w64"], ["ml-100k-w64", "tail-5-w64"]):  # made-up logs decide no claim
+        monkeypatch.setattr(claims_page, "TUNED", {name: TUNED[name] for name in left})
+        assert "Another log" not in page(results)
+
+
+def test_a_comparison_of_two_parts_shows_the_answer_that_makes_the_verdict(results: Path) -> None:
+    for variant, rank in (("nextitnet", MIDDLING), ("cprec", GOOD)):
+        write_run(results, variant, rank)
+    (claim,) = (each for each in judge_claims(results) if each.claim == "C4")
+    (found,) = claim.parts[0].findings
+    more = Part("alone", [replace(found, answer="worse")], judges=False)
+    shown = to_markdown([replace(claim, parts=(claim.parts[0], more))])
+    (row,) = [line for line in shown.splitlines() if "against NextItNet |" in line]
+    assert "| as good |" in row
 
 
 def test_a_margin_that_changes_the_answer_is_shown(results: Path) -> None:

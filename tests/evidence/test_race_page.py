@@ -68,7 +68,7 @@ def test_the_readme_has_the_table_and_the_finding_of_the_records(whole: list[Rec
 
 def test_the_readme_says_where_cprec_wins(whole: list[Recorded]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    films, globo = ({t: one for t, one in winners(r.standings).items()} for r in whole)
+    films, globo = (winners(race.standings) for race in whole)
     base = whole[1].base.bytes
     assert [t for t in TIMES if way(globo[t].racer) == "CpRec"] == [8, 16, 32]
     smaller = f"{base / globo[8].bytes:.0f} times smaller than NextItNet"
@@ -149,4 +149,17 @@ def test_a_table_has_the_times_of_a_search_where_they_are_recorded(tmp_path: Pat
 def test_a_race_with_distillation_is_apart(tmp_path: Path) -> None:
     race(tmp_path, "one", finish("tied, int8", 4), distillation=0.5)
     page = to_markdown(read_races(tmp_path))
-    assert "## one, with distillation 0.5" in page and "| aim |\n" in page
+    assert "## one, with distillation 0.5" in page and "aims came out" not in page
+
+
+def test_what_a_record_lacks_is_said(tmp_path: Path) -> None:
+    """No target lies outside the head, and no racer keeps the other budgets."""
+    race(
+        tmp_path,
+        "one",
+        finish("tied, int8", 4),
+        finishes=[finish(BASE, bytes=3200, outside=None), finish("tied, int8", 4, outside=None)],
+    )
+    page = to_markdown(read_races(tmp_path))
+    assert "an unknown share of the test items lie outside the head" in page
+    assert "- **1/8, within 1 %:** nothing is recorded." in page and "nan" not in page
