@@ -48,7 +48,7 @@ test: data  ## Run the tests, then every notebook as a test.
 test-browser: data  ## Run the notebooks in JupyterLab and open the pages, in the system's Chromium.
 	$(BIN)/python -m pytest $(WORKERS) --dist loadgroup tests/browser
 
-bench: data  ## Measure speed and memory beside other ways, about 40 minutes; README's table anew.
+bench: data  ## Measure speed and memory beside other ways, about 50 minutes; README's table anew.
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.report
 
 bench-quick: data  ## The same at few sizes, under 6 minutes; results go to build/bench/.

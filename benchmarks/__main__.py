@@ -20,6 +20,7 @@ from cprec_lib.machine import choose_device, commit, cpu_cores, describe_machine
 ROWS = (
     "losses",
     "search",
+    "rounding",
     "growth",
     "epochs",
     "neighbour",

@@ -2,7 +2,7 @@
 
 docs/benchmarks.md shows all comparisons, the README one for each task. The load of the server has a
 table of its own in both. The logs on a disk have one in docs/benchmarks.md, because the largest is
-too large for the others.
+too large for the others; so have rounded models, whose aim is an upper limit.
 """
 
 from __future__ import annotations
@@ -176,6 +176,16 @@ def _cost(side: dict[str, Any]) -> str:
     return f"{median(side['seconds']):.0f} | {median(side['bytes']) / 1e9:.2f} GB"
 
 
+def rounded(result: Sealed) -> str:
+    """A table of how many times as long a search takes in each form of a model as in float32."""
+    forms = list(result["cases"][0]["times_as_long"])
+    lines = ["", f"| model | {' | '.join(forms)} |", "|---|" + "---:|" * len(forms)]
+    for case in result["cases"]:
+        cells = (f"{case['times_as_long'][form]:.2f}" for form in forms)
+        lines.append(f"| {case['case']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 def write_table(text: str, mark: str, table: str, name: str) -> str:
     """The text of a file with a table replaced. Raises ValueError unless it has one marker."""
     marked = re.compile(f"<!-- {mark} -->.*?<!-- /{mark} -->", flags=re.DOTALL)
@@ -197,6 +207,9 @@ def pages(table: pd.DataFrame, folder: Path = RESULTS) -> dict[Path, str]:
     result = _recorded(folder / "big.json")
     if "cases" in result:
         texts[page] = write_table(texts[page], "big", on_disk(result), page.name)
+    result = _recorded(folder / "rounding.json")
+    if "cases" in result:
+        texts[page] = write_table(texts[page], "rounding", rounded(result), page.name)
     result = _recorded(folder / "serving.json")
     if "served" in result:
         for path in texts:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pkgutil import resolve_name
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +18,7 @@ from cprec_lib.data.sequences import SequenceData
 from cprec_lib.model.config import ModelConfig
 from cprec_lib.model.cost import Component, count_parameters
 from cprec_lib.model.embedding import check_ids, table_rows
-from cprec_lib.model.middle import CausalConvolution
+from cprec_lib.model.middle import CausalConvolution, Taps
 from cprec_lib.model.recommender import SequentialRecommender
 
 KINDS = {
@@ -159,11 +159,6 @@ class ItemTable(Table):
         return self.rows(index) * real
 
 
-class _Unpacked(NamedTuple):
-    weight: Tensor
-    bias: Tensor
-
-
 class TableConvolution(CausalConvolution):
     """A convolution whose table has a row for each output, with its weights tap after tap."""
 
@@ -180,9 +175,9 @@ class TableConvolution(CausalConvolution):
         return weight
 
     def forward(self, hidden: Tensor, dilation: int) -> Tensor:
-        """As that of `CausalConvolution`, which reads the weights twice; they are unpacked once."""
-        layer: Any = _Unpacked(self.weight, self.bias)
-        return CausalConvolution.forward(layer, hidden, dilation)
+        """As that of `CausalConvolution`."""
+        taps: Tensor = Taps.apply(hidden, self.taps, dilation)  # type: ignore[no-untyped-call]
+        return self.table.scores(taps, self.bias)
 
 
 def linear(table: nn.Module, hidden: Tensor, bias: Tensor | None = None) -> Tensor:

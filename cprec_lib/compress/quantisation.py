@@ -10,10 +10,9 @@ weight makes the scale of its whole group large: an outlier costs the accuracy o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -49,9 +48,9 @@ class Eight:
         return codes.to(torch.int8)
 
     @staticmethod
-    def split(packed: Tensor) -> tuple[Tensor, ...]:
-        """The codes of the bytes."""
-        return (packed,)
+    def unpack(packed: Tensor) -> Tensor:
+        """The codes int8 [..., c], which are the bytes."""
+        return packed
 
 
 class Four:
@@ -71,9 +70,10 @@ class Four:
         return low | (high << 4)
 
     @staticmethod
-    def split(packed: Tensor) -> tuple[Tensor, ...]:
-        """The codes in the lower and in the upper halves of the bytes, with 8 added."""
-        return packed & 15, packed >> 4
+    def unpack(packed: Tensor) -> Tensor:
+        """The codes int8 [..., 2 ceil(c / 2)] of uint8 [..., ceil(c / 2)]."""
+        both = torch.cat((packed & 15, packed >> 4), -1)
+        return both.view(torch.int8).sub_(Four.offset)
 
 
 FORMATS: dict[int, type[Eight | Four]] = {8: Eight, 4: Four}
@@ -186,7 +186,7 @@ class RoundedTable(Table):
         self.scales = nn.Parameter(scales, requires_grad=False)
 
     def rows(self, index: Tensor) -> Tensor:
-        return self._values(self.codes[index], self.scales[index])
+        return self._values(F.embedding(index, self.codes), F.embedding(index, self.scales))
 
     @property
     def weight(self) -> Tensor:
@@ -194,52 +194,28 @@ class RoundedTable(Table):
 
     def _values(self, codes: Tensor, scales: Tensor) -> Tensor:
         """float32 [..., columns] of packed codes and scales; float64 if the scales are."""
-        scales = scales.to(torch.promote_types(scales.dtype, torch.float32))
-        parts = self.format.split(codes)
-        together = torch.cat(parts, -1)[..., : self.columns] if len(parts) > 1 else parts[0]
-        values = together.to(scales.dtype)
-        if self.format.offset:
-            values -= self.format.offset
-        values.unflatten(-1, (scales.shape[-1], -1)).mul_(scales.unsqueeze(-1))
+        values = self._unscaled(codes)
+        values.view(*scales.shape, -1).mul_(scales.unsqueeze(-1))
         return values
 
+    def _unscaled(self, codes: Tensor) -> Tensor:
+        """The numbers that the scales multiply: [..., columns] of packed codes."""
+        whole = self.format.unpack(codes)
+        if whole.shape[-1] > self.columns:  # the half byte that fills the row
+            whole = whole[..., : self.columns].contiguous()
+        return whole.to(torch.promote_types(self.scales.dtype, torch.float32))
+
     def scores(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
-        if hidden.requires_grad:  # below, each chunk overwrites what the last one would keep
+        step = max(1, CELLS // self.columns)
+        if len(self.codes) <= step:
             return F.linear(hidden, self.weight, bias)
-        flat = hidden.reshape(-1, self.columns)
-        found = flat.new_empty(len(flat), len(self.codes))
-        step = max(1, CELLS // self.codes.shape[1])
-        room = flat.new_empty(min(step, len(self.codes)), self.codes.shape[1])
-        for start in range(0, len(self.codes), step):
-            self._score(flat, slice(start, start + step), bias, room, found)
-        return found.view(*hidden.shape[:-1], -1)
-
-    def _score(
-        self, hidden: Tensor, some: slice, bias: Tensor | None, room: Tensor, found: Tensor
-    ) -> None:
-        """Fill `found` [T, rows] at some rows, without the matrix of their values:
-
-        bias + sum_g scale_g (sum over the columns c of group g of code_c h_c - offset sum_c h_c)
-
-        The scales multiply the sums, which are fewer than the codes.
-        """
-        scales, out = self.scales[some].to(found.dtype).T, found[:, some]
-        sums = hidden.unflatten(1, (len(scales), -1)).sum(2)
-        first_term = found.new_zeros(()) if bias is None else bias[some]
-        torch.addmm(first_term, sums, scales, alpha=-self.format.offset, out=out)
-        for part, codes in enumerate(self.format.split(self.codes[some])):
-            values = room[: len(codes)].copy_(codes)
-            first = part * codes.shape[1]
-            for start, end, group in self._pieces(first, first + codes.shape[1]):
-                products = hidden[:, start:end] @ values[:, start - first : end - first].T
-                out.addcmul_(products, scales[group])
-
-    def _pieces(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-        """Start, end and group of the neighbouring columns from `first` to `last` of one group."""
-        last, size = min(last, self.columns), self.columns // self.scales.shape[1]
-        inside = range(first // size * size + size, last, size)
-        for start, end in pairwise((first, *inside, last) if first < last else ()):
-            yield start, end, start // size
+        pieces = zip(self.codes.split(step), self.scales.split(step), strict=True)
+        if self.scales.shape[1] > 1:
+            found = [F.linear(hidden, self._values(*piece)) for piece in pieces]
+        else:  # a scale multiplies a score, not each of its weights
+            found = [F.linear(hidden, self._unscaled(codes)) * scales.T for codes, scales in pieces]
+        scores = torch.cat(found, -1)
+        return scores if bias is None else scores + bias
 
 
 class RoundedLookup(RoundedTable):

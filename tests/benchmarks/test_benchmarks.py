@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import child, epochs, gpu, growth, losses, neighbour, report, search
+from benchmarks import child, epochs, gpu, growth, losses, neighbour, report, rounding, search
 from benchmarks.contest import Side, case, contest
 from benchmarks.contest import _run as run_side
 from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec, nextitnet
@@ -187,6 +187,19 @@ def test_rules_are_compared_on_a_model():
     found = search.rules_of(model, torch.randn(40, 16))
     assert all(0 <= share <= 1 for share in found.values())
     assert found["spared_by_bounds"] >= found["spared_by_tokens"]
+
+
+@pytest.mark.parametrize("form", ["int8", "int4", "int4 in groups of 16"])
+def test_a_rounded_search_is_not_many_times_slower(form):
+    """Far above the ratios of docs/benchmarks.md: on a busy machine they vary."""
+    for config in rounding._configs(10_000, 64).values():
+        slower = rounding.times_as_long(rounding.searches(config, {form: rounding.FORMS[form]}))
+        assert slower[form] < 4
+
+
+def test_the_fastest_rounds_are_compared():
+    seconds = {"float32": [4.0, 2.0], "int8": [3.0, 9.0]}
+    assert rounding.times_as_long(seconds) == {"int8": 1.5}
 
 
 def test_models_of_an_epoch_see_the_same_targets():

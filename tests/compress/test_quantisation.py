@@ -92,15 +92,17 @@ def test_a_search_unpacks_a_bounded_part_of_the_table(monkeypatch):
     monkeypatch.setattr(RoundedTable, "weight", property(lambda _: pytest.fail("all of it")))
     model = compress_with(SequentialRecommender(nextitnet(500, 8, dilations=())), Rounding(4))
     unpacked = []
-    score = RoundedTable._score
+    numbers = RoundedTable._unscaled
 
-    def watch(self, hidden, some, bias, room, found):
-        unpacked.append(room.numel())
-        score(self, hidden, some, bias, room, found)
+    def watch(self, codes):
+        found = numbers(self, codes)
+        unpacked.append(found.numel())
+        return found
 
-    monkeypatch.setattr(RoundedTable, "_score", watch)
+    monkeypatch.setattr(RoundedTable, "_unscaled", watch)
     model.recommend([[1, 2]], 5)
-    assert unpacked == [64] * 32  # 16 rows of four bytes at a time
+    # The two rows of the input, then 8 rows of 8 weights at a time, the last time 4.
+    assert unpacked == [16, *[64] * 62, 32]
 
 
 @each_config
