@@ -62,12 +62,12 @@ def _groups() -> dict[str, dict[str, Parameter]]:
 
 Racers = Annotated[
     list[str] | None,
-    text_option("Only this racer, as 'tied' or 'tied, int8'; repeatable.", metavar="NAME"),
+    text_option("Only this racer, such as 'tied' or 'tied, int8'; repeatable.", metavar="NAME"),
 ]
 Distillation = Annotated[
     float | None,
     typer.Option(
-        help="Share of the loss in which models learn from the uncompressed one, such as 0.5.",
+        help="Share of the training loss by which models learn from the uncompressed one: 0.5.",
         parser=share,
         metavar="SHARE",
     ),
@@ -91,7 +91,7 @@ def compress(
     loss: Annotated[
         float | None,
         typer.Option(
-            help="Stop at the first model that loses no more NDCG@10, such as 1%.",
+            help="Stop at the first model shown to lose at most this much validation NDCG@10: 1%.",
             parser=share,
             metavar="SHARE",
         ),
@@ -99,7 +99,7 @@ def compress(
     minutes: Annotated[
         float | None,
         number_option(
-            "Minutes after which no epoch starts; half of them for the uncompressed model.",
+            "Minutes after which no epoch starts; the uncompressed model gets at most half.",
             least=0,
         ),
     ] = None,
@@ -112,12 +112,13 @@ def compress(
     device: Device = "auto",
     **options: Any,
 ) -> None:
-    """Find the most accurate model that a number of bytes allows.
+    """Find the most accurate model within a number of bytes.
 
     Trains an uncompressed NextItNet, or takes the run of --model. Then it tries ways to make the
     model small: first rounding, which needs no training, then others, each as wide as the budget
-    allows. It writes the best one as a run. Pruned and tuned models get a few epochs more than the
-    others. The other options are those of `train`, for the uncompressed model.
+    allows. It writes the best model as a run. Pruned models, and models trained further after
+    rounding, get a few more epochs than the others. The other options are those of `train`, for
+    the uncompressed model.
     """
     deadline = None if minutes is None else time.time() + 60 * minutes
     chosen = {group: given(options, names) for group, names in _groups().items()}
@@ -159,7 +160,7 @@ def compress(
     test = write_best(out, run, data, race)
     _show_best(race, test, evaluate(run.model, data, "test"))
     header = header_bytes(out / WEIGHTS)
-    say(f"{out / WEIGHTS}: {race.best.bytes:,} bytes, and a header of {header:,}")
+    say(f"{out / WEIGHTS}: {race.best.bytes:,} bytes of tensors, and a header of {header:,} bytes")
     say(f"Written to {out}")
 
 
@@ -234,7 +235,7 @@ def _train(
     if (done := run.record["train_config"]["epochs"]) < training.epochs:
         say(
             f"The uncompressed model was cut short by the time limit after {done} of "
-            f"{training.epochs} epochs; the others are trained for no more epochs than it."
+            f"{training.epochs} epochs; the other models are trained for as many at most."
         )
     return run
 

@@ -68,12 +68,13 @@ class Part:
     judges: bool = True
 
     def tally(self) -> str:
-        """The answers counted, as in "worse in 1 and undecided in 2, of 3 settings"."""
+        """The answers counted, as in "as good in 1, worse in 1 and undecided in 2 of 4"."""
         counted = [each.answer for each in self.findings if not each.comparison.flaws]
         left = len(self.findings) - len(counted)
         found = [f"{answer} in {number}" for answer, number in Counter(counted).items()]
         if counted:
-            return " and ".join(found) + f" of {len(counted)}"
+            words = " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
+            return f"{words} of {len(counted)}"
         return f"{left} recorded, none counted" if left else "not recorded"
 
 
@@ -332,8 +333,8 @@ def _width_and_counts(findings: Sequence[Finding]) -> str:
         scores = {key: runs.mean(key) for key in (FULL, SMALL, PAIRS) if runs.has(key)}
         if max(scores, key=scores.__getitem__) == PAIRS:
             words += (
-                f" On {runs.any_run['dataset']}, {PAIRS}, which counts how often an item follows "
-                f"another, has a higher NDCG@10 ({scores[PAIRS]:.3f}) than NextItNet "
+                f" On {runs.any_run['dataset']}, the {PAIRS} model, which counts how often an item "
+                f"follows another, has a higher NDCG@10 ({scores[PAIRS]:.3f}) than NextItNet "
                 f"({scores[FULL]:.3f}) and CpRec ({scores[SMALL]:.3f})."
             )
     return words

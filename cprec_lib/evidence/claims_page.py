@@ -22,7 +22,8 @@ HEAD = """# Which of the paper's claims hold
   seeds. **As good** means that the interval rules out a loss of {margin:.0f} % or more, **worse**
   that it lies below zero. All else is **undecided**. For C2 and C8 we also ask for a gain. The
   answers are corrected for the number of comparisons that make a verdict, so an answer can be
-  "undecided" although its own interval is clear. Brackets show answers with other margins.
+  "undecided" although its interval alone would decide it. Brackets after an answer show how
+  another margin changes it.
 - A claim about accuracy **holds** or **does not hold** if two logs agree. If only one log decides
   it, or logs disagree, it **holds on** or **fails on** each log that decides. If no log decides
   it, it is **open**. C1, C3, C5 and C6 are not about accuracy. Such a claim **holds in part** if
@@ -94,7 +95,7 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
     if not counted:
         advice.append(f"- Runs that count. `{claim.command} --list` prints the missing ones.")
     elif claim.command != (another := _on_another_log(claim, counted)):
-        advice.append(f"- Another log: `{another}` records it.")
+        advice.append(f"- Runs on another log: `{another}` records them.")
     if advice and claim.verdict not in ("holds", "does not hold"):
         yield from ("", "What would decide:", "", *advice)
 

@@ -22,35 +22,42 @@ from cprec_lib.evidence.race import (
     winners,
 )
 from cprec_lib.evidence.records import read_result
-from cprec_lib.evidence.statistics import MARGIN, UNDECIDED, Question, judge
+from cprec_lib.evidence.statistics import MARGIN, Question, judge
 from cprec_lib.logs.datasets import title_of
 
 HEAD = """# The race at equal bytes
 
-`cprec claims` writes this page from `results/race`; `cprec race --dataset LOG` records a race, and
-`--racer NAME` a part of it. The rules are in [evidence.md](evidence.md#7-the-race-at-equal-bytes),
-the terms in the [glossary](glossary.md).
+Which way to make NextItNet small loses least accuracy, if all ways may use the same number of
+bytes? The answer depends on the log. Each log has four budgets, which are shares of the bytes of
+the uncompressed model. [Notebook 09](../notebooks/09_smaller_still.ipynb) explains the ways,
+[evidence.md](evidence.md#7-the-race-at-equal-bytes) has the rules, and the [glossary](glossary.md)
+the terms. `cprec claims` writes this page from `results/race`."""
+READING = """How to read the tables:
 
-- A *racer* is a way to make NextItNet small; [notebook 09](../notebooks/09_smaller_still.ipynb)
-  explains them. It is as wide as the budget lets it be, but not wider than NextItNet. The budgets
-  are shares of the bytes of the uncompressed model.
-- *Difference* is the change of test NDCG@10 against the uncompressed model, as a share of its
-  NDCG@10, with a 95 % interval. *Answer* judges it with the margin of {margin:.0f} %.
-- The racers of a budget are sorted by their NDCG@10 on the validation items, and the first one wins
-  it. The test items play no part in this. Often its interval overlaps those of the next ones.
-- *Head* is the test NDCG@10 of the users whose target is among the most popular tenth of the items,
-  *outside* that of the others.
-- *Training* are seconds, a mean over the seeds; for a model that is only rounded, those of the
-  model that it is made from. Other work shared the machine, so they say little.
-- *Search* are the milliseconds of a search for one user, and *memory* the most bytes that the
-  tensors of this search take at once, without the weights. A table without these columns has none
-  recorded."""
+- *Width*: each racer is as wide as the budget lets it be, but not wider than NextItNet.
+- *Order*: the racers of a budget are sorted by their NDCG@10 on the validation items, and the first
+  one is the winner. The test items play no part in this.
+- *Difference*: the change of test NDCG@10 against the uncompressed model, in percent of that
+  model's NDCG@10, with a 95 % interval. The intervals of the best racers often overlap.
+- *Answer*: "as good" if the interval rules out a loss of {margin:.0f} % or more, "worse" if it lies
+  below zero, and otherwise "undecided".
+- *Head*: the test NDCG@10 of the users whose target is among the most popular tenth of the items.
+  *Outside*: that of the other users.
+- *Training*: its time, a mean over the seeds. For a model that is only rounded, it is the time of
+  the model before rounding. Other work shared the machine, so these times say little.
+- *Search*: the time of a search for one user. *Memory*: the most bytes that the tensors of this
+  search take at once, without the weights. Both columns are omitted where nothing is recorded.
+
+`cprec race --dataset LOG` records a race, and `--racer NAME` a part of it."""
 AIMS = {4: MARGIN, 8: 0.01, 16: 0.05}
 """The share of NDCG@10 that may be lost, by budget; "no loss" is less than the margin."""
 AIMED = (
-    "The winner of a budget decides. An aim is reached if the whole interval lies above the loss "
-    "that is allowed, and missed if it lies below. Less than "
-    f"{100 * MARGIN:.0f} % counts as no loss."
+    "An aim is the share of NDCG@10 that the winner of a budget may lose; a loss of less than "
+    f"{100 * MARGIN:.0f} % counts as no loss. It is *reached* if the whole interval shows a "
+    "smaller loss, *missed* if it shows a larger one, and otherwise *undecided*. A cell has the "
+    "winner, and its change of test NDCG@10 against the uncompressed model with a 95 % interval. "
+    "In a part of a race, the winner is the best of the racers that are recorded, so an answer may "
+    "change."
 )
 SHOWN = (8, 32)
 """Budgets in the README's table."""
@@ -140,11 +147,12 @@ def read_races(folder: Path) -> list[Recorded]:
 
 def to_markdown(races: Sequence[Recorded]) -> str:
     """The page of all recorded races."""
-    lines = [HEAD.format(margin=100 * MARGIN), "", "## What is raced", "", *_forms()]
     plain = [race for race in races if not race.record.get("distillation")]
+    lines = [HEAD]
     if plain:
-        lines += ["", "## How the aims came out", "", AIMED, "", *_aims(plain)]
-        lines += ["", *_conclusions(plain)]
+        lines += ["", "## How the aims came out", "", *_conclusions(plain)]
+        lines += ["", AIMED, "", *_aims(plain)]
+    lines += ["", "## What is raced", "", *_forms(), "", READING.format(margin=100 * MARGIN)]
     for race in races:
         lines += ["", f"## {race.title}", "", *_setting(race)]
         lines += ["", "### Without a budget", "", *_standings(race, [race.base, *race.at(1)])]
@@ -162,15 +170,18 @@ def _forms() -> Iterator[str]:
     for label in RACED:
         name, _, form = label.partition(", ")
         forms.setdefault(form or "the largest weights alone, in float32", []).append(name)
-    yield "Each form of a way is a racer. Not every way is raced in every form:"
+    yield (
+        "A *racer* is one way in one form: in float32, or rounded to int8 or int4. Each row of a "
+        "rounded table has one scale, or each group of 16 weights has one. These are raced:"
+    )
     yield ""
     for form, names in forms.items():
         yield f"- {form}: {', '.join(names)}"
     yield ""
     yield (
-        "int4 with one scale a row, and int4 with a training after the rounding, are not raced; "
-        "`cprec compress` tries them, and every way in every form except *random codes*. These "
-        "show what the codes of the interactions are worth."
+        "*Random codes* are there for comparison with *shared codes*, which are made from the "
+        "interactions. `cprec compress` tries every other way in every form, and two more forms: "
+        "int4 with one scale per row, and int4 with further training after the rounding."
     )
 
 
@@ -202,36 +213,23 @@ def _reached(winner: Standing, times: int) -> str:
 
 
 def _conclusions(races: Sequence[Recorded]) -> Iterator[str]:
-    for times in AIMS:
-        answers: dict[str, list[str]] = {"reached": [], UNDECIDED: [], "missed": []}
-        for race in races:
-            if winner := winners(race.standings).get(times):
-                answers[_reached(winner, times)].append(_named(race))
-        said = (f"{answer} on {_and(logs)}" for answer, logs in answers.items() if logs)
-        yield f"- **{_aim(times)}:** {'; '.join(said) or 'nothing is recorded'}."
-    yield f"- **{_aim(TIMES[-1])}:** {_best(races)}"
     yield f"- **CpRec at equal bytes:** {_cprec(races)}"
     yield f"- **The full model, rounded:** {_rounded(races)}"
 
 
-def _best(races: Sequence[Recorded]) -> str:
-    said = []
-    for race in races:
-        winner = winners(race.standings).get(TIMES[-1])
-        found = f"{winner.racer} ({percent(winner)})" if winner else "nothing is recorded"
-        said.append(f"{found} on {_named(race)}")
-    return "; ".join(said) + "."
-
-
 def _cprec(races: Sequence[Recorded]) -> str:
-    """Where CpRec wins, and where its blocks in another form do."""
+    """Where CpRec wins, where its blocks in another form do, and where it is not recorded."""
     said = []
     for race in races:
+        best = winners(race.standings)
         text = f"On {_named(race)}, CpRec wins at {_won(race)}"
-        for times, one in winners(race.standings).items():
+        for times, one in best.items():
             if "by popularity" in one.racer:
                 text += f"; at 1/{times}, its blocks win in another form: {way(one.racer)}"
         said.append(f"{text}.")
+        recorded = {each.times for each in race.standings if way(each.racer) == "CpRec"}
+        if lacking := [f"1/{times}" for times in best if times not in recorded]:
+            said.append(f"It is not recorded there at {_and(lacking)}.")
     return " ".join(said)
 
 
@@ -242,16 +240,20 @@ def _won(race: Recorded) -> str:
 
 
 def _rounded(races: Sequence[Recorded]) -> str:
-    said = []
+    """What rounding alone costs, without training anew."""
+    said, missing = [], []
     for race in races:
-        found = [each for each in race.standings if each.racer in REFERENCES]
         parts = [
-            f"{each.racer.partition(', ')[2]} makes {100 * each.bytes / race.base.bytes:.1f} % of "
-            f"its bytes, {percent(each)}, {judge(each.gap)}"
-            for each in found
+            f"{each.racer.partition(', ')[2]} leaves {100 * each.bytes / race.base.bytes:.1f} % of "
+            f"its bytes and changes its NDCG@10 by {percent(each)} ({judge(each.gap)})"
+            for each in race.standings
+            if each.racer in REFERENCES
         ]
-        said.append(f"On {_named(race)}, {'; '.join(parts) or 'it is not recorded'}.")
-    return " ".join(said)
+        if parts:
+            said.append(f"On {_named(race)}, {'; '.join(parts)}.")
+        else:
+            missing.append(_named(race))
+    return " ".join([*said, *([f"Not recorded on {_and(missing)}."] if missing else [])])
 
 
 def _setting(race: Recorded) -> Iterator[str]:
@@ -270,6 +272,12 @@ def _setting(race: Recorded) -> Iterator[str]:
         f"{_and(race.dates)} on {record['device']} (threads: {record['threads']}), commits: "
         f"{_and(race.commits) or 'unknown'}."
     )
+    if share := record.get("distillation"):
+        yield ""
+        yield (
+            f"*Distillation* means that a share of the training loss, here {share:g}, makes the "
+            "models learn from the uncompressed one. This race counts for no aim."
+        )
     if race.is_partial:
         yield ""
         counts = []
@@ -278,8 +286,8 @@ def _setting(race: Recorded) -> Iterator[str]:
             of_all = "" if entrants is None else f" of {entrants}"
             counts.append(f"{number}{of_all} at 1/{times}")
         yield (
-            f"**This is a part of the race:** {_and(counts)} are recorded. A winner is the best of "
-            "these."
+            f"**This is a part of the race.** Racers recorded: {_and(counts)}. A winner is the "
+            "best of these."
         )
 
 
@@ -328,8 +336,8 @@ def readme_finding(races: Sequence[Recorded]) -> str:
     """The line of the README's table of findings: where CpRec wins."""
     said = (f"at {_won(race)} on {race.log}" for race in races)
     return (
-        "| [Race](docs/race.md) | Our question: of all ways to make the model small, CpRec is the "
-        f"most accurate one at equal bytes. | holds {', '.join(said)} |"
+        "| [Race](docs/race.md) | Our question: of ten ways to make the model small, is CpRec the "
+        f"most accurate at equal bytes? | {'; '.join(said)} |"
     )
 
 

@@ -45,7 +45,7 @@ def test_it_writes_a_run_within_the_budget(compressed: tuple[Path, str]) -> None
     path = folder / "model.safetensors"
     assert stored_bytes(path) == metrics["bytes"] <= metrics["budget"]
     header = path.stat().st_size - metrics["bytes"]
-    said = f"{path}: {metrics['bytes']:,} bytes, and a header of {header:,}"
+    said = f"{path}: {metrics['bytes']:,} bytes of tensors, and a header of {header:,} bytes"
     assert said in printed.splitlines()
 
 

@@ -79,10 +79,10 @@ def test_another_log_is_advised_until_all_real_ones_count(
     for variant, rank in (("nextitnet", MIDDLING), ("cprec", BAD)):
         write_run(results, variant, rank, "ml-100k")
     _, _, advice = page(results).split("## C4")[1].partition("What would decide:\n\n")
-    assert "Another log" in advice and "--setting ml-1m-w64`" in advice.splitlines()[0]
+    assert "another log" in advice and "--setting ml-1m-w64`" in advice.splitlines()[0]
     for left in (["ml-100k-w64"], ["ml-100k-w64", "tail-5-w64"]):  # made-up logs decide no claim
         monkeypatch.setattr(claims_page, "TUNED", {name: TUNED[name] for name in left})
-        assert "Another log" not in page(results)
+        assert "another log" not in page(results)
 
 
 def test_a_comparison_of_two_parts_shows_the_answer_that_makes_the_verdict(results: Path) -> None:

@@ -104,14 +104,15 @@ def test_the_aims_are_judged_by_the_winner(tmp_path: Path) -> None:
         entrants={"4": 2, "8": 1, "16": 1, "32": 1},
     )
     page = to_markdown(read_races(tmp_path))
-    assert "- **1/4, no loss:** reached on one." in page
-    assert "- **1/8, within 1 %:** missed on one." in page
-    assert "- **1/16, within 5 %:** undecided on one." in page
-    assert "- **1/32: what is best:** CpRec, int8 (-39.0 % [" in page
+    assert "| 1/4, no loss | **reached**: tied, int8, " in page
+    assert "| 1/8, within 1 % | **missed**: tied, int8, " in page
+    assert "| 1/16, within 5 % | **undecided**: CpRec by popularity, int8, " in page
+    assert "| 1/32: what is best | CpRec, int8, -39.0 % [" in page
     assert (
-        "On one, CpRec wins at 1/32; at 1/16, its blocks win in another form: CpRec by popularity."
+        "On one, CpRec wins at 1/32; at 1/16, its blocks win in another form: CpRec by popularity. "
+        "It is not recorded there at 1/8 and 1/16."
     ) in page
-    assert "On one, it is not recorded." in page and "(a part)" not in page
+    assert "Not recorded on one." in page and "(a part)" not in page
 
 
 def test_a_part_of_a_race_is_called_one(tmp_path: Path) -> None:
@@ -123,7 +124,9 @@ def test_a_part_of_a_race_is_called_one(tmp_path: Path) -> None:
     assert {log for log, each in races.items() if each.is_partial} == {"one", "less", "ml-100k"}
     assert next(iter(races)) == "old"  # whole ones come first
     page = to_markdown(read_races(tmp_path))
-    assert "1 of 2 at 1/4, 0 of 1 at 1/8, 0 of 0 at 1/16 and 0 of 0 at 1/32 are recorded" in page
+    assert (
+        "Racers recorded: 1 of 2 at 1/4, 0 of 1 at 1/8, 0 of 0 at 1/16 and 0 of 0 at 1/32." in page
+    )
     assert f"{len(RACED) - 1} at 1/4, 0 at 1/8" in page and page.count("a part of the race") == 3
 
 
@@ -142,13 +145,17 @@ def test_a_table_has_the_times_of_a_search_where_they_are_recorded(tmp_path: Pat
         in page
     )
     assert "| worse | 0.200 |  | 9 s |\n" in page  # this table has no times
-    assert "int8 makes 25.0 % of its bytes, +0.0 % [+0.0, +0.0], as good." in page
+    assert (
+        "int8 leaves 25.0 % of its bytes and changes its NDCG@10 by +0.0 % [+0.0, +0.0] (as good)."
+        in page
+    )
     assert r"## a\|b" in page
 
 
 def test_a_race_with_distillation_is_apart(tmp_path: Path) -> None:
     race(tmp_path, "one", finish("tied, int8", 4), distillation=0.5)
     page = to_markdown(read_races(tmp_path))
+    assert "This race counts for no aim." in page
     assert "## one, with distillation 0.5" in page and "aims came out" not in page
 
 
@@ -161,5 +168,4 @@ def test_what_a_record_lacks_is_said(tmp_path: Path) -> None:
         finishes=[finish(BASE, bytes=3200, outside=None), finish("tied, int8", 4, outside=None)],
     )
     page = to_markdown(read_races(tmp_path))
-    assert "an unknown share of the test items lie outside the head" in page
-    assert "- **1/8, within 1 %:** nothing is recorded." in page and "nan" not in page
+    assert "an unknown share of the test items lie outside the head" in page and "nan" not in page
