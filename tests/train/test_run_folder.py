@@ -57,8 +57,8 @@ def seal(folder: Path) -> None:
         ("config.json", b"{", "does not describe a model"),
         ("model.safetensors", b"\0" * 64, "corrupt, cut short"),
         ("metrics.json", b"[]", "is not a metrics file"),
-        ("metrics.json", b'{"dataset": 5}', "TypeError('dataset is 5'); repeat the run's command"),
-        ("metrics.json", b"{}", "KeyError('dataset'); repeat the run's command with"),
+        ("metrics.json", b'{"dataset": 5}', "TypeError('dataset is 5'); repeat `cprec train` with"),
+        ("metrics.json", b"{}", "KeyError('dataset'); repeat `cprec train` with"),
     ],
 )
 def test_files_that_do_not_hold_a_run_are_refused(
