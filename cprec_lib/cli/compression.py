@@ -67,7 +67,7 @@ Racers = Annotated[
 Distillation = Annotated[
     float | None,
     typer.Option(
-        help="Share of the training loss by which models learn from the uncompressed one: 0.5.",
+        help="Share of the training loss that comes from the uncompressed model, such as 0.5.",
         parser=share,
         metavar="SHARE",
     ),
@@ -91,7 +91,7 @@ def compress(
     loss: Annotated[
         float | None,
         typer.Option(
-            help="Stop at the first model shown to lose at most this much validation NDCG@10: 1%.",
+            help="Stop at the first model that is shown to lose less NDCG@10, such as 1%.",
             parser=share,
             metavar="SHARE",
         ),
