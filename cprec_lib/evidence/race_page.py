@@ -189,8 +189,7 @@ def _aims(races: Sequence[Recorded]) -> Iterator[str]:
     """A row for each aim, a column for each log: the answer and the winner."""
     rows = []
     for times in TIMES:
-        best = [winners(race.standings).get(times) for race in races]
-        rows.append((_aim(times), *(_aimed(one, times) if one else "" for one in best)))
+        rows.append((_aim(times), *(_aimed(race, times) for race in races)))
     yield from _table(("aim", *map(_named, races)), rows)
 
 
@@ -201,8 +200,12 @@ def _aim(times: int) -> str:
     return f"1/{times}, {within}"
 
 
-def _aimed(winner: Standing, times: int) -> str:
-    reached = f"**{_reached(winner, times)}**: " if times in AIMS else ""
+def _aimed(race: Recorded, times: int) -> str:
+    """Whether the winner reaches the aim, and what it loses; empty if nothing is recorded."""
+    if (winner := winners(race.standings).get(times)) is None:
+        return ""
+    so_far = " so far" if race.is_partial else ""
+    reached = f"**{_reached(winner, times)}{so_far}**: " if times in AIMS else ""
     return f"{reached}{winner.racer}, {percent(winner)}"
 
 

@@ -128,6 +128,8 @@ def test_a_part_of_a_race_is_called_one(tmp_path: Path) -> None:
         "Racers recorded: 1 of 2 at 1/4, 0 of 1 at 1/8, 0 of 0 at 1/16 and 0 of 0 at 1/32." in page
     )
     assert f"{len(RACED) - 1} at 1/4, 0 at 1/8" in page and page.count("a part of the race") == 3
+    (aims,) = [line for line in page.splitlines() if line.startswith("| 1/4, no loss |")]
+    assert aims.count(" so far**: ") == 3 and aims.count("**: ") == 4  # one race is whole
 
 
 def test_a_table_has_the_times_of_a_search_where_they_are_recorded(tmp_path: Path) -> None:
