@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cprec_lib.evidence.claims import Claim, Evidence
 from cprec_lib.evidence.comparisons import Comparison, Finding, Recorded
+from cprec_lib.evidence.markdown import escaped, table
 from cprec_lib.evidence.records import Record, trial_of
 from cprec_lib.evidence.settings import TUNED
 from cprec_lib.evidence.statistics import MARGIN, UNDECIDED
@@ -20,9 +21,9 @@ HEAD = """# Which of the paper's claims hold
 
 - We compare two models by their NDCG@10 on the test items, with a 95 % interval over users and
   seeds. **As good** means that the interval rules out a loss of {margin:.0f} % or more, **worse**
-  that it lies below zero. All else is **undecided**. For C2 and C8 we also ask for a gain. The
-  answers are corrected for the number of comparisons that make a verdict, so an answer can be
-  "undecided" although its interval alone would decide it. Brackets after an answer show how
+  that it does not and lies below zero. All else is **undecided**. For C2 and C8 we also ask for a
+  gain. The answers are corrected for the number of comparisons that make a verdict, so an answer
+  can be "undecided" although its interval alone would decide it. Brackets after an answer show how
   another margin changes it.
 - A claim about accuracy **holds** or **does not hold** if two logs agree. If only one log decides
   it, or logs disagree, it **holds on** or **fails on** each log that decides. If no log decides
@@ -32,19 +33,20 @@ HEAD = """# Which of the paper's claims hold
   rate or dropout lies at the edge of what was tried, if its training ended before it stopped
   improving, or if no variant of the setting has a second seed. The figures show it as a hollow dot.
 - *Head*, *tail*, *cutoffs* and other terms are in the [glossary](glossary.md).
-- `cprec reproduce --again results/FOLDER/RECORD.json` repeats a run, and prints both results
-  and the range of its recorded seeds."""
+- *Recorded by* names the command that made the runs of a claim. It trains only what `results/`
+  lacks; with `--results build/again --work build/again-runs` it makes them all again.
+  `cprec reproduce --again results/records/FOLDER/RECORD.json` repeats one run, and prints both
+  results and the range of its recorded seeds. The runs with fixed rates are in `results/runs/`."""
 
 
 def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
     """The claims as a page; the figure of C4 is `figures`/claims-c4.png."""
-    lines = [
-        HEAD.format(margin=100 * MARGIN),
-        "",
-        *_table(("claim", "what it says", "verdict", "why")),
+    rows = [
+        (f"[{each.claim}](#{each.claim.lower()})", each.says, f"**{each.verdict}**", each.why)
+        for each in claims
     ]
-    for e in claims:
-        lines.append(_row(f"[{e.claim}](#{e.claim.lower()})", e.says, f"**{e.verdict}**", e.why))
+    lines = [HEAD.format(margin=100 * MARGIN), ""]
+    lines += table(("claim", "what it says", "verdict", "why"), rows)
     for claim in claims:
         lines += ["", f"## {claim.claim}", "", f"*{claim.says}*", ""]
         lines.append(f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** {claim.because}")
@@ -52,7 +54,7 @@ def to_markdown(claims: Sequence[Claim], figures: str = "figures") -> str:
             lines += ["", *_measurements(claim.evidence)]
         if claim.parts:
             lines += ["", *_accuracy(claim, figures)]
-        lines += ["", f"To repeat: {_commands(claim)}"]
+        lines += ["", f"Recorded by: {_commands(claim)}"]
     return "\n".join([*lines, "", *_runs(claims)]) + "\n"
 
 
@@ -62,9 +64,11 @@ def _measurements(evidence: Sequence[Evidence]) -> Iterator[str]:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for each in evidence:
         rows.setdefault((each.where, each.made), {})[each.what] = each.found
-    yield from _table(("data", *columns, "from"))
-    for (where, made), found in rows.items():
-        yield _row(_escaped(where), *(found.get(what, "") for what in columns), made)
+    cells = [
+        (escaped(where), *(found.get(what, "") for what in columns), made)
+        for (where, made), found in rows.items()
+    ]
+    yield from table(("data", *columns, "from"), cells)
 
 
 def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
@@ -73,24 +77,21 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
         yield f"![{claim.claim}: {alt(claim)}]({figures}/claims-{claim.claim.lower()}.png)"
     counted = [each for each in claim.findings if not each.comparison.flaws]
     if counted:
-        yield ""
-        yield from _table(("setting", "compared", "difference", "answer", "seeds", "users"))
         rows: dict[tuple[str, str, str], Finding] = {}
         for each in counted:
             rows.setdefault(_pair(each), each)  # the first parts make the verdict
-        for each in rows.values():
-            one = each.comparison
-            answer = f"{each.answer}{_other_margins(each)}"
-            seeds = " and ".join(map(str, one.seeds))
-            where = _escaped(setting(one.recorded))
-            yield _row(where, versus(one), measured(one), answer, seeds, one.users)
+        yield ""
+        yield from table(
+            ("setting", "compared", "difference", "answer", "seeds", "users"),
+            map(_compared, rows.values()),
+        )
     if why := Counter(flaw for each in claim.findings for flaw in each.comparison.flaws):
         reasons = "; ".join(f"{flaw} ({number})" for flaw, number in why.most_common())
         yield from ("", f"Not counted, because {reasons}.")
     advice = []
     for each in counted:
         if each.answer == UNDECIDED:
-            where = _escaped(setting(each.comparison.recorded))
+            where = escaped(setting(each.comparison.recorded))
             advice.append(f"- {where}, {versus(each.comparison)}: {each.decided_by()}.")
     if not counted:
         advice.append(f"- Runs that count. `{claim.command} --list` prints the missing ones.")
@@ -98,6 +99,13 @@ def _accuracy(claim: Claim, figures: str) -> Iterator[str]:
         advice.append(f"- Runs on another log: `{another}` records them.")
     if advice and claim.verdict not in ("holds", "does not hold"):
         yield from ("", "What would decide:", "", *advice)
+
+
+def _compared(finding: Finding) -> tuple[object, ...]:
+    one = finding.comparison
+    answer = f"{finding.answer}{_other_margins(finding)}"
+    seeds = " and ".join(map(str, one.seeds))
+    return escaped(setting(one.recorded)), versus(one), measured(one), answer, seeds, one.users
 
 
 def _pair(finding: Finding) -> tuple[str, str, str]:
@@ -139,15 +147,12 @@ def setting(recorded: Recorded) -> str:
         return f"made up, {tail}, width {recorded.width('nextitnet')}"
     widest = max(recorded.width(key) for key in recorded.runs)
     width = recorded.width("nextitnet") if recorded.has("nextitnet") else widest
-    config = next(
-        (r[0]["model_config"] for r in recorded.runs.values() if r[0]["model_config"]), {}
-    )
     parts = [run["dataset"], f"width {width}"]
     if run["users"]:
         parts.append(f"{run['users']:,} users drawn")
     if run["split"] != "leave_one_out":
         parts.append(f"split {run['split'].replace('_', ' ')}")
-    if (config or {}).get("initial_weights") == "authors":
+    if recorded.initial_weights == "authors":
         parts.append("the authors' initial weights")
     if recorded.folder not in TUNED:
         parts.append("fixed rates")
@@ -181,21 +186,9 @@ def _runs(claims: Sequence[Claim]) -> Iterator[str]:
         for each in claim.findings:
             for key in (each.comparison.key, each.comparison.other):
                 used.setdefault((each.comparison.recorded.folder, key), each.comparison.recorded)
-    yield "## Runs"
-    yield ""
-    yield "<details><summary>Tuning, seeds and devices of every variant</summary>"
-    yield ""
-    yield from _table(
-        (
-            "folder",
-            "variant",
-            "learning rate (tried)",
-            "dropout (tried)",
-            "best epochs",
-            "seeds, device",
-            "not counted, because",
-        )
-    )
+    yield from ("## Runs", "")
+    yield from ("<details><summary>Tuning, seeds and devices of every variant</summary>", "")
+    rows = []
     for (folder, key), recorded in sorted(used.items()):
         runs = recorded.runs[key]
         if trial := trial_of(runs[0]):
@@ -206,16 +199,21 @@ def _runs(claims: Sequence[Claim]) -> Iterator[str]:
                 f"{own:g} ({_numbers(all_)})"
                 for own, all_ in zip(trial, (rates, dropouts), strict=True)
             ]
-            yield _row(
-                f"`{folder}`",
-                label(key),
-                *chosen,
-                _epochs(runs),
-                _devices(runs),
-                recorded.untuned(key) or "",
-            )
-    yield ""
-    yield "</details>"
+            own = (f"`{folder}`", label(key), *chosen, _epochs(runs), _devices(runs))
+            rows.append((*own, recorded.untuned(key) or ""))
+    yield from table(
+        (
+            "folder",
+            "variant",
+            "learning rate (tried)",
+            "dropout (tried)",
+            "best epochs",
+            "seeds, device",
+            "not counted, because",
+        ),
+        rows,
+    )
+    yield from ("", "</details>")
 
 
 def _epochs(runs: Iterable[Record]) -> str:
@@ -228,17 +226,3 @@ def _devices(runs: Sequence[Record]) -> str:
 
 def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in sorted({*values}))
-
-
-def _table(names: Sequence[str]) -> list[str]:
-    return [_row(*names), "|" + "---|" * len(names)]
-
-
-def _row(*cells: object) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def _escaped(name: str) -> str:
-    """The name of a log, which may be anybody's file, for a table of a Markdown page."""
-    printable = "".join(mark if mark.isprintable() else "?" for mark in name)
-    return re.sub(r"[\\`*_{}\[\]<>#|$~&]", r"\\\g<0>", printable)

@@ -82,6 +82,13 @@ class Recorded:
         users = [part["users"] for part in self.any_run["test_by_popularity"]]
         return sum(users[1:]) / sum(users)
 
+    @property
+    def initial_weights(self) -> str:
+        """Whose initial weights the models have, "scaled" (ours) or "authors"."""
+        configs = (runs[0]["model_config"] or {} for runs in self.runs.values())
+        named = (config["initial_weights"] for config in configs if "initial_weights" in config)
+        return str(next(named, "scaled"))
+
     def has(self, *keys: str) -> bool:
         """Whether all these variants are recorded."""
         return {*keys} <= {*self.runs}
@@ -190,8 +197,8 @@ class Finding:
             enough = int(np.ceil(more.seeds * max(seeds)))
             return f"about {enough} seeds of each variant{self._command(enough)}"
         if more.users is not None:
-            return f"about {more.users:.1f} times as many users"
-        return "both more users and more seeds"
+            return f"about {more.users:.1f} times as many users, so another log, not more seeds"
+        return "both more users and more seeds, so another log"
 
     def _command(self, seeds: int) -> str:
         """The command that records so many seeds, in brackets; empty for settings without name."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from cprec_lib.compress.budget import TUNING_EPOCHS
 from cprec_lib.compress.racers import way
+from cprec_lib.evidence.markdown import escaped, table
 from cprec_lib.evidence.race import (
     BASE,
     RACED,
@@ -34,17 +35,22 @@ the uncompressed model. [Notebook 09](../notebooks/09_smaller_still.ipynb) expla
 the terms. `cprec claims` writes this page from `results/race`."""
 READING = """How to read the tables:
 
-- *Width*: each racer is as wide as the budget lets it be, but not wider than NextItNet.
+- *Width*: each racer is as wide as the budget lets it be, but not wider than NextItNet. In groups
+  of 16 the width has to be a multiple of 16, or at most 5, so these racers can leave a part of the
+  budget unused.
 - *Order*: the racers of a budget are sorted by their NDCG@10 on the validation items, and the first
   one is the winner. The test items play no part in this.
 - *Difference*: the change of test NDCG@10 against the uncompressed model, in percent of that
-  model's NDCG@10, with a 95 % interval. The intervals of the best racers often overlap.
-- *Answer*: "as good" if the interval rules out a loss of {margin:.0f} % or more, "worse" if it lies
-  below zero, and otherwise "undecided".
+  model's NDCG@10, with a 95 % interval. The intervals of the best racers often overlap. *Own
+  tables* of NextItNet's width are the full model, rounded. Their interval is wider than that of
+  the *rounded full model*, which alone is compared with its own training, seed by seed.
+- *Answer*: "as good" if the interval rules out a loss of {margin:.0f} % or more, otherwise "worse"
+  if it lies below zero, and else "undecided". No answer is corrected for the number of racers.
 - *Head*: the test NDCG@10 of the users whose target is among the most popular tenth of the items.
   *Outside*: that of the other users.
 - *Training*: its time, a mean over the seeds. For a model that is only rounded, it is the time of
-  the model before rounding. Other work shared the machine, so these times say little.
+  training that model, for the *rounded full model* of training it once more. Other work shared
+  the machine, so these times say little.
 - *Search*: the time of a search for one user. *Memory*: the most bytes that the tensors of this
   search take at once, without the weights. Both columns are omitted where nothing is recorded.
 
@@ -57,14 +63,15 @@ AIMED = (
     "smaller loss, *missed* if it shows a larger one, and otherwise *undecided*. A cell has the "
     "winner, and its change of test NDCG@10 against the uncompressed model with a 95 % interval. "
     "In a part of a race, the winner is the best of the racers that are recorded, so an answer may "
-    "change."
+    "change. *With one seed* means that the interval is over the users alone: it leaves out what "
+    "another seed would change, and the rules for claims would not count it."
 )
 SHOWN = (8, 32)
 """Budgets in the README's table."""
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRace:
     """A recorded race: its log's name, its standings, and the record without the finishes.
 
     `commits` and `dates` are those of its finishes.
@@ -80,7 +87,7 @@ class Recorded:
     def title(self) -> str:
         """The log's title, and the share of distillation if there was any."""
         share = self.record.get("distillation")
-        title = title_of(self.log).replace("|", r"\|")
+        title = escaped(title_of(self.log))
         return f"{title}, with distillation {share:g}" if share else title
 
     @property
@@ -114,7 +121,7 @@ class Recorded:
         return not all(every) or any(each.seeds < seeds for each in raced)
 
 
-def read_races(folder: Path) -> list[Recorded]:
+def read_races(folder: Path) -> list[RecordedRace]:
     """The recorded races of a folder: whole ones first, and those with distillation last.
 
     Raises ValueError as `read_result` does.
@@ -123,7 +130,7 @@ def read_races(folder: Path) -> list[Recorded]:
     for path in sorted(folder.glob("*.json")):
         record = read_result(path)
         finishes = record.pop("finishes")
-        found = Recorded(
+        found = RecordedRace(
             record["dataset"],
             standings(finishes),
             record,
@@ -145,7 +152,7 @@ def read_races(folder: Path) -> list[Recorded]:
 # ---- The page ----
 
 
-def to_markdown(races: Sequence[Recorded]) -> str:
+def to_markdown(races: Sequence[RecordedRace]) -> str:
     """The page of all recorded races."""
     plain = [race for race in races if not race.record.get("distillation")]
     lines = [HEAD]
@@ -155,12 +162,12 @@ def to_markdown(races: Sequence[Recorded]) -> str:
     lines += ["", "## What is raced", "", *_forms(), "", READING.format(margin=100 * MARGIN)]
     for race in races:
         lines += ["", f"## {race.title}", "", *_setting(race)]
-        lines += ["", "### Without a budget", "", *_standings(race, [race.base, *race.at(1)])]
+        lines += ["", "### Without a budget", "", *_standings([race.base, *race.at(1)])]
         for times in TIMES:
             if at := race.at(times):
                 limit = race.base.bytes // times
                 lines += ["", f"### At most 1/{times} of the bytes, {limit:,}", ""]
-                lines += _standings(race, at)
+                lines += _standings(at)
     return "\n".join(lines) + "\n"
 
 
@@ -185,12 +192,12 @@ def _forms() -> Iterator[str]:
     )
 
 
-def _aims(races: Sequence[Recorded]) -> Iterator[str]:
+def _aims(races: Sequence[RecordedRace]) -> Iterator[str]:
     """A row for each aim, a column for each log: the answer and the winner."""
     rows = []
     for times in TIMES:
         rows.append((_aim(times), *(_aimed(race, times) for race in races)))
-    yield from _table(("aim", *map(_named, races)), rows)
+    yield from table(("aim", *map(_named, races)), rows)
 
 
 def _aim(times: int) -> str:
@@ -200,11 +207,11 @@ def _aim(times: int) -> str:
     return f"1/{times}, {within}"
 
 
-def _aimed(race: Recorded, times: int) -> str:
+def _aimed(race: RecordedRace, times: int) -> str:
     """Whether the winner reaches the aim, and what it loses; empty if nothing is recorded."""
     if (winner := winners(race.standings).get(times)) is None:
         return ""
-    so_far = " so far" if race.is_partial else ""
+    so_far = " so far" if race.is_partial else " with one seed" if race.base.seeds == 1 else ""
     reached = f"**{_reached(winner, times)}{so_far}**: " if times in AIMS else ""
     return f"{reached}{winner.racer}, {percent(winner)}"
 
@@ -215,12 +222,12 @@ def _reached(winner: Standing, times: int) -> str:
     return judge(winner.gap, question)
 
 
-def _conclusions(races: Sequence[Recorded]) -> Iterator[str]:
+def _conclusions(races: Sequence[RecordedRace]) -> Iterator[str]:
     yield f"- **CpRec at equal bytes:** {_cprec(races)}"
     yield f"- **The full model, rounded:** {_rounded(races)}"
 
 
-def _cprec(races: Sequence[Recorded]) -> str:
+def _cprec(races: Sequence[RecordedRace]) -> str:
     """Where CpRec wins, where its blocks in another form do, and where it is not recorded."""
     said = []
     for race in races:
@@ -236,13 +243,13 @@ def _cprec(races: Sequence[Recorded]) -> str:
     return " ".join(said)
 
 
-def _won(race: Recorded) -> str:
+def _won(race: RecordedRace) -> str:
     """The budgets that CpRec wins."""
     best = winners(race.standings).items()
     return _and(f"1/{times}" for times, one in best if way(one.racer) == "CpRec") or "no budget"
 
 
-def _rounded(races: Sequence[Recorded]) -> str:
+def _rounded(races: Sequence[RecordedRace]) -> str:
     """What rounding alone costs, without training anew."""
     said, missing = [], []
     for race in races:
@@ -259,7 +266,7 @@ def _rounded(races: Sequence[Recorded]) -> str:
     return " ".join([*said, *([f"Not recorded on {_and(missing)}."] if missing else [])])
 
 
-def _setting(race: Recorded) -> Iterator[str]:
+def _setting(race: RecordedRace) -> Iterator[str]:
     """How the models of a race were trained, and what of it is recorded."""
     of, record = race.record["setting"], race.record
     log = f"`{race.log}`" + (f", {of['users']:,} users drawn" if of["users"] else "")
@@ -294,14 +301,14 @@ def _setting(race: Recorded) -> Iterator[str]:
         )
 
 
-def _seeds(race: Recorded) -> str:
+def _seeds(race: RecordedRace) -> str:
     seeds = sorted({each.seeds for each in race.standings})
     if seeds[-1] == 1:
         return "One seed, so the intervals are over the users alone."
     return f"Seeds of each model: {' or '.join(map(str, seeds))}."
 
 
-def _standings(race: Recorded, found: Sequence[Standing]) -> Iterator[str]:
+def _standings(found: Sequence[Standing]) -> Iterator[str]:
     columns = ["racer", "bytes", "difference", "answer", "head", "outside", "training"]
     timed = any(not math.isnan(each.milliseconds) for each in found)
     if timed:
@@ -316,13 +323,13 @@ def _standings(race: Recorded, found: Sequence[Standing]) -> Iterator[str]:
             cells += [_number(each.milliseconds, ".2f", " ms")]
             cells += [_number(each.search_bytes / 1000, ",.0f", " kB")]
         rows.append(cells)
-    yield from _table(columns, rows)
+    yield from table(columns, rows)
 
 
 # ---- The README ----
 
 
-def readme_table(races: Sequence[Recorded]) -> str:
+def readme_table(races: Sequence[RecordedRace]) -> str:
     """The best form of each way at two budgets on each log, and its command."""
     columns = [f"{race.title} 1/{times}" for race in races for times in SHOWN]
     rows = []
@@ -332,10 +339,10 @@ def readme_table(races: Sequence[Recorded]) -> str:
             best = winners([each for each in race.standings if way(each.racer) == name])
             cells += [_cell(best[times]) if times in best else "" for times in SHOWN]
         rows.append((name, *cells, f'`cprec race --dataset LOG --racer "{name}"`'))
-    return "\n".join(_table(("racer", *columns, "command"), rows))
+    return "\n".join(table(("racer", *columns, "command"), rows))
 
 
-def readme_finding(races: Sequence[Recorded]) -> str:
+def readme_finding(races: Sequence[RecordedRace]) -> str:
     """The line of the README's table of findings: where CpRec wins."""
     said = (f"at {_won(race)} on {race.log}" for race in races)
     return (
@@ -362,7 +369,7 @@ def percent(standing: Standing) -> str:
     return f"{share:+.{digits}f} % [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def _named(race: Recorded) -> str:
+def _named(race: RecordedRace) -> str:
     return f"{race.title} (a part)" if race.is_partial else race.title
 
 
@@ -373,8 +380,3 @@ def _number(value: float, form: str, unit: str = "") -> str:
 def _and(words: Iterable[str]) -> str:
     *first, last = [*words] or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for cells in (names, ["---"] * len(names), *rows):
-        yield f"| {' | '.join(cells)} |"

@@ -11,7 +11,7 @@ import pytest
 
 from cprec_lib.evidence.claims import Claim, judge_claims
 from cprec_lib.evidence.comparisons import Recorded
-from cprec_lib.evidence.records import write_result
+from cprec_lib.evidence.records import read_result, write_result
 from cprec_lib.evidence.variants import VARIANTS
 from tests.evidence.samples import record
 
@@ -222,7 +222,7 @@ def write_times(results: Path, baseline: float, compressed: float, early: float)
 
 @pytest.mark.parametrize(("time", "verdict"), [(1.0, "holds"), (2.0, "does not hold")])
 def test_time(time: float, verdict: str, results: Path) -> None:
-    write_times(results, 2.0, time, time)
+    write_times(results, 2.0, time, time * (0.5 if verdict == "holds" else 1))
     claims = judged(results)
     for claim in ("C5", "C6"):
         assert claims[claim].verdict == verdict
@@ -235,6 +235,25 @@ def test_the_early_stopping_rule_is_compared_with_the_full_search(results: Path)
     claim = judged(results)["C6"]
     assert [line.found.split()[0] for line in claim.evidence] == ["1.0", "4.0", "1.0", "4.0"]
     assert claim.verdict == "holds in part"
+    assert "Early stopping is 4.0 to 4.0 times as fast as CpRec's own exact" in claim.because
+
+
+def test_early_stopping_that_is_no_faster_than_the_exact_search_refutes_a_part(
+    results: Path,
+) -> None:
+    write_times(results, 4.0, 1.0, 1.0)
+    assert judged(results)["C6"].verdict == "holds in part"
+
+
+def test_the_page_says_whose_initial_weights_the_deciding_comparisons_have(results: Path) -> None:
+    write_run(results, "nextitnet", MIDDLING)
+    write_run(results, "cprec", MIDDLING)
+    assert "has our initial weights, not the authors'" in judged(results)["C4"].because
+    for path in (results / "records" / "a").glob("*.json"):
+        run = read_result(path)
+        run["model_config"] = (run["model_config"] or {}) | {"initial_weights": "authors"}
+        write_result(path, run)
+    assert "initial weights" not in judged(results)["C4"].because
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_its_commands_name_settings_and_groups_that_exist() -> None:
     from cprec_lib.evidence.settings import TUNED
     from cprec_lib.evidence.variants import GROUPS
 
-    commands = re.findall(r"To repeat: `cprec reproduce ([^`]+)`", page(ROOT / "results"))
+    commands = re.findall(r"Recorded by: `cprec reproduce ([^`]+)`", page(ROOT / "results"))
     named = [re.fullmatch(r"([a-z ]+) --setting (\S+)", each) for each in commands]
     found = [match for match in named if match]
     assert len(found) == 5

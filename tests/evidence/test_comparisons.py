@@ -131,7 +131,10 @@ def test_only_the_tested_users_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("of_users", "advice"),
-    [(0.1, "about 3 seeds of each variant"), (0.9, "about 2.3 times as many users")],
+    [
+        (0.1, "about 3 seeds of each variant"),
+        (0.9, "about 2.3 times as many users, so another log, not more seeds"),
+    ],
 )
 def test_what_would_decide(of_users: float, advice: str) -> None:
     one = Finding(finding(-0.03, 0.022, of_users), AS_GOOD, "undecided", None)

@@ -9,7 +9,7 @@ import pytest
 from cprec_lib.compress.racers import way
 from cprec_lib.evidence.race import BASE, RACED, REFERENCES, TIMES, winners
 from cprec_lib.evidence.race_page import (
-    Recorded,
+    RecordedRace,
     percent,
     read_races,
     readme_finding,
@@ -26,12 +26,12 @@ RANKS = DRAW.integers(1, 12, 4000)
 
 
 @pytest.fixture(scope="module")
-def recorded() -> list[Recorded]:
+def recorded() -> list[RecordedRace]:
     return read_races(ROOT / "results" / "race")
 
 
 @pytest.fixture(scope="module")
-def whole(recorded: list[Recorded]) -> list[Recorded]:
+def whole(recorded: list[RecordedRace]) -> list[RecordedRace]:
     return [r for r in recorded if not r.is_partial and not r.record.get("distillation")]
 
 
@@ -52,12 +52,12 @@ def race(folder: Path, log: str, *finishes: dict[str, Any], **record: Any) -> No
     write_result(folder / f"{log}.json", found)
 
 
-def test_the_page_is_that_of_the_records(recorded: list[Recorded]) -> None:
+def test_the_page_is_that_of_the_records(recorded: list[RecordedRace]) -> None:
     """If it is not, `cprec claims` writes it."""
     assert (ROOT / "docs" / "race.md").read_text(encoding="utf-8") == to_markdown(recorded)
 
 
-def test_the_readme_has_the_table_and_the_finding_of_the_records(whole: list[Recorded]) -> None:
+def test_the_readme_has_the_table_and_the_finding_of_the_records(whole: list[RecordedRace]) -> None:
     """If not, the README's lines are to be replaced by what the two functions return."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"\n\n{readme_table(whole)}\n\n" in readme
@@ -66,7 +66,7 @@ def test_the_readme_has_the_table_and_the_finding_of_the_records(whole: list[Rec
         assert f'`cprec race --dataset LOG --racer "{name}"`' in readme
 
 
-def test_the_readme_says_where_cprec_wins(whole: list[Recorded]) -> None:
+def test_the_readme_says_where_cprec_wins(whole: list[RecordedRace]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     films, globo = (winners(race.standings) for race in whole)
     base = whole[1].base.bytes
@@ -104,9 +104,9 @@ def test_the_aims_are_judged_by_the_winner(tmp_path: Path) -> None:
         entrants={"4": 2, "8": 1, "16": 1, "32": 1},
     )
     page = to_markdown(read_races(tmp_path))
-    assert "| 1/4, no loss | **reached**: tied, int8, " in page
-    assert "| 1/8, within 1 % | **missed**: tied, int8, " in page
-    assert "| 1/16, within 5 % | **undecided**: CpRec by popularity, int8, " in page
+    assert "| 1/4, no loss | **reached with one seed**: tied, int8, " in page
+    assert "| 1/8, within 1 % | **missed with one seed**: tied, int8, " in page
+    assert "| 1/16, within 5 % | **undecided with one seed**: CpRec by popularity, int8, " in page
     assert "| 1/32: what is best | CpRec, int8, -39.0 % [" in page
     assert (
         "On one, CpRec wins at 1/32; at 1/16, its blocks win in another form: CpRec by popularity. "
