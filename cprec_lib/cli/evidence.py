@@ -31,7 +31,7 @@ def reproduce_options() -> dict[str, Parameter]:
     """The options of `reproduce` that a setting defines."""
     from cprec_lib.evidence.settings import Setting
 
-    return options_of(Setting, leave_out=["learning_rates", "dataset"])
+    return options_of(Setting)
 
 
 def reproduce(
