@@ -13,9 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import chosen_device
 from cprec_lib.evidence.records import write_result
 from cprec_lib.files import check_writable, make_folder
-from cprec_lib.machine import choose_device, commit, cpu_cores, describe_machine
+from cprec_lib.machine import commit, cpu_cores, describe_machine
 
 ROWS = (
     "losses",
@@ -75,7 +76,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _provenance() -> dict[str, Any]:
     """Machine, versions, date and commit."""
     return {
-        **describe_machine(choose_device("auto")),
+        **describe_machine(chosen_device()),
         "cores": cpu_cores(),
         "date": datetime.date.today().isoformat(),
         "commit": commit(),

@@ -11,7 +11,8 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,9 +26,25 @@ class Skipped(Exception):
     """This machine cannot run a side; the message says what is missing."""
 
 
+def chosen_device() -> torch.device:
+    """The device of all rows: a GPU of CUDA, else the CPU, because some rivals know no other."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch uses one thread until the `with` block ends."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def require(n_bytes: float) -> None:
     """Raise Skipped unless `n_bytes` take at most nine tenths of the free memory."""
-    free = free_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    free = free_bytes(chosen_device())
     if n_bytes > 0.9 * free:
         raise Skipped(f"needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 
@@ -38,7 +55,7 @@ def measure(side: str, options: dict[str, Any], calls: int, threads: int) -> dic
         torch.set_num_threads(threads)
     module, name = side.split(":")
     prepare: Callable[..., Work] = getattr(importlib.import_module(module), name)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     before = peak_bytes(device) or 0
     try:
         work = prepare(**options)

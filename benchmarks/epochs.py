@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.child import Work, require
+from benchmarks.child import Work, chosen_device, require
 from benchmarks.contest import Side, case
 from cprec_lib import ModelConfig, SequentialRecommender, count_parameters, cprec, nextitnet
 from cprec_lib.logs.synthetic import Synthetic
@@ -43,7 +43,7 @@ def _sides(n_items: int, width: int) -> list[Side]:
 
 def step(model: str, n_items: int, width: int) -> Work:
     """One AdamW step on a fixed batch; returns the targets' number and sum, which must agree."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     config = nextitnet(n_items, width) if model == "NextItNet" else cprec(n_items, width)
     require(needed(config))
     recommender = SequentialRecommender(config).to(device)

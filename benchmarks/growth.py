@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.child import Work, require
+from benchmarks.child import Work, chosen_device, require
 from benchmarks.contest import Side, case
 from cprec_lib import BlockPartition, BlockSoftmax, FullSoftmax
 
@@ -54,7 +54,7 @@ def both_ways(layer: str, n_items: int) -> Work:
     blocks = layer == "BlockSoftmax"
     # Weights, their gradient and as many logits; blocks have more logits than weights.
     require(4 * n_items * (28 if blocks else 3 * WIDTH + 10))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     torch.manual_seed(0)
     partition = BlockPartition.decaying(n_items, CUTOFFS, WIDTH)
     softmax = (BlockSoftmax(partition) if blocks else FullSoftmax(WIDTH, n_items)).to(device)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.child import Skipped, Work, require
+from benchmarks.child import Skipped, Work, chosen_device, require
 from benchmarks.contest import Side, case, contest
 from cprec_lib import BlockPartition, BlockSoftmax, FullSoftmax
 from cprec_lib.model.partition import cutoffs_from_shares
@@ -98,7 +98,7 @@ def needed(layer: str, n_items: int, tokens: int) -> int:
 
 
 def _both_ways(layer: str, n_items: int, tokens: int) -> Work:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device()
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(tokens, WIDTH, generator=draw).to(device).requires_grad_()
     # In a Zipf law with exponent 1, a share u of the mass lies before rank N^u.

@@ -22,10 +22,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.child import chosen_device
 from cprec_lib.data.sequences import SequenceData
 from cprec_lib.evidence.settings import setting_of
 from cprec_lib.logs.datasets import load_interactions
-from cprec_lib.machine import choose_device
 from cprec_lib.model.config import nextitnet
 from cprec_lib.model.cost import count_parameters
 from cprec_lib.model.recommender import SequentialRecommender
@@ -155,7 +155,7 @@ def train_theirs(table: pd.DataFrame, python: Path, folder: Path, budget: float)
     """
     (folder / "log").mkdir()
     write_atomic(table, folder / "log" / "log.inter")
-    threads, cuda = torch.get_num_threads(), choose_device("auto").type == "cuda"
+    threads, cuda = torch.get_num_threads(), chosen_device().type == "cuda"
     task = {"budget": budget, "threads": threads, "cuda": cuda}
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
     # Without -P, `import recbole` would find this file, which is in the child's folder.
@@ -190,7 +190,7 @@ def ours(data: SequenceData, seed: int, target: float) -> dict[str, Any]:
             raise _Reached
 
     config = nextitnet(data.n_items, setting.width, dilations=DILATIONS, dropout=setting.dropout)
-    model = SequentialRecommender(config, seed).to(choose_device("auto"))
+    model = SequentialRecommender(config, seed).to(chosen_device())
     with suppress(_Reached):
         fit(model, data, setting.training(LEARNING_RATE, seed), progress=False, log=log)
     return {"seed": seed, "curve": curve, "parameters": count_parameters(config).total}

@@ -8,7 +8,6 @@ too large for the others; so have rounded models, whose aim is an upper limit.
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +19,7 @@ from cprec_lib.course.figures.comparison import estimates
 from cprec_lib.evidence.bootstrap import Interval
 from cprec_lib.evidence.records import Sealed, read_result
 from cprec_lib.evidence.statistics import carried
+from tools.measured import write_between_markers
 
 ROOT = RESULTS.parent.parent
 # For these rows, the largest case with all rivals; an empty list means every case.
@@ -186,35 +186,25 @@ def rounded(result: Sealed) -> str:
     return "\n".join([*lines, ""])
 
 
-def write_table(text: str, mark: str, table: str, name: str) -> str:
-    """The text of a file with a table replaced. Raises ValueError unless it has one marker."""
-    marked = re.compile(f"<!-- {mark} -->.*?<!-- /{mark} -->", flags=re.DOTALL)
-    new = f"<!-- {mark} -->{table}<!-- /{mark} -->"
-    changed, n_places = marked.subn(lambda _: new, text)
-    if n_places != 1:
-        raise ValueError(f"{name} has {n_places} places marked <!-- {mark} -->, not one")
-    return changed
-
-
 def pages(table: pd.DataFrame, folder: Path = RESULTS) -> dict[Path, str]:
     """The files that show the comparisons and, if it is recorded, the load, each with its text."""
     page, readme = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
     shown_in = {page: table, readme: brief(table)}
     texts = {
-        path: write_table(path.read_text(encoding="utf-8"), "benchmark", markdown(some), path.name)
+        path: write_between_markers(
+            path.read_text(encoding="utf-8"), "benchmark", markdown(some), path.name
+        )
         for path, some in shown_in.items()
     }
-    result = _recorded(folder / "big.json")
-    if "cases" in result:
-        texts[page] = write_table(texts[page], "big", on_disk(result), page.name)
-    result = _recorded(folder / "rounding.json")
-    if "cases" in result:
-        texts[page] = write_table(texts[page], "rounding", rounded(result), page.name)
+    for mark, rows_of in {"big": on_disk, "rounding": rounded}.items():
+        result = _recorded(folder / f"{mark}.json")
+        if "cases" in result:
+            texts[page] = write_between_markers(texts[page], mark, rows_of(result), page.name)
     result = _recorded(folder / "serving.json")
     if "served" in result:
         for path in texts:
             rows = serving(result, others=path == page)
-            texts[path] = write_table(texts[path], "serving", rows, path.name)
+            texts[path] = write_between_markers(texts[path], "serving", rows, path.name)
     return texts
 
 

@@ -7,12 +7,12 @@ that waiting for another program does not count. The fastest round of each is co
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from benchmarks.child import one_thread
 from cprec_lib import ModelConfig, SequentialRecommender, cprec, nextitnet
 from cprec_lib.compress.compressor import Compressor, compress_with
 from cprec_lib.compress.pruning import Pruning
@@ -82,14 +82,3 @@ def times_as_long(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     return {
         name: min(rounds) / min(seconds[PLAIN]) for name, rounds in seconds.items() if name != PLAIN
     }
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch uses one thread until the `with` block ends."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.child import Work, require
+from benchmarks.child import Work, one_thread, require
 from benchmarks.contest import Side, case
 from benchmarks.losses import stock_twin
 from cprec_lib import (
@@ -99,15 +99,14 @@ def floors(reads: Mapping[str, int], rounds: int, at_once: int) -> dict[str, Any
 
 def reading(n_bytes: int, rounds: int, at_once: int) -> list[float]:
     """Seconds to sum `n_bytes` of numbers as often as a call searches, on one thread."""
-    numbers, threads, seconds = torch.ones(n_bytes // 4), torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    numbers.sum()  # a warm-up, as for the sides
-    for _ in range(rounds):
-        started = time.perf_counter()
-        for _ in range(_batches(at_once)):
-            numbers.sum()
-        seconds.append(time.perf_counter() - started)
-    torch.set_num_threads(threads)
+    numbers, seconds = torch.ones(n_bytes // 4), []
+    with one_thread():
+        numbers.sum()  # a warm-up, as for the sides
+        for _ in range(rounds):
+            started = time.perf_counter()
+            for _ in range(_batches(at_once)):
+                numbers.sum()
+            seconds.append(time.perf_counter() - started)
     return seconds
 
 

@@ -15,8 +15,8 @@ from cprec_lib.course import calibration
 from cprec_lib.machine import cpu_cores
 from tools.execution import Measured
 
-OPENING, CLOSING = "<!-- measured -->", "<!-- /measured -->"
-_MARKED = re.compile(f"{OPENING}.*?{CLOSING}", flags=re.DOTALL)
+MARK = "measured"
+OPENING, CLOSING = f"<!-- {MARK} -->", f"<!-- /{MARK} -->"
 
 
 def duration(seconds: float) -> str:
@@ -29,16 +29,18 @@ def memory(n_bytes: int) -> str:
     return f"{n_bytes / 1e9:.1f} GB"
 
 
-def write_between_markers(text: str, measured: str, place: str) -> str:
-    """`text` with `measured` between its markers; `place` names the text in an error.
+def write_between_markers(text: str, mark: str, new: str, place: str) -> str:
+    """`text` with `new` between the markers of `mark`; `place` names the text in an error.
 
     Raises ValueError unless there is exactly one pair of markers.
     """
-    changed, n_places = _MARKED.subn(lambda _: f"{OPENING}{measured}{CLOSING}", text)
+    opening, closing = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    marked = re.compile(f"{opening}.*?{closing}", flags=re.DOTALL)
+    changed, n_places = marked.subn(lambda _: f"{opening}{new}{closing}", text)
     if n_places != 1:
         raise ValueError(
-            f"{place} has {n_places} places marked {OPENING} ... {CLOSING}, and the build writes "
-            f"its measurements into exactly one. Add the markers, or remove the spare ones."
+            f"{place} has {n_places} places marked {opening} ... {closing}, and exactly one is "
+            "written. Add the markers, or remove the spare ones."
         )
     return changed
 
@@ -58,7 +60,7 @@ def write_header(notebook: NotebookNode, run: Measured, step_seconds: float) -> 
 def write_page(page: Path, runs: Sequence[Measured]) -> None:
     """Write the table of all runs into the page."""
     text = page.read_text(encoding="utf-8")
-    changed = write_between_markers(text, markdown_table(runs), page.name)
+    changed = write_between_markers(text, MARK, markdown_table(runs), page.name)
     page.write_text(changed, encoding="utf-8", newline="\n")
 
 
@@ -66,7 +68,7 @@ def check_markers(notebooks: Sequence[Path], page: Path) -> None:
     """Raise ValueError if a file lacks the markers, before the run and not after it."""
     for path in notebooks:
         _write_header(nbformat.read(path, as_version=4), "", path.name)
-    write_between_markers(page.read_text(encoding="utf-8"), "", page.name)
+    write_between_markers(page.read_text(encoding="utf-8"), MARK, "", page.name)
 
 
 def markdown_table(runs: Sequence[Measured]) -> str:
@@ -105,7 +107,7 @@ def _write_header(notebook: NotebookNode, measured: str, name: str) -> None:
     if not cells:
         raise ValueError(f"{name} has no text cell; its first one must hold {OPENING}.")
     place = f"The first text cell of {name}"
-    cells[0].source = write_between_markers(cells[0].source, measured, place)
+    cells[0].source = write_between_markers(cells[0].source, MARK, measured, place)
 
 
 def _total_duration(runs: Sequence[Measured]) -> str:

@@ -19,7 +19,6 @@ COURSE = (
     "results",
     "docs",
     "tools",
-    "tests",
     "Makefile",
     "pyproject.toml",
     "requirements.lock",

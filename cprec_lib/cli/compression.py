@@ -30,7 +30,7 @@ from cprec_lib.cli.options import (
     text_option,
     whole_option,
 )
-from cprec_lib.cli.training import option_groups
+from cprec_lib.cli.training import option_groups, train_options
 
 if TYPE_CHECKING:
     from cprec_lib.compress.budget import Race, Result
@@ -53,11 +53,7 @@ def share(text: str) -> float:
 
 def compress_options() -> dict[str, Parameter]:
     """The options of `train` that an uncompressed model has."""
-    return {name: option for group in _groups().values() for name, option in group.items()}
-
-
-def _groups() -> dict[str, dict[str, Parameter]]:
-    return option_groups(leave_out=BLOCKS)
+    return train_options(leave_out=BLOCKS)
 
 
 Racers = Annotated[
@@ -121,7 +117,7 @@ def compress(
     the uncompressed model.
     """
     deadline = None if minutes is None else time.time() + 60 * minutes
-    chosen = {group: given(options, names) for group, names in _groups().items()}
+    chosen = {group: given(options, names) for group, names in option_groups(BLOCKS).items()}
     if model is None and dataset is None:
         raise typer.BadParameter("name the data by --dataset, or a run by --model")
     if model is not None and (extra := [*chain.from_iterable(chosen.values())]):

@@ -31,7 +31,7 @@ def reproduce_options() -> dict[str, Parameter]:
     """The options of `reproduce` that a setting defines."""
     from cprec_lib.evidence.settings import Setting
 
-    return options_of(Setting, leave_out=["learning_rates", "dataset"])
+    return options_of(Setting)
 
 
 def reproduce(
@@ -71,6 +71,13 @@ def reproduce(
     if again:
         _repeat(again, work, dataset, seconds, device)
         return
+    groups = groups or []
+    only_times = {*groups} == {"time"}
+    if only_times and model:
+        raise typer.BadParameter(
+            "time always measures the models of the group rival; leave the option out",
+            param_hint="--model",
+        )
     from cprec_lib.evidence import experiments, settings, variants
 
     dataset, setting = _setting(named, dataset, learning_rate, given(options))
@@ -80,18 +87,10 @@ def reproduce(
             "will not count these runs. Give three --learning-rate or more, or --further-rates."
         )
     label = settings.folder_name(dataset, setting)
-    groups = groups or []
     keys = variants.choose([group for group in groups if group != "time"], model or ())
     if "time" in groups:
-        times = results / "time" / f"{label}.json"
-        if times.exists():
-            say(f"The times are already in {times}; --results FOLDER measures them again")
-        elif show:
-            say(f"The times would go to {times}")
-        else:
-            experiments.time_models(dataset, setting, times, device=device)
-            say(f"The times are in {times}")
-        if groups == ["time"]:
+        _time(dataset, setting, results / "time" / f"{label}.json", device, show)
+        if only_times:
             return
     folder = results / "records" / named if named else results / "runs" / label
     if show:
@@ -134,6 +133,19 @@ def _setting(
             "other rates give --dropout as well"
         )
     return dataset, replace(setting, **chosen)
+
+
+def _time(dataset: str, setting: Setting, path: Path, device: Device, show: bool) -> None:
+    """Record how long the models take, or say where the times are or would be."""
+    from cprec_lib.evidence.experiments import time_models
+
+    if path.exists():
+        say(f"The times are already in {path}; --results FOLDER measures them again")
+    elif show:
+        say(f"The times would go to {path}")
+    else:
+        time_models(dataset, setting, path, device)
+        say(f"The times are in {path}")
 
 
 def _repeat(path: Path, work: Path, dataset: str | None, seconds: float, device: Device) -> None:

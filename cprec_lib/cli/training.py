@@ -37,19 +37,20 @@ Part = Literal["test", "valid"]
 Engine = Literal["auto", "pandas", "duckdb"]
 
 
-def train_options() -> dict[str, Parameter]:
-    """The options of `train` that the library's configs define."""
-    return {name: option for group in option_groups().values() for name, option in group.items()}
+def train_options(leave_out: Collection[str] = ()) -> dict[str, Parameter]:
+    """The options of `train` that the library's configs define, perhaps without some."""
+    groups = option_groups(leave_out).values()
+    return {name: option for group in groups for name, option in group.items()}
 
 
 def option_groups(leave_out: Collection[str] = ()) -> dict[str, dict[str, Parameter]]:
-    """The same by the argument of `run_folder.train` that takes them, perhaps without some."""
+    """The same by the argument of `run_folder.train` that takes them."""
     from cprec_lib.data.sequences import SequenceData
     from cprec_lib.model.config import ModelConfig
     from cprec_lib.train.config import TrainConfig
 
     return {
-        "architecture": options_of(ModelConfig, leave_out=["middle", *leave_out]),
+        "architecture": options_of(ModelConfig, leave_out),
         "sequences": options_of(SequenceData.from_interactions, rename={"seed": "split_seed"}),
         "training": options_of(TrainConfig),
     }

@@ -121,15 +121,16 @@ def compress(
     labels = named(racers)
     chosen = [racer for racer in RACERS if racer.label in labels]
     counts, training = data.catalogue.counts, training or TrainConfig()
-    size, valid = count_parameters(model.config).bytes, evaluate(model, data, "valid")
-    full = Result("uncompressed", model, size, valid)
-    most = parse_budget(budget, full.bytes)
+    size = count_parameters(model.config).bytes
+    most = parse_budget(budget, size)
+    planned = plans(model.config, counts, most, chosen)
+    full = Result("uncompressed", model, size, evaluate(model, data, "valid"))
     device = next(model.parameters()).device
     trainer = Trainer(model.config, data, training, device, deadline, distillation=distillation)
     trainer.trained[model.config] = full
     tried: list[Result] = []
     untried: list[str] = []
-    for plan in plans(model.config, counts, most, chosen):
+    for plan in planned:
         result = trainer.result(plan)
         if result is None:
             untried.append(plan.label)

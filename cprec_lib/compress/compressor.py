@@ -85,9 +85,9 @@ class Compressor(ABC):
 class CompressedConfig(ModelConfig):
     """The architecture of a model and the compressors that are applied to it.
 
-    A compressor may also be given as the JSON object of its fields and its kind. Raises ValueError
-    for an unknown kind or option, for compressors that do not fit the model, and if one follows
-    another that leaves nothing to train.
+    A compressor may also be given as the JSON object of its fields and its kind. Raises TypeError
+    for an unknown option, and ValueError for an unknown kind, for compressors that do not fit the
+    model, and if one follows another that leaves nothing to train.
     """
 
     compressors: tuple[Compressor, ...] = ()

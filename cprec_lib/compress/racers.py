@@ -121,7 +121,7 @@ class Pruner(Racer):
         """All versions, the densest first."""
         for percent in range(50, 0, -1):
             label = f"{self.label} to {percent} %"
-            yield Plan.of(label, self.build(full, counts, full.width), Pruning(percent / 100))
+            yield Plan.of(label, full, Pruning(percent / 100))
 
 
 ARCHITECTURES: dict[str, Build] = {

@@ -39,7 +39,7 @@ def check_no_run(folder: Path) -> None:
 def train_uncompressed(
     folder: Path,
     dataset: str,
-    training: TrainConfig | None = None,
+    training: TrainConfig,
     deadline: float | None = None,
     **options: Any,
 ) -> Run:
@@ -54,7 +54,6 @@ def train_uncompressed(
     if not (folder / CHECKPOINT).exists():
         check_free(folder)
     options |= {"dataset": dataset, "preset": "nextitnet", "resume": True}
-    training = training or TrainConfig()
     try:
         run_folder.train(folder, training=training, deadline=half, **options)
     except OutOfTime:

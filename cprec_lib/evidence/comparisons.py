@@ -51,7 +51,7 @@ class Recorded:
 
     @classmethod
     def read(cls, folder: Path) -> Recorded:
-        """Read a folder. Raises ValueError like `read_all`, and for variants that are not known."""
+        """Read a folder. Raises ValueError as `read_all` and `tuned` do, or for unknown keys."""
         every = read_all(folder)
         if unknown := sorted({*every} - {*VARIANTS}):
             raise ValueError(
@@ -98,9 +98,9 @@ class Recorded:
         config = self.runs[key][0]["model_config"]
         return int(config["width"]) if config else 0
 
-    def mean(self, key: str, metric: str = "ndcg@10") -> float:
-        """A test metric, averaged over the seeds."""
-        return float(np.mean([run["test"][metric] for run in self.runs[key]]))
+    def mean(self, key: str) -> float:
+        """Test NDCG@10, averaged over the seeds."""
+        return float(np.mean([run["test"]["ndcg@10"] for run in self.runs[key]]))
 
     def times_smaller(self, key: str, other: str) -> float:
         """How many times fewer parameters the first variant has than the other."""

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,9 +24,7 @@ from cprec_lib.data.sequences import SequenceData, Split
 from cprec_lib.evidence.records import (
     Record,
     by_popularity,
-    lacking_rates,
     pack_ranks,
-    rates,
     read_any,
     read_record,
     record_name,
@@ -136,7 +133,7 @@ def plan(
     of_grid = [(trial, 0) for trial in setting.trials.items()]
     for trial, seed in of_grid:
         for key in trained:
-            if trial not in scores[key]:
+            if seed not in scores[key].get(trial, {}):
                 yield trained_by(key, trial, seed)
     for key, run_of_tuning in following.items():
         if run_of_tuning and run_of_tuning not in of_grid:
@@ -161,42 +158,20 @@ def reproduce(
 
     The records are written to `results`. Checkpoints are written to `work`, and an interrupted run
     resumes from them. When `budget` seconds are spent, the current run stops at its last checkpoint
-    and is yielded with None. Warns if the runs introduce a learning rate that recorded variants
-    lack. Raises ValueError if a record is damaged or of other data, OSError if `results` cannot be
-    written, and ChildProcessError if a run is killed.
+    and is yielded with None. Raises ValueError if a record is damaged or of other data, OSError if
+    `results` cannot be written, and ChildProcessError if a run is killed.
     """
     deadline = time.time() + budget
-    _warn_of_new_rates(missing(keys, dataset, setting, results), setting, results)
     while lacking := missing(keys, dataset, setting, results):
         check_writable(make_folder(results))  # before the training, not after it
         experiment = lacking[0]
         work_folder = work / results.name / experiment.stem
         result = _in_fresh_process(experiment, work_folder, deadline - time.time(), device)
-        yield experiment, result
         if result is None:
+            yield experiment, None
             return
         write_result(results / f"{experiment.stem}.json", result)
-
-
-def _warn_of_new_rates(planned: Sequence[Experiment], setting: Setting, results: Path) -> None:
-    """Warn about recorded variants that lack no learning rate now but will after these runs.
-
-    If `next_run` chooses the rates for each variant, variants may differ, and nothing is lacking.
-    """
-    if setting.further_rates or setting.more_dropouts:
-        return
-    before = {key: rates(runs) for key, runs in read_any(results).items()}
-    after = {key: {*own} for key, own in before.items()}
-    for run in planned:
-        if run.training:
-            after.setdefault(run.variant, set()).add(run.training.learning_rate)
-    already = lacking_rates(before)
-    if newly := [key for key in lacking_rates(after) if key in before and key not in already]:
-        warnings.warn(
-            f"{results.name} will have learning rates that some variants lack; notebooks and "
-            f"claims omit these variants until they have all rates: {', '.join(newly)}",
-            stacklevel=3,
-        )
+        yield experiment, result
 
 
 FEWEST_ITEMS = 10
@@ -454,21 +429,12 @@ def _rules(model: SequentialRecommender, data: SequenceData) -> dict[str, Any]:
     return {"search_rules": compare_rules(model.softmax, hidden)}
 
 
-def time_models(
-    dataset: str,
-    setting: Setting,
-    path: Path,
-    keys: Sequence[str] = (),
-    device: Device = "auto",
-) -> None:
-    """Race untrained models of one data set and write the times to `path`; see `race`.
-
-    `keys` select the variants; the default is the group "rival".
-    """
+def time_models(dataset: str, setting: Setting, path: Path, device: Device = "auto") -> None:
+    """Race the untrained models of the group "rival" and write the times to `path`; see `race`."""
     check_writable(make_folder(path.parent))
     chosen = choose_device(device)
     table, data = _load(dataset, setting.max_len, setting.split, setting.split_seed, setting.users)
-    configs, keys = models(data.n_items, setting), choose(["rival"], keys)
+    configs, keys = models(data.n_items, setting), choose(["rival"])
     built = {k: SequentialRecommender(configs[k]).to(chosen) for k in keys if k in configs}
     times = {
         "width": setting.width,

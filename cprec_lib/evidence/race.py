@@ -48,15 +48,24 @@ BASE = "uncompressed"
 LIST = 10
 """Records keep the ranks up to here; NDCG@10 needs no others."""
 LEFT_OUT = (
-    *(f"{name}, float32" for name in ("tied", "tied blocks by popularity", "hashing")),
-    *(f"{name}, float32" for name in ("shared codes", "CpRec by popularity")),
-    "low rank, int4 in groups of 16",
+    *(
+        f"{name}, float32"
+        for name in (
+            "tied",
+            "tied blocks by popularity",
+            "hashing",
+            "shared codes",
+            "CpRec by popularity",
+        )
+    ),
+    f"low rank, int4 in groups of {GROUP}",
 )
 """Racers whose like is recorded already; each would take trainings of its own."""
 RACED: dict[str, Racer] = {
     racer.label: racer
     for racer in (*RACERS, CONTROL)
-    if racer.label not in LEFT_OUT and not racer.label.endswith((", int4", ", tuned"))
+    if racer.label not in LEFT_OUT
+    and racer.rounding not in (Rounding(4), Rounding(4, GROUP, tunes=True))
 }
 """The racers that are recorded, by their labels; int4 is recorded with groups and untuned."""
 REFERENCES = {

@@ -21,7 +21,10 @@ from cprec_lib.train.evaluation import Ranks
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 """The results that come with this checkout, wherever a notebook that reads them lies."""
 SEAL = "sha256"
-_AGAIN = "delete it, then `cprec reproduce` repeats the run"
+_AGAIN = (
+    "restore it with git, or delete it and repeat the command that made it (`cprec reproduce`, "
+    "`cprec race` or `python -m benchmarks`)"
+)
 ADDED = {"shard": False}
 """Fields of `TrainConfig` that came after the first records, with the value that those runs had."""
 Sealed = dict[str, Any]
@@ -214,7 +217,7 @@ def tuned(runs: Sequence[Record]) -> list[Record]:
     """The runs of the best trial, one per seed.
 
     The best has the highest validation NDCG@10: the mean over seeds 0 to 2 among the trials that
-    have all three, or that of seed 0 if none has.
+    have all three, or that of seed 0 if none has. Raises ValueError if no trial has seed 0.
     """
     scores = scores_by_trial(runs)
     if not scores:
@@ -222,6 +225,10 @@ def tuned(runs: Sequence[Record]) -> list[Record]:
     whole = {trial: own for trial, own in scores.items() if {0, 1, 2} <= {*own}}
     means = {trial: (own[0] + own[1] + own[2]) / 3 for trial, own in whole.items()}
     first = {trial: own[0] for trial, own in scores.items() if 0 in own}
+    if not first:
+        raise ValueError(
+            f"no run of {runs[0]['variant']!r} has seed 0; `cprec reproduce` records it"
+        )
     best = max(means or first, key=(means or first).__getitem__)
     same = (run for run in runs if trial_of(run) == best)
     return sorted(same, key=lambda run: run["seed"])
@@ -234,54 +241,10 @@ def seeds_of(path: Path) -> list[Record]:
     return [run for run in runs if trial_of(run) == trial_of(own)]
 
 
-def read_results(folder: Path, keys: Sequence[str] = ()) -> dict[str, list[Record]]:
-    """Records by variant, each at its tuned learning rate, one per seed.
-
-    A variant in `lacking_rates` is omitted, because it would lose to the others for this reason
-    alone: on Amazon Beauty a missing rate made -9 % look like +62 %. `keys` select and order the
-    variants; without them all variants are returned, by name. Raises FileNotFoundError for a
-    requested variant that is missing or omitted, and errors like `read_all`.
-    """
-    records = read_all(folder)
-    lacking = lacking_rates({key: rates(runs) for key, runs in records.items()})
-    complete = [key for key in records if key not in lacking]
-    for key in keys:
-        if key not in complete:
-            raise FileNotFoundError(
-                f"{folder.resolve()} lacks results of {key!r}, or some of its learning rates; "
-                "`cprec reproduce` makes them"
-            )
-    return {key: tuned(records[key]) for key in keys or complete}
-
-
-def rates(runs: Iterable[Record]) -> set[float]:
-    """The learning rates of some runs; empty for a variant that is not trained."""
-    return {rate for run in runs if (rate := learning_rate(run)) is not None}
-
-
-def lacking_rates(tried: Mapping[str, set[float]]) -> dict[str, set[float]]:
-    """The variants that lack learning rates that another variant has, with these rates.
-
-    When one variant gets a new rate, all others lack it until they are trained with it too. So all
-    variants are tuned with the same budget.
-    """
-    every = set().union(*tried.values())
-    return {key: every - own for key, own in tried.items() if own and own != every}
-
-
-def values(runs: Iterable[Record], metric: str = "ndcg@10") -> np.ndarray:
-    """A metric of each user [U], averaged over the runs (seeds)."""
-    each = [unpack_ranks(run["test_ranks"]).values(metric) for run in runs]
-    mean: np.ndarray = np.stack(each).mean(axis=0)
-    return mean
-
-
-def tables(
-    results: Mapping[str, Sequence[Record]], metric: str = "ndcg@10"
-) -> dict[str, np.ndarray]:
-    """A metric of every trained variant: one row per run, one column per user [S, U]."""
+def tables(results: Mapping[str, Sequence[Record]]) -> dict[str, np.ndarray]:
+    """NDCG@10 of every trained variant: one row per run, one column per user [S, U]."""
     return {
-        key: np.stack([unpack_ranks(run["test_ranks"]).values(metric) for run in runs])
+        key: np.stack([unpack_ranks(run["test_ranks"]).values("ndcg@10") for run in runs])
         for key, runs in results.items()
         if runs[0]["train_config"]
     }
@@ -327,13 +290,9 @@ def by_popularity(
     ]
 
 
-def learning_rate(run: Record) -> float | None:
-    """The learning rate of a run; None for a variant that is not trained."""
-    training = run["train_config"]
-    return float(training["learning_rate"]) if training else None
-
-
 def trial_of(run: Record) -> tuple[float, float] | None:
     """Learning rate and dropout of a run; None for a variant that is not trained."""
-    rate, config = learning_rate(run), run["model_config"]
-    return None if rate is None or config is None else (rate, float(config["dropout"]))
+    training, config = run["train_config"], run["model_config"]
+    if training is None or config is None:
+        return None
+    return float(training["learning_rate"]), float(config["dropout"])

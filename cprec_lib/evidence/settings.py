@@ -26,20 +26,20 @@ class Setting:
     All models are tuned in the same way; see `next_run`. Further seeds repeat the trial with the
     best validation NDCG@10.
 
-    `dropouts` has one dropout for each learning rate; if it is empty, all rates use `dropout`.
-    `further_rates` are tried if the best rate lies at an edge of the grid, and `more_dropouts`, at
-    the best rate, next to the best dropout so far. If `tuning_seeds` is above 1, the best
-    `FINALISTS` trials are repeated with further seeds before one is chosen. `input_dropout` is the
-    same in each trial. `split_seed` draws what the split holds out. `users` is a number of users,
-    drawn with a fixed seed; None keeps all users. Only settings with a name have a `dataset`.
-    Raises ValueError for fewer than one seed, if a rate is given twice, or if there are `dropouts`
-    but not one for each rate.
+    The `learning_rates` are tried first. `dropouts` has one dropout for each of them; if it is
+    empty, all rates use `dropout`. `further_rates` are tried if the best rate lies at an edge of
+    the grid, and `more_dropouts`, at the best rate, next to the best dropout so far. If
+    `tuning_seeds` is above 1, the best `FINALISTS` trials are repeated with further seeds before
+    one is chosen. `input_dropout` is the same in each trial. `split_seed` draws what the split
+    holds out. `users` is a number of users, drawn with a fixed seed; None keeps all users. Only
+    settings with a name have a `dataset`. Raises ValueError for fewer than one seed, if a rate is
+    given twice, or if there are `dropouts` but not one for each rate.
     """
 
     width: Annotated[int, "Width d: components of an item's vector."] = 64
     dropout: Annotated[float, "Share of units to drop in the middle layers."] = 0.3
     cutoffs: Annotated[tuple[float, float], "Ends of the blocks, as shares."] = (0.1, 0.33)
-    learning_rates: Annotated[tuple[float, ...], "Learning rates to try first."] = (0.003, 0.01)
+    learning_rates: tuple[float, ...] = (0.003, 0.01)
     dropouts: Annotated[tuple[float, ...], "Dropout for each learning rate."] = ()
     epochs: Annotated[int, "Largest number of epochs."] = 20
     patience: Annotated[int, "Stop after this many epochs without a better NDCG@10."] = 3

@@ -41,6 +41,8 @@ class Quantity:
 
 
 USERS = (1, 64)
+K = 10
+"""Items that a search finds."""
 STEP = Quantity("training_step", "training step", "training_step")
 EXACT = {n: Quantity(f"exact_{n}", f"exact, {n}", f"exact_{n}") for n in USERS}
 EARLY = {n: Quantity(f"early_stopping_{n}", f"early stopping, {n}", f"exact_{n}") for n in USERS}
@@ -78,11 +80,10 @@ def race(
 def latency(
     model: SequentialRecommender,
     contexts: Tensor,
-    k: int = 10,
     repeats: int = 30,
     numbers: Sequence[int] = USERS,
 ) -> dict[str, float]:
-    """Median milliseconds from contexts [U, L] to the k best items, by key of a quantity.
+    """Median milliseconds from contexts [U, L] to the best items, by key of a quantity.
 
     Measures the exact search, and the early-stopping rule if the softmax has it, for each of the
     `numbers` of users, which are in `USERS`.
@@ -96,25 +97,26 @@ def latency(
     for users in numbers:
         batch = contexts[:users].to(device)
         for quantities, search in searches:
-            once = partial(_search, model, batch, search, k)
+            once = partial(_search, model, batch, search)
             seconds = statistics.median(_seconds(once) for _ in range(repeats))
             medians[quantities[users].key] = 1e3 * seconds
     return medians
 
 
 @torch.no_grad()
-def search_bytes(model: SequentialRecommender, contexts: Tensor, k: int = 10) -> int:
+def search_bytes(model: SequentialRecommender, contexts: Tensor) -> int:
     """The most bytes that the tensors of an exact search for one user take at once.
 
     The weights and the context [1, L] are not counted. `contexts` are [U, L].
     """
     model.eval()
-    once = partial(_search, model, contexts[:1].to(next(model.parameters()).device))
-    once(model.softmax.top_k, k)  # what is made at the first call only is not counted
+    context = contexts[:1].to(next(model.parameters()).device)
+    once = partial(_search, model, context, model.softmax.top_k)
+    once()  # what is made at the first call only is not counted
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-            once(model.softmax.top_k, k)
+            once()
         trace.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     memory = [event for event in events if event["name"] == "[memory]"]
@@ -136,10 +138,8 @@ def _quiet() -> Iterator[None]:
         os.close(nothing)
 
 
-def _search(
-    model: SequentialRecommender, contexts: Tensor, search: Callable[..., Any], k: int
-) -> float:
-    values, _ = search(model.last_hidden(contexts), k)
+def _search(model: SequentialRecommender, contexts: Tensor, search: Callable[..., Any]) -> float:
+    values, _ = search(model.last_hidden(contexts), K)
     return float(values.sum())  # waits for a GPU
 
 

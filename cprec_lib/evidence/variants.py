@@ -22,11 +22,10 @@ class Variant:
 
     `key` names it in files, in records and on the command line. `label` is for readers and may
     change freely. `family` is the model of which the variant is a version: a "part" is NextItNet
-    with some of CpRec's parts, a "baseline" is not trained. `width`, `depth` (the number of
-    residual blocks) and `share` (the largest share of NextItNet's parameters) are set if the
-    variant fixes them. `build` makes the configuration for a number of items and a setting; it
-    returns None if the setting does not allow the variant. A variant that is not trained has no
-    `build`.
+    with some of CpRec's parts, a "baseline" is not trained. `width` and `depth` (the number of
+    residual blocks) are set if the variant fixes them. `build` makes the configuration for a number
+    of items and a setting; it returns None if the setting does not allow the variant. A variant
+    that is not trained has no `build`.
     """
 
     key: str
@@ -35,7 +34,6 @@ class Variant:
     build: Build | None = None
     width: int | None = None
     depth: int | None = None
-    share: float | None = None
 
 
 # ---- How configurations are built ----
@@ -131,8 +129,8 @@ def _sized(words: str, key: str, share: float) -> tuple[Variant, Variant]:
     wide = _compressed(factor=2)
     small, plain = _no_larger(wide, _plain(), share), _no_larger(_plain(), _plain(), share)
     return (
-        Variant(f"cprec-{key}", f"CpRec, {words}", "cprec", small, share=share),
-        Variant(f"nextitnet-{key}", f"NextItNet, {words}", "nextitnet", plain, share=share),
+        Variant(f"cprec-{key}", f"CpRec, {words}", "cprec", small),
+        Variant(f"nextitnet-{key}", f"NextItNet, {words}", "nextitnet", plain),
     )
 
 

@@ -57,7 +57,7 @@ class ModelConfig:
     widths: Annotated[tuple[int, ...] | None, "Width of each block, instead of a factor."] = None
     tree: Annotated[bool, "Predict a block first, then an item, in two levels."] = True
     dropout: Annotated[float, "Share of units to drop in the middle layers."] = 0.0
-    middle: Annotated[str, f"Kind of middle layers: {', '.join(MIDDLES)}."] = "cnn"
+    middle: str = "cnn"
     layers: Annotated[int | None, "Layers of a GRU or of self-attention."] = None
     heads: Annotated[int | None, "Heads of self-attention."] = None
     max_positions: Annotated[int | None, "Positions that self-attention sees."] = None

@@ -20,6 +20,7 @@ from cprec_lib import BlockPartition, BlockSoftmax, SequentialRecommender, cprec
 from cprec_lib.evidence.records import read_result, write_result
 from cprec_lib.files import save_tensors
 from cprec_lib.train.checkpoints import Epoch, History
+from tools.measured import write_between_markers
 
 ROOT = Path(__file__).parents[2]
 
@@ -349,7 +350,13 @@ def test_rows_without_a_comparison_are_left_out_aloud(tmp_path, capsys):
 def test_a_pages_place_must_be_marked_once():
     text = 2 * "<!-- benchmark --><!-- /benchmark -->"
     with pytest.raises(ValueError, match=r"page\.md has 2 places"):
-        report.write_table(text, "benchmark", "", "page.md")
+        write_between_markers(text, "benchmark", "", "page.md")
+
+
+def test_a_record_names_the_device_of_the_rows(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert command._provenance()["device"] == child.chosen_device().type == "cpu"
 
 
 def test_every_recorded_row_is_whole():

@@ -34,8 +34,9 @@ def test_reproduce_lists_runs_records_them_and_judges(
     assert f"New results in {folder}: 1" in succeed(*command)
     message = succeed("reproduce", "time", "overall", *command[1:])
     assert "The times are in" in message and f"New results in {folder}: 0" in message
-    assert "--results FOLDER measures them again" in succeed("reproduce", "time", *command[1:])
-    assert "Missing runs" not in succeed("reproduce", "time", *command[1:], "--list")
+    times = ["reproduce", "time", *command[1:7], *command[11:]]  # without the models
+    assert "--results FOLDER measures them again" in succeed(*times)
+    assert "Missing runs" not in succeed(*times, "--list")
     assert read_record(folder / "nextitnet-lr0.01-d0.3-s0.json")["stopped"] == "epochs"
     assert len(list(folder.glob("*.json"))) == 2
     listed = succeed(*command, "--model", "cprec", "--list")
@@ -75,6 +76,8 @@ def test_reproduce_lists_runs_records_them_and_judges(
 def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
     assert "unknown group 'speed'; choose from overall" in fail("reproduce", "speed")
     assert "unknown model 'CpReq'" in fail("reproduce", "--model", "CpReq")
+    message = fail("reproduce", "time", "--model", "cprec", status=2)
+    assert "time always measures the models of the group rival" in message
     tied = ["--dataset", "ml-1m", "--width", "128", "--learning-rate", "0.01"]
     assert "give --dropout as well" in fail("reproduce", *tied)
     assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")

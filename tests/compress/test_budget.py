@@ -19,6 +19,7 @@ from cprec_lib import (
     fit,
     nextitnet,
 )
+from cprec_lib.compress import budget as budgets
 from cprec_lib.compress.budget import Race, Result, compress, parse_budget
 from cprec_lib.compress.compressor import compress_with
 from cprec_lib.compress.pruning import Pruning
@@ -85,6 +86,22 @@ def model(data: SequenceData) -> SequentialRecommender:
 @pytest.fixture(scope="module")
 def race(model: SequentialRecommender, data: SequenceData) -> Race:
     return compress(model, data, "3x", TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("1GB", "keeps the budget of"),
+        ("3 items", "is not a size"),
+        (5, "no model keeps the budget"),
+    ],
+)
+def test_a_budget_is_refused_before_the_users_are_ranked(
+    budget: str | int, message: str, model, data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "evaluate", lambda *_: pytest.fail("the users were ranked"))
+    with pytest.raises(ValueError, match=message):
+        compress(model, data, budget, TRAINING)
 
 
 def test_every_model_of_a_race_keeps_the_budget_to_the_byte(race: Race, tmp_path: Path) -> None:

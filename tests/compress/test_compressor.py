@@ -54,6 +54,17 @@ def test_every_kind_is_found_by_its_name() -> None:
     assert {kind: f"{cls.__module__}:{cls.__name__}" for kind, cls in made.items()} == KINDS
 
 
+def test_an_unknown_kind_and_an_unknown_option_are_refused() -> None:
+    whole = asdict(CONFIGS["full"])
+    with pytest.raises(ValueError, match="kind of compressor"):
+        CompressedConfig(**whole, compressors=({"kind": "zip"},))
+    unknown = {"kind": "rounding", "depth": 3}
+    with pytest.raises(TypeError, match="depth"):
+        CompressedConfig(**whole, compressors=(unknown,))
+    with pytest.raises(ValueError, match="this does not describe a model"):
+        config_from_json({**whole, "compressors": [unknown]})
+
+
 def test_nothing_follows_a_compressor_that_leaves_nothing_to_train() -> None:
     with pytest.raises(ValueError, match="a model after rounding cannot be compressed further"):
         compressed_config(CONFIGS["blocks"], Rounding(8), Tying())

@@ -24,7 +24,6 @@ from cprec_lib.evidence.records import (
     trial_of,
     tuned,
     unpack_ranks,
-    values,
     write_result,
 )
 from cprec_lib.evidence.settings import Setting, setting_of
@@ -107,6 +106,14 @@ def test_all_rates_are_tried_before_further_seeds(table: Path, tmp_path: Path) -
     assert [r["train_config"]["learning_rate"] for r in seed_1] == [best]
 
 
+def test_a_deleted_first_seed_is_planned_again(table: Path, tmp_path: Path) -> None:
+    record(["cprec"], table, tmp_path)
+    (later,) = tmp_path.glob("*-s1.json")
+    first = later.with_name(later.name.replace("-s1", "-s0"))
+    first.unlink()
+    assert stems(["cprec"], table, tmp_path) == [first.stem]
+
+
 def test_seeds_wait_for_the_last_trial(table: Path, tmp_path: Path) -> None:
     growing = replace(TINY, further_rates=(0.001, 0.03), more_dropouts=(0.1,))
     record(["cprec"], table, tmp_path, growing)
@@ -130,7 +137,6 @@ def test_a_result_says_what_was_run(table: Path, tmp_path: Path) -> None:
     assert result["bytes"] == 4 * result["parameters"]
     assert unpack_ranks(result["test_ranks"]).metrics() == result["test"]
     assert sum(part["users"] for part in result["test_by_popularity"]) == result["n_users"] == 40
-    assert values([result]).mean() == pytest.approx(result["test"]["ndcg@10"])
     assert result["peak_bytes"] > 50e6
     assert {"exact_1", "early_stopping_64"} <= {*result["latency_ms"]}
     assert result["train_loss"] > 0
@@ -242,6 +248,16 @@ def test_reproduce_stops_at_its_budget_and_goes_on_later(table: Path, tmp_path: 
     assert read_record(folder / "cprec-lr0.01-d0-s0.json")["epochs"] == 3
 
 
+def test_a_record_is_written_before_it_is_told(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments, "_in_fresh_process", run)
+    runs = reproduce(["popularity"], str(table), TINY, tmp_path / "r", tmp_path / "w", device="cpu")
+    _, result = next(runs)
+    runs.close()
+    assert read_record(tmp_path / "r" / "popularity.json") == result
+
+
 @pytest.mark.parametrize("split", ["leave_one_out", "by_user", "by_time"])
 def test_a_record_is_repeated_from_itself_alone(split: str, table: Path, tmp_path: Path) -> None:
     log = pd.read_csv(table)
@@ -273,23 +289,6 @@ def test_a_record_that_cannot_be_repeated_says_why(table: Path, tmp_path: Path) 
     write_result(path, older)
     with pytest.raises(ValueError, match="model_config differs in initial_weights, rank"):
         run_again(path, tmp_path / "again", str(table))
-
-
-def test_a_rate_that_others_will_lack_is_told_before_it_is_recorded(
-    table: Path, tmp_path: Path
-) -> None:
-    folder, one = tmp_path / "results", replace(TINY, learning_rates=(0.01,), seeds=1)
-    record(["nextitnet", "cprec", "popularity"], table, folder, one)
-    new = replace(one, learning_rates=(0.01, 0.02))
-
-    def begin(keys: list[str]) -> None:
-        next(reproduce(keys, str(table), new, folder, tmp_path / "work", 0, "cpu"))
-
-    with pytest.warns(UserWarning, match=r"some variants lack; .* rates: cprec$"):
-        begin(["nextitnet"])
-    begin(["nextitnet", "cprec"])  # a warning would be an error
-    record(["nextitnet"], table, folder, new)
-    begin(["cprec"])
 
 
 def test_a_list_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,14 @@ from cprec_lib.evidence.records import (
     by_popularity,
     pack_ranks,
     provenance,
+    read_all,
     read_record,
     read_result,
-    read_results,
     read_times,
     sha256_of,
     tables,
     tuned,
     unpack_ranks,
-    values,
     write_result,
 )
 from cprec_lib.evidence.variants import VARIANTS
@@ -77,7 +76,7 @@ def test_a_file_cut_short_or_edited_is_named(damage: Any, tmp_path: Path) -> Non
     path = tmp_path / "a.json"
     write_result(path, {"model": "cprec", "loss": 5.25})
     path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match=r"a\.json .*delete it, then `cprec reproduce` repeats"):
+    with pytest.raises(ValueError, match=r"a\.json .*restore it with git, or delete it and"):
         read_result(path)
 
 
@@ -111,20 +110,16 @@ def _keys(value: Any) -> Iterator[str]:
             yield from _keys(inner)
 
 
-def test_each_model_is_read_at_the_rate_that_validation_chose(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        result("cprec", 0.01, 1, 0.1, [3]),
-        result("cprec", 0.01, 0, 0.3, [1]),
-        result("cprec", 0.003, 0, 0.2, [2]),
-        result("cprec", 0.003, 1, 0.9, [4]),  # a further seed does not choose
-        result("nextitnet", 0.003, 0, 0.2, [5]),
-        result("nextitnet", 0.01, 0, 0.1, [6]),
-    )
-    found = read_results(tmp_path)
-    assert [run["seed"] for run in found["cprec"]] == [0, 1]
-    assert {run["train_config"]["learning_rate"] for run in found["cprec"]} == {0.01}
-    assert list(read_results(tmp_path, ["nextitnet", "cprec"])) == ["nextitnet", "cprec"]
+def test_the_best_trial_is_the_one_that_validation_chose() -> None:
+    later, first = result("cprec", 0.01, 1, 0.1, [3]), result("cprec", 0.01, 0, 0.3, [1])
+    other = result("cprec", 0.003, 0, 0.2, [2])
+    lucky = result("cprec", 0.003, 1, 0.9, [4])  # a further seed does not choose
+    assert tuned([later, first, other, lucky]) == [first, later]
+
+
+def test_without_a_first_seed_no_trial_is_the_best() -> None:
+    with pytest.raises(ValueError, match=r"no run of 'cprec' has seed 0; `cprec reproduce` rec"):
+        tuned([result("cprec", 0.01, seed, 0.1, [1]) for seed in (1, 2)])
 
 
 def test_three_seeds_outweigh_a_lucky_one() -> None:
@@ -135,33 +130,19 @@ def test_three_seeds_outweigh_a_lucky_one() -> None:
     assert tuned([lucky[0], steady[0], luckiest]) == [luckiest]  # none has three yet
 
 
-def test_a_model_that_only_counts_has_no_rate(tmp_path: Path) -> None:
+def test_a_model_that_only_counts_has_no_trial() -> None:
     counted = result("popularity", 0, 0, 0.1, [1])
-    write(tmp_path, counted)
-    assert read_results(tmp_path) == {"popularity": [counted]}
-
-
-def test_a_model_that_lacks_a_rate_is_left_out(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        result("cprec", 0.01, 0, 0.3, [1]),
-        result("cprec", 0.003, 0, 0.2, [2]),
-        result("nextitnet", 0.003, 0, 0.4, [5]),
-        result("popularity", 0, 0, 0.1, [1]),
-    )
-    assert list(read_results(tmp_path)) == ["cprec", "popularity"]
-    with pytest.raises(FileNotFoundError, match="lacks results of 'nextitnet', or some"):
-        read_results(tmp_path, ["cprec", "nextitnet"])
+    assert tuned([counted]) == [counted]
 
 
 def test_a_copied_file_counts_once_and_a_second_result_is_refused(tmp_path: Path) -> None:
     runs = [result("cprec", 0.01, seed, 0.3, [1, 2]) for seed in (0, 1)]
     write(tmp_path, *runs)
     write_result(tmp_path / "copy.json", runs[1])
-    assert [run["seed"] for run in read_results(tmp_path)["cprec"]] == [0, 1]
+    assert [run["seed"] for run in read_all(tmp_path)["cprec"]] == [0, 1]
     write_result(tmp_path / "other.json", {**runs[1], "test_ranks": pack_ranks(np.array([9, 9]))})
     with pytest.raises(ValueError, match=r"1\.json and .*other\.json are two records of one run"):
-        read_results(tmp_path)
+        read_all(tmp_path)
 
 
 def test_missing_results_are_named_with_the_whole_path(
@@ -169,18 +150,8 @@ def test_missing_results_are_named_with_the_whole_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError) as error:
-        read_results(Path("runs") / "nothing")
+        read_all(Path("runs") / "nothing")
     assert f"no results in {tmp_path.resolve() / 'runs' / 'nothing'};" in str(error.value)
-    write(Path("runs"), result("cprec", 0.01, 0, 0.3, [1]))
-    with pytest.raises(FileNotFoundError) as error:
-        read_results(Path("runs"), ["cprec", "bigram"])
-    assert f"{tmp_path.resolve() / 'runs'} lacks results of 'bigram'" in str(error.value)
-
-
-def test_values_are_means_over_the_runs_for_each_user() -> None:
-    runs = [result("cprec", 0.01, seed, 0.1, ranks) for seed, ranks in ((0, [1, 99]), (1, [99, 3]))]
-    assert values(runs).tolist() == [0.5, 0.25]
-    assert values(runs, "hr@10").tolist() == [0.5, 0.5]
 
 
 def test_tables_have_a_row_a_seed_and_leave_out_what_is_not_trained() -> None:

@@ -478,9 +478,9 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 def test_markers_must_be_there_once() -> None:
     once = f"a {MARKERS} b"
-    assert measured.write_between_markers(once, r"\1", "X") == (
+    assert measured.write_between_markers(once, measured.MARK, r"\1", "X") == (
         r"a <!-- measured -->\1<!-- /measured --> b"
     )
     for text in ("none", once + once):
         with pytest.raises(ValueError, match=r"X has [02] places"):
-            measured.write_between_markers(text, "new", "X")
+            measured.write_between_markers(text, measured.MARK, "new", "X")

@@ -36,6 +36,7 @@ def test_it_holds_course_and_data(kit: tuple[Path, list[str]]) -> None:
     names = {path.name for path in (folder / "data").iterdir()}
     assert names == {"README.md", "ml-100k.inter", "ml-100k.item"}
     assert not list(folder.rglob("__pycache__"))
+    assert not (folder / "tests").exists()  # they import benchmarks, which stays behind
 
 
 def test_it_asks_pip_for_the_lock_and_what_builds_the_course(kit: tuple[Path, list[str]]) -> None:
