@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from inspect import Parameter
 from itertools import chain
 from pathlib import Path
@@ -142,6 +143,11 @@ def compress(
     if model is not None:
         run = Run.load(model)
         check_uncompressed(run.model)
+        if "uncompressed_bytes" in run.record:
+            raise ValueError(
+                f"{model} is a result of `cprec compress`, so the model is compressed already; "
+                "give the uncompressed one that it was made from"
+            )
         data = run.data(dataset, columns)
     else:
         run = _train(out, str(dataset), columns, chosen, device, deadline)
@@ -187,7 +193,7 @@ def race(
         return
     if dataset is None:
         raise typer.BadParameter("name the data by --dataset")
-    setting = RACES.get(log_name(dataset), Setting(learning_rates=(0.003,)))
+    setting = RACES.get(dataset, Setting(learning_rates=(0.003,)))
     setting = replace(setting, seeds=seeds or setting.seeds)
     distilled = f"-distillation-{distillation:g}" if distillation else ""
     path = results / f"{log_name(dataset)}{distilled}.json"
@@ -245,6 +251,7 @@ def _show(result: Result) -> None:
 
 def _show_front(race: Race) -> None:
     """The models that no other one beats both in bytes and in accuracy, with 95 % intervals."""
+    from cprec_lib.compress.racers import way
     from cprec_lib.evidence.bootstrap import compare, interval
 
     say("\nNo other model is both smaller and better on validation than these:")
@@ -256,7 +263,10 @@ def _show_front(race: Race) -> None:
         times = race.full.bytes / result.bytes
         say(f"{result.label:{longest}}{result.bytes:>14,}{times:>6.1f} x  {ndcg:26}{difference}")
     if race.untried:
-        say(f"Not tried for lack of time: {'; '.join(race.untried)}")
+        why = "because --loss is reached" if race.shown else "for lack of time"
+        number = Counter(map(way, race.untried))
+        ways = ", ".join(f"{name} ({n})" for name, n in number.items())
+        say(f"Not tried {why} (number of forms): {ways}")
 
 
 def _show_best(race: Race, test: Ranks, full: Ranks) -> None:

@@ -69,6 +69,11 @@ def reproduce(
     """
     seconds = float("inf") if budget is None else budget
     if again:
+        if groups or named or model or learning_rate or show or given(options):
+            raise typer.BadParameter(
+                "the record says what to run; leave out groups, settings and models",
+                param_hint="--again",
+            )
         _repeat(again, work, dataset, seconds, device)
         return
     groups = groups or []
@@ -119,12 +124,15 @@ def _setting(
     from dataclasses import replace
 
     from cprec_lib.evidence import settings
+    from cprec_lib.logs.datasets import DATASETS
 
     if rates:
         chosen["learning_rates"] = tuple(rates)
     if "dropout" in chosen:
         chosen.setdefault("dropouts", ())
     tuned = settings.tuned_setting(named) if named else None
+    if tuned and dataset in DATASETS and dataset != tuned.dataset:
+        raise ValueError(f"the setting {named} is for {tuned.dataset}, not for {dataset}")
     dataset = dataset or (tuned.dataset if tuned else "ml-100k")
     setting = tuned or settings.setting_of(dataset, chosen.get("width"))
     if setting.dropouts and rates and "dropouts" not in chosen:
@@ -211,16 +219,21 @@ def claims(
     from cprec_lib.evidence.claims_page import to_markdown
     from cprec_lib.files import check_writable, make_folder, write_text
 
+    if (beside := out.with_name("race.md")) == out:
+        raise typer.BadParameter(
+            "race.md beside it is the page of the race; give another name", param_hint="--out"
+        )
     check_writable(make_folder(out.parent))  # before the work
     judged, races = judge_claims(results), race_page.read_races(results / "race")
-    write_text(out, to_markdown(judged))
+    page, of_race = to_markdown(judged), race_page.to_markdown(races)
+    write_text(out, page)
     for each in judged:
         if any(each.findings):
             _draw(each, out.parent / "figures" / f"claims-{each.claim.lower()}.png")
         say(f"{each.claim}  {each.verdict:36}{each.says}")
     say(f"Written to {out}")
     if races:
-        write_text(beside := out.with_name("race.md"), race_page.to_markdown(races))
+        write_text(beside, of_race)
         say(f"Written to {beside}")
 
 

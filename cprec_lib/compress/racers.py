@@ -167,7 +167,10 @@ def named(names: Sequence[str], labels: Sequence[str] = LABELS) -> list[str]:
     known = [*dict.fromkeys(map(way, labels)), *labels]
     for name in names:
         if name not in known:
-            raise ValueError(f"unknown racer {name!r}; choose one of {'; '.join(known)}")
+            ways = "; ".join(dict.fromkeys(map(way, labels)))
+            raise ValueError(
+                f"unknown racer {name!r}; choose one of {ways}, or a form such as 'tied, int8'"
+            )
     return [label for label in labels if not names or {label, way(label)} & {*names}]
 
 
@@ -175,6 +178,9 @@ def plans(
     full: ModelConfig, counts: np.ndarray, most: int, racers: Sequence[Racer] = RACERS
 ) -> list[Plan]:
     """The plans that keep a budget of `most` bytes, those with the least training first.
+
+    Of those that are trained, the models in float32 come last: none won a budget of the recorded
+    races, because a rounded model of as many bytes is wider.
 
     `counts` [N] are the training counts of the items. Raises ValueError, naming the smallest
     possible model, if there is none.
@@ -189,4 +195,4 @@ def plans(
             f"{smallest.bytes:,} ({smallest.label})"
         )
     costs = {plan: count_parameters(plan.config).multiply_adds for plan in found}
-    return sorted(found, key=lambda plan: (plan.trains(full), costs[plan]))
+    return sorted(found, key=lambda plan: (plan.trains(full), plan.last is None, costs[plan]))

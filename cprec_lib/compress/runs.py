@@ -72,7 +72,8 @@ def write_best(folder: Path, run: Run, data: SequenceData, race: Race) -> Ranks:
 
     `run` is that of the uncompressed model, from whose record the data and the training are copied.
     metrics.json also says how many bytes the model has, how many the budget allows, how many the
-    uncompressed model has, and how many epochs of tuning the model had. Raises OSError if the
+    uncompressed model has, how many epochs of tuning the model had, whether the deadline ended its
+    training, and how many models were not tried. Raises OSError if the
     folder cannot be written.
     """
     best = race.best
@@ -91,6 +92,8 @@ def write_best(folder: Path, run: Run, data: SequenceData, race: Race) -> Ranks:
         "budget": race.budget,
         "uncompressed_bytes": race.full.bytes,
         "tuning_epochs": len(best.tuning.epochs) if best.tuning else 0,
+        "cut_short": best.cut_short,
+        "untried": len(race.untried),
     }
     run_folder.write_run(folder, best.model, run.items, history, cast(RunRecord, record))
     return test

@@ -124,12 +124,16 @@ class RecordedRace:
 def read_races(folder: Path) -> list[RecordedRace]:
     """The recorded races of a folder: whole ones first, and those with distillation last.
 
-    Raises ValueError as `read_result` does.
+    Raises ValueError as `read_result` does, and for a record without the uncompressed model.
     """
     races = []
     for path in sorted(folder.glob("*.json")):
         record = read_result(path)
-        finishes = record.pop("finishes")
+        finishes = record.pop("finishes", [])
+        if not any(each["racer"] == BASE for each in finishes):
+            raise ValueError(
+                f"{path} is no race, or lacks its uncompressed model; move it to another folder"
+            )
         found = RecordedRace(
             record["dataset"],
             standings(finishes),
@@ -363,9 +367,9 @@ def _cell(standing: Standing) -> str:
 def percent(standing: Standing) -> str:
     """The difference in percent of the uncompressed NDCG@10, with its interval."""
     gap = standing.gap
-    low, high = (100 * end / gap.baseline for end in gap.interval())
-    share = 100 * gap.estimate / gap.baseline
+    share, low, high = (100 * end / gap.baseline for end in (gap.estimate, *gap.interval()))
     digits = 0 if high - low > 10 else 1
+    share, low, high = (round(end, digits) + 0.0 for end in (share, low, high))  # no "-0.0"
     return f"{share:+.{digits}f} % [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 

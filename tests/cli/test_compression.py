@@ -117,7 +117,7 @@ def test_a_trained_run_is_compressed_in_no_time(base: Path, tmp_path: Path) -> N
     out = tmp_path / "small"
     command = ["compress", "--model", base, "--budget", "2x", "--minutes", "0", "--out", out]
     printed = succeed(*command)
-    assert "Not tried for lack of time: " in printed and "tied, int8" in printed
+    assert re.search(r"Not tried for lack of time \(number of forms\): .*tied \(\d\)", printed)
     assert Run.load(out).model.config.compressors
     assert not (out / "uncompressed").exists()
     # A rounded run is not rounded again.
@@ -129,6 +129,15 @@ def test_a_trained_run_is_compressed_in_no_time(base: Path, tmp_path: Path) -> N
 def test_a_run_of_cprec_is_not_taken_for_an_uncompressed_one(trained: Path, tmp_path: Path) -> None:
     message = fail("compress", "--model", trained, "--budget", "2x", "--out", tmp_path)
     assert "the model has blocks, as CpRec does, so it is compressed already; give an" in message
+
+
+def test_a_compressed_run_is_not_taken_for_an_uncompressed_one(base: Path, tmp_path: Path) -> None:
+    """Even if it is a narrower NextItNet in float32, which has neither blocks nor rounding."""
+    narrow, again = tmp_path / "narrow", tmp_path / "again"
+    form = ["--budget", "2x", "--racer", "own tables, float32"]
+    succeed("compress", "--model", base, "--out", narrow, *form)
+    message = fail("compress", "--model", narrow, "--out", again, *form)
+    assert f"{narrow} is a result of `cprec compress`, so the model is compressed" in message
 
 
 def test_the_uncompressed_model_leaves_half_of_the_minutes(tiny: Path, tmp_path: Path) -> None:
@@ -174,6 +183,8 @@ def test_a_loss_that_is_allowed_ends_the_search(trained: Path, tiny: Path, tmp_p
     command = ["compress", "--dataset", tiny, "--budget", "3x", "--out", tmp_path, *SMALL]
     printed = succeed(*command, "--loss", "99%")
     assert len(re.findall(r"^.*: [\d,]+ bytes, valid", printed, flags=re.MULTILINE)) == 1
+    assert "Not tried because --loss is reached (number of forms): " in printed
+    assert read_metrics(tmp_path)["untried"] > 10
 
 
 @pytest.mark.usefixtures("no_data")

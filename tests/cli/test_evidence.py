@@ -44,10 +44,11 @@ def test_reproduce_lists_runs_records_them_and_judges(
     assert "They take about 0 minutes, by the times of those recorded (1)." in listed
 
     record = folder / "nextitnet-lr0.01-d0.3-s0.json"
-    again = succeed(*command[:-2], "--again", record, "--device", "cpu")
+    repeat = ["reproduce", "--dataset", tiny, "--work", work, "--again", record, "--device", "cpu"]
+    again = succeed(*repeat)
     assert "no other seed of this run to compare" in again
     succeed(*command, "--seeds", "2")
-    again = succeed(*command[:-2], "--again", record, "--device", "cpu")
+    again = succeed(*repeat)
     assert re.search(r"recorded +now +range \(seeds: 2\)$", again, re.MULTILINE)
     runs = [read_record(path)["test"] for path in folder.glob("nextitnet-*.json")]
     compared = re.findall(
@@ -70,7 +71,7 @@ def test_reproduce_lists_runs_records_them_and_judges(
 
     (folder / "other.json").write_text("{}")
     monkeypatch.setattr(experiments, "run_again", no_work)
-    assert "other.json" in fail(*command[:-2], "--again", record)
+    assert "other.json" in fail(*repeat)
 
 
 def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
@@ -81,6 +82,19 @@ def test_reproduce_names_what_it_does_not_know(tiny: Path) -> None:
     tied = ["--dataset", "ml-1m", "--width", "128", "--learning-rate", "0.01"]
     assert "give --dropout as well" in fail("reproduce", *tied)
     assert "none of the data sets ml-100k" in fail("reproduce", "--dataset", "nowhere")
+    other = ["--setting", "ml-100k-w64", "--dataset", "globo"]
+    assert "the setting ml-100k-w64 is for ml-100k, not for globo" in fail("reproduce", *other)
+
+
+@pytest.mark.parametrize("more", [["sharing"], ["--list"], ["--epochs", "3"], ["--model", "cprec"]])
+def test_a_repetition_takes_nothing_but_its_record(more: list[str]) -> None:
+    message = fail("reproduce", "--again", "results/a.json", *more, status=2)
+    assert "the record says what to run" in message
+
+
+def test_the_page_of_claims_does_not_take_the_name_of_the_other_page(tmp_path: Path) -> None:
+    message = fail("claims", "--out", tmp_path / "race.md", status=2)
+    assert "is the page of the race" in message and not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(

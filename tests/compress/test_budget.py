@@ -122,7 +122,11 @@ def test_a_race_says_how_accurate_each_model_is(race: Race, data: SequenceData) 
 def test_models_that_need_no_training_come_first(race: Race) -> None:
     trained = [result.seconds > 0 for result in race.tried]
     assert trained == sorted(trained) and not trained[0] and trained[-1]
-    costs = [count_parameters(r.model.config).multiply_adds for r in race.tried if r.history]
+    costs = [
+        ("float32" in r.label, count_parameters(r.model.config).multiply_adds)
+        for r in race.tried
+        if r.history
+    ]
     assert costs == sorted(costs)
 
 
@@ -157,6 +161,12 @@ def test_a_race_ends_at_the_first_model_that_loses_little(model, data) -> None:
     found: list[Result] = []
     whole = compress(model, data, "3x", TRAINING, 0.0, time.time() - 1, found.append)
     assert found == list(whole.tried) and len(found) > 1
+
+
+def test_models_that_differ_for_no_user_show_no_small_loss(model, data) -> None:
+    """Few users agree by chance, so an interval without width shows nothing."""
+    full = ranked("full", 100, 3, model)
+    assert not budgets._loses_at_most(0.01, ranked("same", 10, 3, model), full)
 
 
 def test_an_exhausted_time_leaves_what_needs_no_training(model, data) -> None:

@@ -12,7 +12,7 @@ from cprec_lib import (
     sasrec,
 )
 from cprec_lib.compress.compressor import compress_with
-from cprec_lib.compress.racers import CONTROL, RACERS, Plan, Racer
+from cprec_lib.compress.racers import CONTROL, RACERS, Plan, Racer, plans
 
 COUNTS = np.arange(400, 0, -1)
 
@@ -60,3 +60,10 @@ def test_widths_by_popularity_leave_whole_groups() -> None:
     assert plan and plan.config.width == 64
     assert all(width <= 16 or width % 16 == 0 for width in plan.config.partition.widths)
     assert plan.config.partition.widths[1] > 16
+
+
+def test_what_needs_no_training_comes_first_and_float32_last() -> None:
+    full = nextitnet(400, 32, dilations=(1, 2))
+    found = plans(full, COUNTS, count_parameters(full).bytes // 4)
+    order = [(plan.trains(full), plan.last is None) for plan in found]
+    assert order == sorted(order) and {*order} == {(False, False), (True, False), (True, True)}

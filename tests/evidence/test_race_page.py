@@ -17,6 +17,7 @@ from cprec_lib.evidence.race_page import (
     to_markdown,
 )
 from cprec_lib.evidence.records import pack_ranks, write_result
+from cprec_lib.evidence.statistics import judge
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTING = {"users": None, "width": 8, "dilations": [1, 4], "dropout": 0.1, "max_len": 20}
@@ -68,16 +69,37 @@ def test_the_readme_has_the_table_and_the_finding_of_the_records(whole: list[Rec
 
 def test_the_readme_says_where_cprec_wins(whole: list[RecordedRace]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    films, globo = (winners(race.standings) for race in whole)
-    base = whole[1].base.bytes
+    recorded = {race.log: race for race in whole}
+    best = {log: winners(race.standings) for log, race in recorded.items()}
+    films, more_films, globo = best["ml-100k"], best["ml-1m"], best["globo"]
     assert [t for t in TIMES if way(globo[t].racer) == "CpRec"] == [8, 16, 32]
-    smaller = f"{base / globo[8].bytes:.0f} times smaller than NextItNet"
+    smaller = f"{recorded['globo'].base.bytes / globo[8].bytes:.0f} times smaller than NextItNet"
     assert f"in int8 it is {smaller}, with {percent(globo[8])}." in readme
-    assert not [t for t in TIMES if way(films[t].racer) == "CpRec"]
-    assert way(films[32].racer) == "tied blocks by popularity"
-    assert f"(*tied blocks by popularity*): {percent(films[32])}" in readme
+    for logs in (films, more_films):
+        assert not [t for t in TIMES if way(logs[t].racer) == "CpRec"]
+        assert way(logs[32].racer) == "tied blocks by popularity"
+    both = f"{percent(films[32])} on MovieLens-100K and {percent(more_films[32])} on MovieLens-1M."
+    assert f"(*tied blocks by popularity*): {both}" in readme
     assert way(films[8].racer) == "shared codes"
-    assert f"Shared codes win at 1/8 with {percent(films[8])}" in readme
+    assert f"Shared codes win at 1/8 on MovieLens-100K with {percent(films[8])}" in readme
+    assert more_films[8].racer == "own tables, int4 in groups of 16"
+    assert f"own tables in int4 win, with {percent(more_films[8])}." in readme
+
+
+def test_the_readme_says_what_rounding_alone_costs(whole: list[RecordedRace]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "keeps a sixth of its bytes, and is as good on MovieLens-1M and Globo (on" in readme
+    label = "rounded full model, int4 in groups of 16"
+    found = {r.log: (r.base, s) for r in whole for s in r.standings if s.racer == label}
+    answers = {log: judge(standing.gap) for log, (_, standing) in found.items()}
+    assert answers == {"ml-100k": "undecided", "ml-1m": "as good", "globo": "as good"}
+    assert all(5.5 < base.bytes / standing.bytes < 6.5 for base, standing in found.values())
+
+
+def test_a_record_without_the_uncompressed_model_is_refused(tmp_path: Path) -> None:
+    write_result(tmp_path / "one.json", {"dataset": "one", "setting": SETTING, "finishes": []})
+    with pytest.raises(ValueError, match=r"one\.json is no race, or lacks its uncompressed model"):
+        read_races(tmp_path)
 
 
 def test_the_readme_says_which_forms_are_raced() -> None:
