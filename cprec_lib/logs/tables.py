@@ -42,9 +42,10 @@ ORDER = "order"
 TIES = 0.1
 """Largest share of the last items that may by accident have the same time as the item before."""
 OPTIONS = (
-    "name them by user_column, item_column and time_column (--user-column and so on): a name, a "
-    "number from 0 if there is no header, for times also date+clock, or order if the rows are in "
-    'order of time; item_column="1:" is a sequence a line; give the separator if these are one'
+    "rename them to user, item and timestamp, or, where there are such options, name them by "
+    "user_column, item_column and time_column (--user-column and so on): a name, a number from 0 "
+    "if there is no header, for times also date+clock, or order if the rows are in order of time; "
+    'item_column="1:" is a sequence a line; give the separator if these are one'
 )
 
 

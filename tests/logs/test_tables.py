@@ -71,7 +71,8 @@ def test_ids_stay_the_files_own(tmp_path: Path) -> None:
     [
         (
             "user,thing,time\n1,2,3\n",
-            "no columns for item.*1: 'thing', 2: 'time'; name them by user_column",
+            "no columns for item.*1: 'thing', 2: 'time'; rename them to user, item and timestamp, "
+            "or, where there are such options, name them by user_column",
         ),
         ("user,item,user_id,time\n1,2,3,4\n", "2 columns for user.*'user_id'"),
         ("user,item,item,time\n1,2,3,4\n", "2 columns for item"),
