@@ -159,6 +159,7 @@ def write_run(
 
 def _check_files(folder: Path) -> None:
     """Raise unless the folder has all files, with the hashes in its manifest."""
+    check_no_export(folder, "name the run, the folder that `cprec train` or `cprec compress` wrote")
     for name in (*FILES, MANIFEST):
         if not (folder / name).is_file():
             raise FileNotFoundError(
@@ -295,9 +296,7 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
     try:
         items = pd.read_csv(path, dtype=text, keep_default_na=False, index_col="item")
     except ValueError as error:
-        raise ValueError(
-            f"{path} is not a table of items ({error}); train the run again"
-        ) from error
+        raise ValueError(f"{path} is not a table of items ({error}); train again") from error
     if list(items.index) != list(range(1, n_items + 1)) or not {"original", "count"} <= {*items}:
         raise ValueError(
             f"{path} does not list the items 1..{n_items} of the model beside it with their "
