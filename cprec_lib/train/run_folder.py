@@ -225,8 +225,10 @@ class Run:
         """
         if "title" in self.items:
             return [int(find_item(self.names, query)) for query in queries]
-        originals, counts = self.items["original"], self.items["count"]
-        return Catalogue(originals.to_numpy(), counts.to_numpy()).ids(queries)
+        try:
+            return Catalogue(*self.items[["original", "count"]].to_numpy().T).ids(queries)
+        except ValueError as error:
+            raise ValueError(f"{error}. The model has no titles: give ids of its log") from error
 
     def data(
         self, dataset: str | None = None, reading: Mapping[str, Any] | None = None
@@ -260,12 +262,11 @@ class Run:
 
 def _find_data(dataset: str, folder: Path) -> str:
     """Where the data of a run is now: its name, or its path, seen from here or from the run."""
-    path = Path(dataset)
-    if dataset in DATASETS or dataset.startswith(PREFIX) or path.exists():
+    if dataset in DATASETS or dataset.startswith(PREFIX) or Path(dataset).exists():
         return dataset
     for above in (folder, *folder.absolute().parents):
-        if (above / path).exists():
-            return str(above / path)
+        if (above / dataset).exists():
+            return str(above / dataset)
     raise FileNotFoundError(
         f"the data of the training, {dataset}, is neither here nor in a folder above {folder}; "
         "name it by --dataset (dataset=...)"
