@@ -44,7 +44,7 @@ def write_arrays(connection: Any, path: Path, folder: Path, cut: Cut) -> None:
     items, rows = duck.sorted_rows(connection, cut.shortest)
     scan = Scan(folder / "work", cut.shortest)
     digest = sha256(lines(scan.watch(rows)))
-    warn_of_doubts(path, scan.rows, duck.mixed_units(connection), scan.doubled)
+    warn_of_doubts(path, scan.rows, duck.mixed_units(connection), *scan.repeats)
     lengths = np.concatenate(scan.lengths)
     check_lengths(scan.dropped, len(lengths), cut.shortest, scan.longest)
     periods = []
@@ -73,7 +73,8 @@ class Scan:
     def __init__(self, folder: Path, shortest: int) -> None:
         self.folder, self.shortest = folder, shortest
         self.lengths: list[np.ndarray] = []
-        self.rows = self.dropped = self.longest = self.doubled = 0
+        self.rows = self.dropped = self.longest = 0
+        self.repeats = np.zeros(3, np.int64)
         self.kind: Any = np.int64
 
     def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -94,7 +95,7 @@ class Scan:
     def _note(self, table: pa.Table, codes: Any, times: Any) -> None:
         rows = table.select(COLUMNS).to_pandas()
         self.rows += len(rows)
-        self.doubled += columns.duplicates(rows)
+        self.repeats += columns.repeats(rows)
         users = rows["user"].array
         changes = np.append(True, np.asarray(users[1:] != users[:-1], dtype=bool))
         lengths = np.diff(np.flatnonzero(changes), append=len(rows))

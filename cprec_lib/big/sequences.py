@@ -17,7 +17,7 @@ from filelock import FileLock
 from pyarrow import parquet
 
 from cprec_lib.big import duck, windows
-from cprec_lib.big.memory import fixed_bytes
+from cprec_lib.big.memory import fixed_bytes, sized
 from cprec_lib.big.preparing import ITEMS, LOG, Cut, write_arrays
 from cprec_lib.checks import check_choice, whole_number
 from cprec_lib.data.sequences import SPLITS, Catalogue, SequenceData, Split
@@ -192,8 +192,8 @@ def count_rows(path: Path, reading: Mapping[str, Any], data_dir: str | Path | No
     return (
         f"{rows:,} rows, {users:,} users, {items:,} items; the least popular 80 % of the items "
         f"have {tail / rows:.0%} of the rows. At width 64, NextItNet takes "
-        f"{fixed_bytes(nextitnet(items, 64)) / 1e9:.2f} GB to train, CpRec "
-        f"{fixed_bytes(cprec(items, 64)) / 1e9:.2f} GB, besides activations"
+        f"{sized(fixed_bytes(nextitnet(items, 64)))} to train, CpRec "
+        f"{sized(fixed_bytes(cprec(items, 64)))}, besides activations"
     )
 
 

@@ -222,16 +222,19 @@ def mixed_units(times: pd.Series) -> int:
     return int((known < known.max() / 100).sum())
 
 
-def duplicates(table: pd.DataFrame) -> int:
-    """Number of rows of a sorted table that repeat user, item and timestamp of an earlier row."""
-    same = np.ones(len(table), dtype=bool)
-    for name in ("user", "timestamp"):
+def repeats(table: pd.DataFrame) -> np.ndarray:
+    """Of a sorted table, the rows that repeat user, item and timestamp of an earlier row, the last
+    rows of users with the timestamp of the row before, and all that have a row before [3].
+    """
+    user, time = np.zeros((2, len(table)), dtype=bool)
+    for as_before, name in ((user, "user"), (time, "timestamp")):
         values = table[name].array
-        same[1:] &= np.asarray(values[1:] == values[:-1], dtype=bool)
-    same[:1] = False
+        as_before[1:] = np.asarray(values[1:] == values[:-1], dtype=bool)
+    same, last = user & time, user.copy()
+    last[:-1] &= ~user[1:]
     tied = same.copy()
     tied[:-1] |= same[1:]
     items, known = pd.factorize(table["item"].array[tied])
     # A number for each pair of a moment and an item; sorting brings equal pairs together.
     keys = np.sort((~same)[tied].cumsum() * len(known) + items)
-    return int((keys[1:] == keys[:-1]).sum())
+    return np.array([np.sum(keys[1:] == keys[:-1]), np.sum(last & time), np.sum(last)])

@@ -77,9 +77,10 @@ def load_interactions(
     of one second instead: an order by id would reveal the item to predict.
 
     A table DATA/NAME.parquet in the data folder, or a folder DATA/NAME of parts, replaces the data
-    set NAME. Warns if a log mixes units of time or repeats rows. Raises ValueError for an unknown
-    name and for a file that is not such a table, OSError if no source can be reached, the data
-    folder cannot be written or the package that reads the data set is missing.
+    set NAME. Warns if a log mixes units of time or repeats rows, and if the order of its rows
+    decides many users' last items. Raises ValueError for an unknown name and for a file that is not
+    such a table, OSError if no source can be reached, the data folder cannot be written or the
+    package that reads the data set is missing.
     """
     name = str(name_or_path)
     if name in DATASETS:

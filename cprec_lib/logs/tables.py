@@ -39,10 +39,13 @@ ALIASES = {
     ),
 }
 ORDER = "order"
+TIES = 0.1
+"""Largest share of the last items that may by accident have the same time as the item before."""
 OPTIONS = (
-    "name them by user_column, item_column and time_column (--user-column and so on): a name, a "
-    "number from 0 if there is no header, for times also date+clock, or order if the rows are in "
-    'order of time; item_column="1:" is a sequence a line; give the separator if these are one'
+    "rename them to user, item and timestamp, or, where there are such options, name them by "
+    "user_column, item_column and time_column (--user-column and so on): a name, a number from 0 "
+    "if there is no header, for times also date+clock, or order if the rows are in order of time; "
+    'item_column="1:" is a sequence a line; give the separator if these are one'
 )
 
 
@@ -284,26 +287,36 @@ def read_log(
 ) -> pd.DataFrame:
     """The table of `read_table`, sorted by user and time, with times as numbers.
 
-    Warns of mixed units of time and of repeated rows.
+    Warns of mixed units of time, of repeated rows, and of last items with the time of others.
     """
     table = in_order(read_table(path, given, separator), ["user", "timestamp"])
     if table["timestamp"].dtype.kind == "M":
         with naming(path):  # after sorting, because they are rounded
             table["timestamp"] = columns.unix_seconds(table["timestamp"])
-    mixed, doubled = columns.mixed_units(table["timestamp"]), columns.duplicates(table)
-    warn_of_doubts(path, len(table), mixed, doubled)
+    mixed = columns.mixed_units(table["timestamp"])
+    warn_of_doubts(path, len(table), mixed, *columns.repeats(table))
     return table
 
 
-def warn_of_doubts(path: Path, rows: int, mixed: int, doubled: int) -> None:
-    """Warn of so many rows with mixed units of time, and of repeated rows."""
+def warn_of_doubts(path: Path, rows: int, mixed: int, doubled: int, tied: int, last: int) -> None:
+    """Warn of so many rows with mixed units of time, of repeated rows, and of tied last items."""
     doubts = [
-        (mixed, "times are over 100 times smaller than the largest: seconds among milliseconds?"),
-        (doubled, "rows repeat user, item and time of another one; they are kept"),
+        (
+            mixed,
+            rows,
+            "times are over 100 times smaller than the largest: seconds among milliseconds?",
+        ),
+        (doubled, rows, "rows repeat user, item and time of another one; they are kept"),
+        (
+            tied if tied > TIES * last else 0,
+            last,
+            "users' last items have the same time as the item before; the order of the rows "
+            "decides which is last. Keep one row per basket, or give times that order its rows",
+        ),
     ]
-    for count, doubt in doubts:
+    for count, of, doubt in doubts:
         if count:
-            warnings.warn(f"{path}: {count:,} of {rows:,} {doubt}", stacklevel=4)
+            warnings.warn(f"{path}: {count:,} of {of:,} {doubt}", stacklevel=4)
 
 
 def brief(error: BaseException) -> str:

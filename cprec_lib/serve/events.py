@@ -31,8 +31,8 @@ class EventFile:
     `append` returns, so they survive the end of the process, but not a power cut within the seconds
     until the system has written them to the disk.
 
-    Raises ValueError if another process holds the file and for a file that ends in something else,
-    OSError if it cannot be written.
+    Raises ValueError if another process holds the file and for a file that starts or ends in
+    something else, OSError if it cannot be written. A refused file gets no lock beside it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,21 +40,22 @@ class EventFile:
             problem = f"cannot write events into {path}: not a regular file; name another file"
             raise OSError(errno.EINVAL, problem)
         self.path = path
-        self._lock = FileLock(f"{path}.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(
-                f"{path} is in use by another process; end that, or name another file"
-            ) from None
         try:
             self._file: BinaryIO = path.open("a+b", buffering=0)
         except OSError as error:
             raise OSError(
                 error.errno, f"cannot write events into {path}: {error.strerror}; name another file"
             ) from error
+        self._lock = FileLock(f"{path}.lock")
+        try:
+            self._check()
+            self._lock.acquire(timeout=0)
+        except (Timeout, ValueError) as error:
+            self._file.close()
+            used = f"{path} is in use by another process; end that, or name another file"
+            raise ValueError(used if isinstance(error, Timeout) else str(error)) from None
         self._end = self._whole_lines()
-        self._remove_torn_line()
+        self._file.truncate(self._end)  # what follows was never acknowledged
 
     def close(self) -> None:
         """Close the file and let other processes have it."""
@@ -100,14 +101,16 @@ class EventFile:
                 start += len(line)
                 yield event, start
 
-    def _remove_torn_line(self) -> None:
-        """Cut off what follows the last whole line, unless it belongs to another kind of file."""
-        self._file.seek(self._end)
+    def _check(self) -> None:
+        """Raise ValueError unless the first line is an event, and an unfinished last one may be."""
+        self._file.seek(self._whole_lines())
         torn = self._file.read(len(START))
-        if torn != START[: len(torn)]:
-            self.close()
-            raise ValueError(f"{self.path} is not a file of events; name another file")
-        self._file.truncate(self._end)
+        try:
+            if torn != START[: len(torn)]:
+                raise ValueError
+            next(self.read(), None)
+        except ValueError:
+            raise ValueError(f"{self.path} is not a file of events; name another file") from None
 
     def _whole_lines(self) -> int:
         """Bytes up to the end of the last whole line."""

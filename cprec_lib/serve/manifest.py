@@ -20,10 +20,12 @@ TABLES, ITEMS, MANIFEST = "tables.safetensors", "items.safetensors", "manifest.j
 EXPORT = "export the run again with `cprec export`"
 
 
-def check_no_export(folder: Path) -> None:
-    """Raise ValueError if the folder holds an exported model: its manifest would be replaced."""
+def check_no_export(folder: Path, way_out: str = "choose another folder") -> None:
+    """Raise ValueError for a file, and for the folder of an exported model, which is no run's."""
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file, not a folder; {way_out}")
     if (folder / GRAPH).exists():
-        raise ValueError(f"{folder} holds an exported model; choose another folder")
+        raise ValueError(f"{folder} holds an exported model; {way_out}")
 
 
 @contextmanager
@@ -94,10 +96,12 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """Read the manifest of a folder, and check the hash of each file that it lists.
 
-        Raises FileNotFoundError for a missing file, ValueError for a folder of another version and
-        for a file that has changed.
+        Raises FileNotFoundError for a missing file, ValueError for a path that is no folder, for a
+        folder of another version and for a file that has changed.
         """
         path = folder / MANIFEST
+        if folder.is_file():
+            raise ValueError(f"{folder} is a file; name a folder that `cprec export` wrote")
         if not path.is_file():
             raise FileNotFoundError(
                 f"{folder} holds no exported model: {MANIFEST} is missing; make one with "

@@ -39,6 +39,11 @@ class Model:
         self.bytes = sum(t.nbytes for t in stored.values()) + (folder / GRAPH).stat().st_size
 
     @property
+    def has_titles(self) -> bool:
+        """Whether items have titles beside their original ids."""
+        return self.titles is not self.originals
+
+    @property
     def n_items(self) -> int:
         """Number of items N."""
         return self.manifest.n_items

@@ -105,7 +105,8 @@ class Softmax:
 
     def _check(self, k: int, exclude: Sequence[Ints] | None) -> None:
         whole_number("k", k, least=1)
-        excluded = 0 if exclude is None else max(len(np.unique(items)) for items in exclude)
+        # The first call of np.unique imports numpy.ma, and the first request would wait for that.
+        excluded = 0 if exclude is None else max(len({*items.tolist()}) for items in exclude)
         if k > self._n_items - excluded:
             raise ValueError(
                 f"k {k} is more than the {self._n_items - excluded} items left to choose from "

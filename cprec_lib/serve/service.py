@@ -148,7 +148,8 @@ def find(model: Model, name: str, by: By, field: str) -> int:
     try:
         return names.find(name)
     except ValueError as error:
-        raise Refusal(422, field, f"{error} (looked up by {by})") from error
+        known = f"looked up by {by}" if model.has_titles else "the model has no titles: give ids"
+        raise Refusal(422, field, f"{error} ({known})") from error
 
 
 def _ranked(search: Callable[[], tuple[Floats, Ints]]) -> tuple[Floats, Ints]:

@@ -159,6 +159,7 @@ def write_run(
 
 def _check_files(folder: Path) -> None:
     """Raise unless the folder has all files, with the hashes in its manifest."""
+    check_no_export(folder, "name the run, the folder that `cprec train` or `cprec compress` wrote")
     for name in (*FILES, MANIFEST):
         if not (folder / name).is_file():
             raise FileNotFoundError(
@@ -224,8 +225,10 @@ class Run:
         """
         if "title" in self.items:
             return [int(find_item(self.names, query)) for query in queries]
-        originals, counts = self.items["original"], self.items["count"]
-        return Catalogue(originals.to_numpy(), counts.to_numpy()).ids(queries)
+        try:
+            return Catalogue(*self.items[["original", "count"]].to_numpy().T).ids(queries)
+        except ValueError as error:
+            raise ValueError(f"{error}. The model has no titles: give ids of its log") from error
 
     def data(
         self, dataset: str | None = None, reading: Mapping[str, Any] | None = None
@@ -259,12 +262,11 @@ class Run:
 
 def _find_data(dataset: str, folder: Path) -> str:
     """Where the data of a run is now: its name, or its path, seen from here or from the run."""
-    path = Path(dataset)
-    if dataset in DATASETS or dataset.startswith(PREFIX) or path.exists():
+    if dataset in DATASETS or dataset.startswith(PREFIX) or Path(dataset).exists():
         return dataset
     for above in (folder, *folder.absolute().parents):
-        if (above / path).exists():
-            return str(above / path)
+        if (above / dataset).exists():
+            return str(above / dataset)
     raise FileNotFoundError(
         f"the data of the training, {dataset}, is neither here nor in a folder above {folder}; "
         "name it by --dataset (dataset=...)"
@@ -295,9 +297,7 @@ def _read_items(path: Path, n_items: int) -> pd.DataFrame:
     try:
         items = pd.read_csv(path, dtype=text, keep_default_na=False, index_col="item")
     except ValueError as error:
-        raise ValueError(
-            f"{path} is not a table of items ({error}); train the run again"
-        ) from error
+        raise ValueError(f"{path} is not a table of items ({error}); train again") from error
     if list(items.index) != list(range(1, n_items + 1)) or not {"original", "count"} <= {*items}:
         raise ValueError(
             f"{path} does not list the items 1..{n_items} of the model beside it with their "

@@ -46,6 +46,7 @@ def test_a_log_that_is_there_is_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == b"kept"
 
 
+@pytest.mark.filterwarnings("ignore:.*last items have the same time")
 def test_both_sides_make_the_same_tensors(tmp_path: Path, log: Path) -> None:
     short = tmp_path / "ratings.csv"  # a user is dropped and one trains nothing
     text = log.read_text() + "9001,1,5,7\n9001,2,5,7\n9002,1,5,7\n9002,90000,5,8\n9002,3,5,9\n"

@@ -129,7 +129,10 @@ def test_activations_grow_evenly_with_the_batch() -> None:
 def test_it_is_printed_and_a_need_that_does_not_fit_has_ways_out(capsys, monkeypatch) -> None:
     config, plan = nextitnet(10_000, 64), TrainConfig()
     memory.announce(config, plan, 50, 1, torch.device("cpu"))
-    assert "A process will need about 0.0" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    need = training_need(config, plan.batch_size, 50)
+    assert f"will need about {need.total / 1e6:.2f} MB at most (weights 5.56," in printed
+    assert re.search(r"besides the [1-9]\d*\.\d\d [MG]B of torch and the data\n$", printed)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10_000_000)
-    with pytest.warns(UserWarning, match=r"0\.01 GB are free.*--shard \(.* in each of 2 .*--fact"):
+    with pytest.warns(UserWarning, match=r"10\.00 MB are free.*--shard \(.* in each of 2 .*--fact"):
         memory.announce(config, plan, 50, 1, torch.device("cpu"))

@@ -20,6 +20,7 @@ def test_a_user_may_cross_batches(tmp_path: Path) -> None:
     assert seen["user"].to_pylist() == [1, 1, 1, 2, 3, 3, 3, 3, 3, 4]
     assert seen.column_names == ["user", "item", "timestamp"]
     assert [n for some in scan.lengths for n in some] == [3, 5]
-    assert (scan.rows, scan.dropped, scan.longest, scan.doubled) == (10, 2, 5, 0)
+    assert (scan.rows, scan.dropped, scan.longest) == (10, 2, 5)
+    assert scan.repeats.tolist() == [0, 0, 2]
     codes, times = scan.arrays()
     assert codes.tolist() == times.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cprec_lib import serve
+from cprec_lib.serve.manifest import GRAPH
 from tests.cli.shell import ROOT, fail, succeed
 
 
@@ -19,7 +20,14 @@ def test_export_writes_a_model_and_says_how_large_it_is(trained: Path, tmp_path:
 
 
 def test_export_refuses_a_folder_without_a_run(tmp_path: Path):
-    assert "holds no finished run" in fail("export", "--model", tmp_path, "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    assert "holds no finished run" in fail("export", "--model", tmp_path, "--out", out)
+    (tmp_path / GRAPH).touch()
+    message = fail("export", "--model", tmp_path, "--out", out)
+    assert f"{tmp_path} holds an exported model; name the run, the folder that" in message
+    file = tmp_path / GRAPH
+    message = fail("export", "--model", file, "--out", out)
+    assert f"{file} is a file, not a folder; name the run, the folder that" in message
 
 
 def test_serving_needs_no_torch_on_the_command_line():
@@ -37,4 +45,7 @@ app(["--help"])
 def test_serve_refuses_what_is_no_exported_model(tmp_path: Path):
     assert "make one with `cprec export --model RUN" in fail("serve", tmp_path)
     assert "no-such-folder holds no exported model" in fail("serve", "no-such-folder")
+    (tmp_path / "log.csv").touch()
+    message = fail("serve", tmp_path / "log.csv")
+    assert "log.csv is a file; name a folder that `cprec export` wrote" in message
     assert "65535" in fail("serve", tmp_path, "--port", 70_000, status=2)

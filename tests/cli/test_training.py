@@ -510,7 +510,8 @@ def test_titles_neither_steer_the_terminal_nor_need_its_characters(
 def test_recommend_says_how_to_give_an_id_with_a_dash(trained: Path) -> None:
     message = fail("recommend", "--model", trained, "-5", status=2)
     assert "No such option: -5. Write -- before the first argument" in message
-    assert "item '-5' is not in the catalogue" in fail("recommend", "--model", trained, "--", "-5")
+    message = fail("recommend", "--model", trained, "--", "-5")
+    assert "item '-5' is not in the catalogue. The model has no titles: give ids of its" in message
 
 
 @pytest.mark.parametrize(

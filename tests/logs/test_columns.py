@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cprec_lib.logs.datasets import load_interactions
+from cprec_lib.logs.tables import warn_of_doubts
 from tests.logs.writing import HEADER, load_text, quietly, rows, write
 
 
@@ -141,7 +142,7 @@ def test_nanoseconds_keep_their_order(
     path = tmp_path_factory.mktemp("ns") / "log.csv"
     lines = [f"1,{i},{moment.isoformat()}\n" for i, moment in enumerate(moments)]
     path.write_text(HEADER + "".join(lines))
-    table = load_interactions(path)
+    table = quietly(path)
     assert table["item"].tolist() == sorted(range(len(parts)), key=parts.__getitem__)
     assert table["timestamp"].is_monotonic_increasing
 
@@ -198,7 +199,7 @@ def test_mixed_units_are_counted(factor: int, tmp_path: Path) -> None:
     log=st.lists(st.tuples(*3 * [st.integers(0, 2)]), min_size=1, max_size=20),
     text=st.booleans(),
 )
-def test_repeated_rows_are_counted_and_kept(
+def test_repeated_rows_and_tied_last_items_are_counted_and_kept(
     log: list[tuple[int, int, int]], text: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("repeated") / "log.csv"
@@ -208,8 +209,22 @@ def test_repeated_rows_are_counted_and_kept(
         warnings.simplefilter("always")
         assert len(load_interactions(path)) == len(log)
     repeated = len(log) - len(set(log))
-    assert len(caught) == bool(repeated)
-    assert not repeated or f" {repeated} of {len(log)} rows repeat" in str(caught[0].message)
+    expected = [f"{path}: {repeated} of {len(log)} rows repeat"] if repeated else []
+    times = (sorted(time for user, _, time in log if user == each)[-2:] for each in range(3))
+    last = [two for two in times if len(two) == 2]
+    if tied := sum(before == after for before, after in last):
+        expected.append(f"{path}: {tied} of {len(last)} users' last items have the same time")
+    assert [
+        str(each.message)[: len(e)] for each, e in zip(caught, expected, strict=True)
+    ] == expected
+
+
+@pytest.mark.parametrize(("tied", "doubts"), [(2, 0), (3, 1)])
+def test_a_tenth_of_tied_last_items_is_no_doubt(tied: int, doubts: int) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_doubts(Path("log.csv"), 99, 0, 0, tied, 20)
+    assert len(caught) == doubts
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -47,7 +47,7 @@ def test_columns_in_any_order_among_others(tmp_path: Path) -> None:
 
 
 def test_equal_times_keep_the_order_of_the_file(tmp_path: Path) -> None:
-    assert rows(load_text(tmp_path, HEADER + "b,3,1\na,2,1\nb,1,1\nb,2,0\n")) == [
+    assert rows(quietly(write(tmp_path, HEADER + "b,3,1\na,2,1\nb,1,1\nb,2,0\n"))) == [
         ("a", 2, 1),
         ("b", 2, 0),
         ("b", 3, 1),
@@ -71,7 +71,8 @@ def test_ids_stay_the_files_own(tmp_path: Path) -> None:
     [
         (
             "user,thing,time\n1,2,3\n",
-            "no columns for item.*1: 'thing', 2: 'time'; name them by user_column",
+            "no columns for item.*1: 'thing', 2: 'time'; rename them to user, item and timestamp, "
+            "or, where there are such options, name them by user_column",
         ),
         ("user,item,user_id,time\n1,2,3,4\n", "2 columns for user.*'user_id'"),
         ("user,item,item,time\n1,2,3,4\n", "2 columns for item"),
@@ -246,7 +247,7 @@ def test_parts_of_several_types_have_the_same_ids(kinds: tuple[str, str], tmp_pa
     for day, kind in enumerate(kinds):
         columns = {"user": [1, 1], "item": PARTS[kind], "time": [day, day]}
         parquet.write_table(pa.table(columns), folder / f"{day}.parquet")
-    assert rows(load_interactions(folder)) == [(1, 1, 0), (1, 2, 0), (1, 1, 1), (1, 2, 1)]
+    assert rows(quietly(folder)) == [(1, 1, 0), (1, 2, 0), (1, 1, 1), (1, 2, 1)]
 
 
 @pytest.mark.parametrize("ids", [[2.0**53, 1.0], [1.5, 2.0], [True, False], [np.nan, 1.0]])

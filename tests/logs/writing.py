@@ -30,7 +30,7 @@ def load_text(folder: Path, content: str | bytes, name: str = "log.csv") -> pd.D
 
 
 def quietly(path: Path, **options: str | int) -> pd.DataFrame:
-    """The table without the warnings about repeated rows and mixed units."""
+    """The table without the warnings about repeated rows, equal times and mixed units."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return load_interactions(path, **options)

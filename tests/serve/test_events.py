@@ -64,12 +64,21 @@ def test_a_file_with_only_a_torn_line_becomes_empty(path: Path):
     assert read(path) == []
 
 
-@pytest.mark.parametrize("content", [b"\x00" * 99, b"item,title\n1,Heat", b'{"user":"a"'])
+@pytest.mark.parametrize(
+    "content", [b"\x00" * 99, b"item,title\n1,Heat", b"item,title\n1,Heat\n", b'{"user":"a"']
+)
 def test_another_kind_of_file_is_refused_and_stays_whole(path: Path, content: bytes):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is not a file of events; name another file"):
         EventFile(path)
     assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_in_a_folder_that_is_missing_is_refused_and_makes_none(tmp_path: Path):
+    with pytest.raises(OSError, match=r"events\.jsonl: No such file or directory; name another"):
+        EventFile(tmp_path / "no" / "such" / "events.jsonl")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names on Windows")

@@ -93,3 +93,17 @@ print(model.recommend([[3]], 2)[1].tolist() == [stream.recommend("a user", 2)[1]
     command = [sys.executable, "-c", code, str(exported("cross-block")[0])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_a_request_imports_nothing_that_loading_has_not(exported: Exported):
+    code = """
+import sys
+from cprec_lib import serve
+model = serve.load(sys.argv[1])
+loaded = {*sys.modules}
+model.recommend([[3, 5]], 2, exclude_seen=True)
+print({*sys.modules} - loaded)
+"""
+    command = [sys.executable, "-c", code, str(exported("cross-block")[0])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from cprec_lib.export.folder import export_model
 from cprec_lib.serve import items
 from cprec_lib.serve.service import By, Refusal, Service
 from tests.serve.conftest import Exported
-from tests.serve.exported import ORIGINALS, TITLES
+from tests.serve.exported import CONFIGS, ORIGINALS, TITLES, build
 
 
 def originals(answer: dict) -> list[str]:
@@ -90,6 +91,15 @@ def test_a_refusal_names_the_field_and_the_way_out(call, status, field, message,
         call(service)
     assert (caught.value.status, caught.value.field) == (status, field)
     assert message in caught.value.message
+
+
+def test_a_model_without_titles_says_that_it_takes_ids(tmp_path: Path):
+    export_model(build(CONFIGS["nextitnet"]), tmp_path, ORIGINALS)
+    service = Service(tmp_path)
+    by_title = ask(service, ORIGINALS[3], by="title")
+    assert originals(by_title) == originals(ask(service, ORIGINALS[3]))
+    with pytest.raises(Refusal, match="the model has no titles: give ids"):
+        ask(service, TITLES[3], by="title")
 
 
 def test_what_a_model_lacks_is_refused(exported: Exported, tmp_path: Path):
