@@ -237,9 +237,12 @@ def _cprec(races: Sequence[RecordedRace]) -> str:
     for race in races:
         best = winners(race.standings)
         text = f"On {_named(race)}, CpRec wins at {_won(race)}"
+        forms: dict[str, list[str]] = {}
         for times, one in best.items():
             if "by popularity" in one.racer:
-                text += f"; at 1/{times}, its blocks win in another form: {way(one.racer)}"
+                forms.setdefault(way(one.racer), []).append(f"1/{times}")
+        for form, where in forms.items():
+            text += f"; at {_and(where)}, its blocks win in another form: {form}"
         said.append(f"{text}.")
         recorded = {each.times for each in race.standings if way(each.racer) == "CpRec"}
         if lacking := [f"1/{times}" for times in best if times not in recorded]:
